@@ -1,0 +1,107 @@
+/**
+ * Every bound of the protocol in one table, with the relations between them asserted below.
+ * Bytes, counts and milliseconds; the last word of a name says which.
+ */
+import { assert } from '#core/base/assert.ts'
+
+export const LIMITS = {
+  // Frames and streams (WIRE-1, WIRE-2)
+  frameSizeMax: 1_048_576,
+  entriesPerFrameMax: 256,
+  entriesFrameSizeMax: 262_144,
+  roomStreamCount: 16,
+
+  // Session (SES-*)
+  versionsMax: 16,
+  featuresMax: 64,
+  heartbeatIntervalMs: 10_000,
+  sessionSilenceMsMax: 30_000,
+  handshakeMsMax: 10_000,
+  sessionsMax: 4_096,
+  subscriptionsPerSessionMax: 1_024,
+  requestsInFlightMax: 1_024,
+  redirectsMax: 3,
+  framesPerTurnMax: 4_096,
+
+  // Queues (HUB-*)
+  outboundQueueBytesMax: 4_194_304,
+  controlQueueBytesMax: 2_097_152,
+  roomQueueFramesMax: 8_192,
+  roomQueueBytesMax: 16_777_216,
+  catchUpPageEntriesMax: 256,
+  acknowledgeWithinMs: 2_000,
+  hashesRememberedMax: 8_192,
+  headIntervalMs: 1_000,
+  ephemeralsPerSecondMax: 20,
+
+  // Accounts and directory (ID-*, DIR-*)
+  accountNameMax: 96,
+  hubDomainMax: 253,
+  userNameMax: 32,
+  deviceNameMax: 64,
+  devicesPerAccountMax: 16,
+  certificateSizeMax: 32_768,
+  keyPackageSizeMax: 16_384,
+  keyPackagesPerDeviceMax: 64,
+  keyPackagesPerPublishMax: 64,
+  keyPackagesLow: 8,
+  keyPackagesTarget: 16,
+  endpointMax: 512,
+  tokenSizeMax: 1_024,
+  claimAnswerSize: 262_144,
+
+  // Rooms (ROOM-*)
+  genesisSizeMax: 8_192,
+  commitSizeMax: 524_288,
+  welcomeSizeMax: 917_504,
+  sealedFrameSizeMax: 131_072,
+  ephemeralSizeMax: 1_024,
+  membersPerCommitMax: 64,
+  certificatesPerCommitMax: 65,
+  certificatesSizeMax: 262_144,
+  invitationSizeMax: 2_048,
+  invitationsPerRoomMax: 256,
+  joinRequestSizeMax: 65_536,
+  joinRequestsPerRoomMax: 64,
+  joinAskMs: 4_000,
+  welcomesPerDeviceMax: 1_024,
+  titleMax: 128,
+
+  // Sender keys and seals (KEY-*, SEAL-*)
+  generationBlock: 64,
+  generationJumpMax: 1_024,
+  skippedKeysMax: 1_024,
+  lanesMax: 4,
+  burstFramesMax: 256,
+  plaintextSizeMax: 65_536,
+  ephemeralAgeMsMax: 10_000,
+
+  // Device (DEV-*)
+  queuedInputsMax: 4_096,
+  outboxMax: 10_000,
+  timelineWindowMax: 500,
+  textMax: 16_000,
+  redialDelayMsMin: 250,
+  redialDelayMsMax: 30_000,
+  requestMsMax: 15_000,
+  typingIntervalMs: 3_000,
+  typingShownMs: 6_000,
+
+  // Content (CONTENT-*)
+  contentDepthMax: 4,
+  contentItemsMax: 1_024,
+} as const
+
+assert(LIMITS.entriesFrameSizeMax <= LIMITS.frameSizeMax, 'a batch of entries fits a frame')
+assert(LIMITS.commitSizeMax < LIMITS.frameSizeMax, 'a commit fits a frame')
+assert(LIMITS.welcomeSizeMax < LIMITS.frameSizeMax, 'a welcome fits a frame')
+assert(LIMITS.sealedFrameSizeMax < LIMITS.entriesFrameSizeMax, 'a sealed frame fits a batch')
+assert(LIMITS.plaintextSizeMax * 2 <= LIMITS.sealedFrameSizeMax, 'padding and header fit')
+assert(LIMITS.generationBlock <= LIMITS.generationJumpMax, 'a skipped block is no jump')
+assert(LIMITS.generationJumpMax <= LIMITS.skippedKeysMax, 'an allowed jump can be followed')
+assert(LIMITS.heartbeatIntervalMs * 2 < LIMITS.sessionSilenceMsMax, 'one lost beat is no cut')
+assert(LIMITS.keyPackagesTarget <= LIMITS.keyPackagesPerDeviceMax, 'the target can be stored')
+assert(
+  LIMITS.catchUpPageEntriesMax <= LIMITS.entriesPerFrameMax,
+  'a page of the log fits a frame of entries',
+)

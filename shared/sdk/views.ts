@@ -1,0 +1,108 @@
+/**
+ * What a program or a screen sees of an account: plain, structured-clonable snapshots. Owns their
+ * shape; they are derived from the machine's state and are never written back. Ids are base64url.
+ */
+
+export type ConnectionView =
+  | { readonly kind: 'offline'; readonly retryInMs: number | null }
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'connected'; readonly transport: 'webTransport' | 'webSocket' | 'memory' }
+  | { readonly kind: 'refused'; readonly code: string }
+
+export type AccountView =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'registering'; readonly name: string }
+  | { readonly kind: 'refused'; readonly name: string; readonly code: string }
+  | {
+    readonly kind: 'registered'
+    /** `name@hub`. */
+    readonly name: string
+    readonly deviceName: string
+    /** Hash of the account root, hex, 64 characters. */
+    readonly rootHash: string
+    readonly hubDomain: string
+    /** Until a recovery backup exists the root is sealed on this device only. */
+    readonly rootOnDevice: boolean
+  }
+
+export interface MemberView {
+  /** `name@hub`, verified (ID-7); null where the certificate did not verify. */
+  readonly account: string | null
+  readonly deviceName: string
+  readonly own: boolean
+}
+
+export type RoomState =
+  /** The genesis or the request to join waits for the hub or for a member. */
+  | 'creating'
+  | 'joining'
+  | 'joinRefused'
+  | 'live'
+  /** Entries are missing or could not be followed. */
+  | 'syncing'
+  | 'broken'
+  | 'removed'
+
+export interface RoomSummary {
+  readonly room: string
+  /** Null until a member's room profile has been read. */
+  readonly title: string | null
+  readonly state: RoomState
+  /** Code of the refusal where `state` is `joinRefused` or `broken`. */
+  readonly code: string | null
+  readonly memberCount: number
+  readonly unreadCount: number
+  readonly lastText: string | null
+  readonly lastAuthor: string | null
+  /** ms since 1970; hub time, or own time for what is not sent yet. */
+  readonly lastTime: number
+}
+
+export type TimelineItem =
+  | {
+    readonly kind: 'message'
+    readonly id: string
+    readonly author: string | null
+    readonly own: boolean
+    readonly text: string
+    readonly time: number
+    /** Log position; null while it waits in the outbox. */
+    readonly position: number | null
+    /** `queued`: on this device. `sending`: given to the hub. `sent`: durable in the room's log. */
+    readonly delivery: 'queued' | 'sending' | 'sent' | 'refused'
+  }
+  | {
+    readonly kind: 'event'
+    readonly id: string
+    readonly event: 'created' | 'joined' | 'removed' | 'invitationMade' | 'titled'
+    /** Who did it. */
+    readonly actor: string | null
+    /** Whom it concerns; the title for `titled`. */
+    readonly subject: string | null
+    readonly time: number
+    readonly position: number
+  }
+  | {
+    /** An entry that could not be opened; the code says why (DEV-9). */
+    readonly kind: 'unreadable'
+    readonly id: string
+    readonly code: string
+    readonly time: number
+    readonly position: number
+  }
+
+export interface RoomView {
+  readonly summary: RoomSummary
+  /** Oldest first, at most `timelineWindowMax`; queued own messages come last. */
+  readonly items: readonly TimelineItem[]
+  readonly hasEarlier: boolean
+  readonly members: readonly MemberView[]
+  /** Names of who is typing now. */
+  readonly typing: readonly string[]
+}
+
+export interface AppView {
+  readonly account: AccountView
+  readonly connection: ConnectionView
+  readonly rooms: readonly RoomSummary[]
+}
