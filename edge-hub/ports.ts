@@ -76,9 +76,15 @@ export interface RoomAppend {
   readonly entries: readonly StoredEntry[]
   /** The sequencer's room state after these entries, opaque; null leaves it as it was. */
   readonly state: Uint8Array | null
-  /** Largest accepted generation by sender, for the replay check after a restart (KEY-5). */
+  /**
+   * Largest accepted generation by sender, for the replay check after a restart (KEY-5). A smaller
+   * one than stored changes nothing; naming a new epoch drops those of the epochs before it.
+   */
   readonly generations: readonly StoredGeneration[]
-  /** Welcomes that become visible together with the entries (ROOM-7). */
+  /**
+   * Welcomes that become visible together with the entries (ROOM-7). A device with
+   * `welcomesPerDeviceMax` of them waiting gets no further one.
+   */
   readonly welcomes: readonly StoredWelcome[]
 }
 
@@ -153,10 +159,13 @@ export interface WaitingWelcome extends StoredWelcome {
 }
 
 export interface Directory {
-  /** First come, first served, atomically; the same root may repeat its registration. */
+  /** First come, first served, atomically; the same root may repeat it with a new certificate. */
   register(account: StoredAccount): Promise<'registered' | 'nameTaken'>
   readAccount(account: AccountName): Promise<StoredAccount | null>
-  /** Adds up to the limit for each device; the last resort package replaces the one before. */
+  /**
+   * Adds up to the limit for each device, all or nothing; the last resort package replaces the one
+   * of its suite before. A reference that is stored or was given out is passed over (DIR-2).
+   */
   publish(
     owner: { readonly account: AccountName; readonly device: DeviceId },
     packages: {
@@ -169,8 +178,11 @@ export interface Directory {
     account: AccountName,
     options: { readonly suite: number; readonly nowMs: number },
   ): Promise<readonly ClaimedKeyPackage[]>
+  /** Single-use packages that have not expired. */
   countKeyPackages(account: AccountName, device: DeviceId): Promise<number>
+  /** Oldest first, a bounded page; the rest can be read once these are deleted. */
   readWelcomes(account: AccountName, device: DeviceId): Promise<readonly WaitingWelcome[]>
+  /** Does nothing unless this device owns the welcome. Ids never return. */
   deleteWelcome(
     owner: { readonly account: AccountName; readonly device: DeviceId },
     id: bigint,
