@@ -104,7 +104,8 @@ const entropy: Deno.lint.Rule = {
       context.report({ node, message: `${name} draws its own entropy: pass it in` })
     return {
       ImportSpecifier(node) {
-        const { imported, parent } = node
+        const { imported } = node
+        const parent = node.parent as Deno.lint.ImportDeclaration
         if (imported.type !== 'Identifier' || /^[#.]/.test(String(parent.source.value))) return
         if (ENTROPY_EXPORTS.has(imported.name)) report(node, imported.name)
       },

@@ -44,12 +44,8 @@ export function isReference(node: Deno.lint.Identifier): boolean {
 export function declaredIn(name: string, ancestors: readonly Node[]): boolean {
   return ancestors.some((ancestor) => {
     const node = ancestor as unknown as Loose
-    return [...list(node.params), node.param, node.id, node.left].some((each) =>
-      binds(each, name)
-    ) ||
-      [...list(node.body), ...list(loose(node.body)?.body), node.init].some((each) =>
-        declares(each, name)
-      )
+    return [...list(node.params), node.param, node.id].some((each) => binds(each, name)) ||
+      statementsOf(node).some((each) => declares(each, name))
   })
 }
 
