@@ -22,6 +22,11 @@ export const LIMITS = {
   requestsInFlightMax: 1_024,
   redirectsMax: 3,
   framesPerTurnMax: 4_096,
+  framesPerRoomTurnMax: 1_024,
+  inboundBytesMax: 8_388_608,
+  proofFailuresMax: 5,
+  closeGraceMs: 500,
+  strangerRequestsPerMinuteMax: 30,
 
   // Queues (HUB-*)
   outboundQueueBytesMax: 4_194_304,
@@ -33,6 +38,10 @@ export const LIMITS = {
   hashesRememberedMax: 8_192,
   headIntervalMs: 1_000,
   ephemeralsPerSecondMax: 20,
+  writeBytesMax: 262_144,
+  roomTailBytesMax: 262_144,
+  catchUpReadsMax: 8,
+  roomsCachedMax: 4_096,
 
   // Accounts and directory (ID-*, DIR-*)
   accountNameMax: 96,
@@ -56,13 +65,16 @@ export const LIMITS = {
   welcomeSizeMax: 917_504,
   sealedFrameSizeMax: 131_072,
   ephemeralSizeMax: 1_024,
+  membersMax: 65_536,
   membersPerCommitMax: 64,
+  commitsPerMinuteMax: 6,
   certificatesPerCommitMax: 65,
   certificatesSizeMax: 262_144,
   invitationSizeMax: 2_048,
   invitationsPerRoomMax: 256,
   joinRequestSizeMax: 65_536,
   joinRequestsPerRoomMax: 64,
+  joinRequestsMax: 1_024,
   joinAskMs: 4_000,
   welcomesPerDeviceMax: 1_024,
   titleMax: 128,
@@ -95,6 +107,7 @@ export const LIMITS = {
 assert(LIMITS.entriesFrameSizeMax <= LIMITS.frameSizeMax, 'a batch of entries fits a frame')
 assert(LIMITS.commitSizeMax < LIMITS.frameSizeMax, 'a commit fits a frame')
 assert(LIMITS.welcomeSizeMax < LIMITS.frameSizeMax, 'a welcome fits a frame')
+assert(LIMITS.inboundBytesMax <= LIMITS.roomQueueBytesMax, 'one session does not fill a room')
 assert(LIMITS.sealedFrameSizeMax < LIMITS.entriesFrameSizeMax, 'a sealed frame fits a batch')
 assert(LIMITS.plaintextSizeMax * 2 <= LIMITS.sealedFrameSizeMax, 'padding and header fit')
 assert(LIMITS.generationBlock <= LIMITS.generationJumpMax, 'a skipped block is no jump')
