@@ -23,27 +23,24 @@ export interface ServiceWorkerPluginOptions {
 
 /** Adds the service worker to a Vite build. It is not built during development. */
 export function serviceWorkerPlugin(options: ServiceWorkerPluginOptions = {}): Plugin {
-  let root = ''
   let outDir = ''
   let failed = false
   return {
     name: 'kalandra-service-worker',
     apply: 'build',
     configResolved(config) {
-      root = config.root
       outDir = path.resolve(config.root, config.build.outDir)
     },
     buildEnd(error) {
       failed = error !== undefined
     },
     async closeBundle() {
-      if (!failed) await buildServiceWorker({ ...options, root, outDir })
+      if (!failed) await buildServiceWorker({ ...options, outDir })
     },
   }
 }
 
 export interface BuildServiceWorkerOptions extends ServiceWorkerPluginOptions {
-  readonly root: string
   /** Folder of the built app, absolute. The worker is written there. */
   readonly outDir: string
 }
@@ -52,11 +49,11 @@ export interface BuildServiceWorkerOptions extends ServiceWorkerPluginOptions {
 export async function buildServiceWorker(
   options: BuildServiceWorkerOptions,
 ): Promise<{ readonly id: string }> {
-  const { root, outDir, entry = DEFAULT_ENTRY, fileName = DEFAULT_FILE_NAME } = options
+  const { outDir, entry = DEFAULT_ENTRY, fileName = DEFAULT_FILE_NAME } = options
   const shell = await listShell(outDir, fileName)
   await build({
     configFile: false,
-    root,
+    root: path.dirname(entry),
     publicDir: false,
     logLevel: 'warn',
     define: { KALANDRA_SHELL_BUILD: JSON.stringify(shell) },
