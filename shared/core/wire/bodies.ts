@@ -46,6 +46,9 @@ export const CLOSE_REASONS = {
   overloaded: 7,
 } as const
 
+/** Why a member does not let a device in (ROOM-9). After `notNow` another member is asked. */
+export const DECLINE_REASONS = { unknownInvitation: 1, invalid: 2, notNow: 3 } as const
+
 export const TRANSPORTS = { webTransport: 1, webSocket: 2, exchange: 3, memory: 4 } as const
 
 /** Session frames; their room is `NO_ROOM` (SES-*). */
