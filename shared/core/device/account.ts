@@ -1,0 +1,217 @@
+/**
+ * The account on this device (ID-2 to ID-6, DIR-1 to DIR-3): choosing a name, making the certificate,
+ * registering it, keeping KeyPackages at the hub. Owns no rooms.
+ */
+import { wipe } from '#core/base/bytes.ts'
+import type { DeviceId, RequestId, TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
+import { type Suite, suiteById } from '#core/crypto/suites.ts'
+import { type AccountRecord, keyPackageRecordCodec } from '#core/device/records.ts'
+import type { KeyPackageRecord } from '#core/device/records.ts'
+import type { Turn } from '#core/device/turn.ts'
+import { accountName, isUserName } from '#core/identity/account-name.ts'
+import { accountSecrets, attachAttestation, certificateHash } from '#core/identity/certificate.ts'
+import { makeCertificate, rootHash, verifyCertificate } from '#core/identity/certificate.ts'
+import { encodeIdentity } from '#core/identity/leaf-identity.ts'
+import type { MlsSigner } from '#core/mls/mls.ts'
+import type { Body } from '#core/wire/bodies.ts'
+import { encode } from '#core/wire/codec.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
+import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
+import { toHex } from '#core/base/bytes.ts'
+
+/** The suite of rooms where nobody asks for another. */
+export const DEFAULT_SUITE = 0xf003
+
+const KEY_PACKAGE_LIFETIME_MS = 90 * 86_400_000
+/** Tolerance for clocks that are slow. */
+const KEY_PACKAGE_BACKDATE_MS = 86_400_000
+
+/** Chooses a name (ID-1); the certificate follows as soon as the hub has greeted. */
+export function signUp(
+  turn: Turn,
+  command: number,
+  wanted: { readonly name: string; readonly deviceName: string },
+): void {
+  const { kind } = turn.state.account
+  if (kind === 'registered' || kind === 'registering' || kind === 'wanted') {
+    turn.fail(command, 'alreadyRegistered')
+    return
+  }
+  const deviceName = wanted.deviceName.trim()
+  if (!isUserName(wanted.name) || deviceName.length === 0 || deviceName.length > 32) {
+    turn.fail(command, 'badName')
+    return
+  }
+  turn.set({ account: { kind: 'wanted', name: wanted.name, deviceName, command } })
+  turn.effect({ kind: 'showAccount' })
+}
+
+/** Makes certificate and keys once the hub's domain is known, and asks for the name (ID-4). */
+export async function register(turn: Turn): Promise<void> {
+  const { account, hub, session } = turn.state
+  if (session.kind !== 'guest' || hub === null) return
+  if (account.kind === 'registering') {
+    sendRegistration(turn, account.record)
+    return
+  }
+  if (account.kind !== 'wanted') return
+  const name = accountName(account.name, hub.domain)
+  if (name === null) {
+    turn.set({ account: { kind: 'none' } })
+    turn.fail(account.command, 'badName')
+    return
+  }
+  const { crypto, entropy } = turn.ports
+  const secrets = accountSecrets(crypto, entropy.randomBytes(96))
+  const device = entropy.randomBytes(16) as DeviceId
+  const ed25519 = deviceKeyPair(turn, 'ed25519')
+  const p384 = deviceKeyPair(turn, 'p384')
+  const certificate = await makeCertificate(crypto, {
+    account: name,
+    secrets,
+    devices: [{
+      device,
+      name: account.deviceName,
+      keys: [
+        { signature: 'ed25519', publicKey: ed25519.publicKey },
+        { signature: 'p384', publicKey: p384.publicKey },
+      ],
+    }],
+  })
+  const record: AccountRecord = {
+    format: STRUCTURE_VERSION,
+    phase: 'registering',
+    name,
+    device,
+    deviceName: account.deviceName,
+    hubDomain: hub.domain,
+    hubKey: hub.key,
+    rootHash: rootHash(crypto, {
+      ed25519: secrets.rootEd25519.publicKey,
+      mldsa65: secrets.rootMldsa65.publicKey,
+    }),
+    ...secrets,
+    ed25519,
+    p384,
+    certificate,
+  }
+  turn.storeAccount(record)
+  turn.set({ account: { kind: 'registering', record, command: account.command } })
+  sendRegistration(turn, record)
+  turn.effect({ kind: 'showAccount' })
+}
+
+function deviceKeyPair(turn: Turn, signature: 'ed25519' | 'p384') {
+  const seed = turn.ports.entropy.randomBytes(SIGNATURE_SEED_LENGTH[signature])
+  const pair = turn.ports.crypto.signatureKeyPair(signature, seed)
+  wipe(seed)
+  return pair
+}
+
+function sendRegistration(turn: Turn, record: AccountRecord): void {
+  const request = turn.request({ kind: 'register' })
+  turn.send('register', { request, token: null, certificate: record.certificate })
+}
+
+/** The hub's attestation (ID-4): checked, put into the certificate, stored. True when all is well. */
+export async function registered(turn: Turn, body: Body<'registered'>): Promise<boolean> {
+  const pending = turn.takeRequest(body.request as RequestId)
+  const { account, hub } = turn.state
+  if (pending?.kind !== 'register' || account.kind !== 'registering' || hub === null) return false
+  const certificate = attachAttestation(account.record.certificate, body.attestation)
+  const verified = certificate === null
+    ? null
+    : await verifyCertificate(turn.ports.crypto, certificate, { hubKey: hub.key })
+  if (certificate === null || verified?.kind !== 'verified') {
+    registrationRefused(turn, { kind: 'badCertificate' })
+    return false
+  }
+  const record: AccountRecord = { ...account.record, phase: 'registered', certificate }
+  turn.storeAccount(record)
+  turn.set({ account: { kind: 'registered', record } })
+  turn.done(account.command, record.name)
+  turn.effect({ kind: 'showAccount' })
+  return true
+}
+
+/** The hub did not give the name: nothing of the attempt is kept. */
+export function registrationRefused(turn: Turn, refusal: Refusal): void {
+  const { account } = turn.state
+  if (account.kind !== 'registering') return
+  turn.delete('account', 'account')
+  turn.set({ account: { kind: 'refused', name: account.record.name, code: refusal.kind } })
+  turn.fail(account.command, refusal.kind)
+  turn.effect({ kind: 'showAccount' })
+}
+
+/** The device's signing identity in a suite (ID-5). */
+export function signerFor(turn: Turn, account: AccountRecord, suite: Suite): MlsSigner {
+  const pair = suite.signature === 'p384' ? account.p384 : account.ed25519
+  return {
+    identity: encodeIdentity({
+      account: account.name,
+      device: account.device,
+      manifestVersion: 1,
+      certificateHash: certificateHash(turn.ports.crypto, account.certificate),
+    }),
+    signatureKey: pair.publicKey,
+    signatureSecret: pair.secretKey,
+  }
+}
+
+/** Makes a KeyPackage and keeps its secrets in memory and in the store (DIR-1). */
+export async function makeKeyPackage(
+  turn: Turn,
+  suiteId: number,
+  lastResort: boolean,
+): Promise<Uint8Array | null> {
+  const account = turn.registered
+  const suite = suiteById(suiteId)
+  if (account === null || suite === null) return null
+  const made = await turn.ports.mls.makeKeyPackage({
+    suite,
+    signer: signerFor(turn, account, suite),
+    notBefore: turn.nowMs - KEY_PACKAGE_BACKDATE_MS as TimeMs,
+    notAfter: turn.nowMs + KEY_PACKAGE_LIFETIME_MS as TimeMs,
+    entropy: turn.ports.entropy,
+  })
+  const record: KeyPackageRecord = {
+    format: STRUCTURE_VERSION,
+    suite: suiteId,
+    keyPackage: made.keyPackage,
+    secrets: made.secrets,
+    lastResort,
+  }
+  const key = toHex(made.reference)
+  turn.put('keyPackages', key, encode(keyPackageRecordCodec, record), 'strict')
+  turn.set({ keyPackages: new Map(turn.state.keyPackages).set(key, record) })
+  return made.keyPackage
+}
+
+/** A single-use KeyPackage was used: its secrets go (RFC 9420 section 10). */
+export function dropKeyPackage(turn: Turn, key: string): void {
+  const record = turn.state.keyPackages.get(key)
+  if (record === undefined || record.lastResort) return
+  const keyPackages = new Map(turn.state.keyPackages)
+  keyPackages.delete(key)
+  turn.set({ keyPackages })
+  turn.delete('keyPackages', key)
+  turn.effect({ kind: 'wipe', secrets: [record.secrets] })
+}
+
+/** Fills the hub's stock up when it runs low (DIR-1). */
+export async function fillKeyPackages(turn: Turn, left: number): Promise<void> {
+  if (left >= LIMITS.keyPackagesLow) return
+  const keyPackages: Uint8Array[] = []
+  for (let count = left; count < LIMITS.keyPackagesTarget; count++) {
+    const keyPackage = await makeKeyPackage(turn, DEFAULT_SUITE, false)
+    if (keyPackage !== null) keyPackages.push(keyPackage)
+  }
+  const hasLastResort = [...turn.state.keyPackages.values()].some((record) => record.lastResort)
+  const lastResort = hasLastResort ? null : await makeKeyPackage(turn, DEFAULT_SUITE, true)
+  const request = turn.request({ kind: 'publish' })
+  turn.send('publishKeyPackages', { request, keyPackages, lastResort })
+}
+

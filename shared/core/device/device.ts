@@ -1,0 +1,278 @@
+/**
+ * The device machine (DEV-1): routes each input to the part that owns it. Owns the routing and what
+ * happens to rooms and requests when a session begins or ends; every decision is in the parts.
+ */
+import { unreachable } from '#core/base/assert.ts'
+import type { Machine } from '#core/base/driver.ts'
+import { fillKeyPackages, register, registered, registrationRefused } from '#core/device/account.ts'
+import { signUp } from '#core/device/account.ts'
+import { entriesReceived, subscribed } from '#core/device/follow.ts'
+import { headReceived } from '#core/device/heads.ts'
+import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
+import { joinByLink, joinRefused, welcomeReceived } from '#core/device/joining.ts'
+import { addMember, commitRefused, invite, inviteAccepted } from '#core/device/membership.ts'
+import { joinRequested, keyPackagesReceived } from '#core/device/membership.ts'
+import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
+import { breakRoom, createRoom, markRead, openRoom, roomKey, subscribe } from '#core/device/room.ts'
+import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
+import { readyReceived, redialDue, redirectReceived, sessionEnded } from '#core/device/session.ts'
+import { sessionOpened } from '#core/device/session.ts'
+import type { DeviceState } from '#core/device/state.ts'
+import { type DevicePorts, Turn } from '#core/device/turn.ts'
+import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
+import { type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
+import { parseFrame } from '#core/wire/frame.ts'
+
+export type DeviceMachine = Machine<DeviceState, DeviceInput, RequiredChange, DeviceEffect>
+
+/** The machine of one device over its ports. */
+export function createDeviceMachine(ports: DevicePorts): DeviceMachine {
+  return {
+    async step(state, input, nowMs) {
+      const turn = new Turn(ports, state, nowMs)
+      await take(turn, input)
+      turn.flushRecords()
+      return { state: turn.state, changes: turn.changes, effects: turn.effects }
+    },
+    storeFailed(input) {
+      const command = input.kind === 'commandGiven' ? input.id : null
+      return input.kind === 'storeFailed' ? null : { kind: 'storeFailed', command }
+    },
+  }
+}
+
+async function take(turn: Turn, input: DeviceInput): Promise<void> {
+  switch (input.kind) {
+    case 'started':
+      return dial(turn)
+    case 'commandGiven':
+      return await takeCommand(turn, input.id, input.command)
+    case 'sessionOpened':
+      if (isCurrent(turn, input.attempt)) sessionOpened(turn, input.transport)
+      return
+    case 'framesReceived':
+      return await framesReceived(turn, input.attempt, input.frames)
+    case 'sessionClosed':
+      if (isCurrent(turn, input.attempt)) endSession(turn)
+      return
+    case 'timerFired':
+      if (input.timer === 'redial') redialDue(turn)
+      else if (input.timer === 'heartbeat') heartbeatDue(turn)
+      else typingDue(turn)
+      return
+    case 'networkChanged':
+      turn.set({ online: input.online })
+      if (input.online) dial(turn)
+      return turn.effect({ kind: 'showAccount' })
+    case 'storeFailed':
+      return storeFailed(turn, input.command)
+    case 'closeRequested':
+      return closeDevice(turn)
+    default:
+      return unreachable(input)
+  }
+}
+
+function isCurrent(turn: Turn, attempt: number): boolean {
+  const { session } = turn.state
+  return 'attempt' in session && session.attempt === attempt
+}
+
+async function takeCommand(turn: Turn, id: number, command: Command): Promise<void> {
+  switch (command.kind) {
+    case 'signUp':
+      signUp(turn, id, command)
+      if (turn.state.session.kind === 'guest') return await register(turn)
+      return dial(turn)
+    case 'createRoom':
+      return await createRoom(turn, id, command.title)
+    case 'sendMessage':
+      return await sendMessage(turn, id, command)
+    case 'invite':
+      return await invite(turn, id, command.room)
+    case 'joinByLink':
+      return await joinByLink(turn, id, command.link)
+    case 'addMember':
+      return addMember(turn, id, command)
+    case 'setTyping':
+      await setTyping(turn, command.room)
+      return turn.done(id)
+    case 'markRead':
+      markRead(turn, command.room, command.position)
+      return turn.done(id)
+    default:
+      return unreachable(command)
+  }
+}
+
+// ---- Session ------------------------------------------------------------------------------
+
+/** Everything that waited for an answer of this session learns that there will be none. */
+function endSession(turn: Turn): void {
+  for (const pending of turn.state.requests.values()) {
+    if (pending.kind === 'claim' || pending.kind === 'invite') turn.fail(pending.command, 'offline')
+  }
+  turn.set({ requests: new Map() })
+  for (const room of turn.state.rooms.values()) {
+    turn.setRoom(room.key, {
+      subscription: { kind: 'none' },
+      typing: [],
+      pending: room.pending === null ? null : { ...room.pending, sent: false },
+    })
+    landOutbox(turn, room.key)
+  }
+  sessionEnded(turn)
+}
+
+/** Nothing of the step was stored: the session starts anew from what is stored (DEV-7). */
+function storeFailed(turn: Turn, command: number | null): void {
+  turn.fail(command, 'storeFailed')
+  const { attempt } = turn
+  if (attempt !== null) turn.effect({ kind: 'hangUp', attempt })
+}
+
+function closeDevice(turn: Turn): void {
+  const { attempt } = turn
+  if (attempt !== null) {
+    turn.send('goodbye', { reason: 'goodbye' })
+    turn.effect({ kind: 'hangUp', attempt })
+  }
+  turn.set({ session: { kind: 'closed' }, requests: new Map() })
+}
+
+/** The session is ready: everything that waited for it goes out (DEV-5, ROOM-6). */
+async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
+  turn.set({ redirects: 0 })
+  await fillKeyPackages(turn, body.keyPackagesLeft)
+  for (const key of turn.state.rooms.keys()) openRoom(turn, key)
+}
+
+// ---- Frames -------------------------------------------------------------------------------
+
+async function framesReceived(
+  turn: Turn,
+  attempt: number,
+  frames: readonly Uint8Array[],
+): Promise<void> {
+  if (!isCurrent(turn, attempt)) return
+  heard(turn)
+  for (const bytes of frames) {
+    const frame = parseFrame(bytes)
+    if (frame.kind === 'malformed') continue
+    const decoded = decodeMessage(frame)
+    if (decoded.kind === 'message') await messageReceived(turn, decoded.message)
+  }
+}
+
+async function messageReceived(turn: Turn, message: Message): Promise<void> {
+  const key = roomKey(message.room)
+  switch (message.kind) {
+    case 'greeting':
+      if (!await greetingReceived(turn, message.body)) return
+      return turn.registered === null ? await register(turn) : await authenticate(turn)
+    case 'registered':
+      return await registered(turn, message.body) ? await authenticate(turn) : undefined
+    case 'ready':
+      return readyReceived(turn) ? await sessionReady(turn, message.body) : undefined
+    case 'refused':
+      return requestRefused(turn, message.body)
+    case 'accepted':
+      return requestAccepted(turn, message.body)
+    case 'redirect':
+      return redirectReceived(turn, message.body.endpoint)
+    case 'keyPackages':
+      return await claimAnswered(turn, message.body)
+    case 'welcome':
+      return await welcomeReceived(turn, message.body)
+    case 'subscribed': {
+      const pending = turn.takeRequest(message.body.request)
+      return pending?.kind === 'subscribe' ? await subscribed(turn, key, message.body) : undefined
+    }
+    case 'entries':
+      return await entriesReceived(turn, key, message.body)
+    case 'head':
+      return await headReceived(turn, key, message.body)
+    case 'catchUp':
+      if (turn.room(key) !== null) turn.setRoom(key, { subscription: { kind: 'none' } })
+      return subscribe(turn, key)
+    case 'joinRequested':
+      return await joinRequested(turn, key, message.body.joinRequest)
+    case 'ephemeral':
+      return await typingReceived(turn, key, message.body.frame)
+    default:
+      // Heartbeats only show that the hub lives; the rest is said by devices and not to them.
+      return
+  }
+}
+
+async function claimAnswered(turn: Turn, body: Body<'keyPackages'>): Promise<void> {
+  const pending = turn.takeRequest(body.request)
+  if (pending?.kind === 'claim') await keyPackagesReceived(turn, pending, body)
+}
+
+function requestAccepted(turn: Turn, body: Body<'accepted'>): void {
+  const waiting = turn.state.requests.get(body.request)
+  // A request to join was only queued: a member answers it, or refuses.
+  if (waiting?.kind === 'join') return
+  const pending = turn.takeRequest(body.request)
+  if (pending?.kind === 'invite') inviteAccepted(turn, pending)
+  else if (pending?.kind === 'createRoom') subscribe(turn, pending.room)
+}
+
+function requestRefused(turn: Turn, body: Body<'refused'>): void {
+  const { refusal } = body
+  const pending = turn.takeRequest(body.request)
+  if (pending === null) return sessionRefused(turn, refusal)
+  switch (pending.kind) {
+    case 'register':
+      return registrationRefused(turn, refusal)
+    case 'publish':
+      return
+    case 'claim':
+    case 'invite':
+      return turn.fail(pending.command, refusal.kind)
+    case 'createRoom':
+      return createRefused(turn, pending.room, refusal)
+    case 'subscribe':
+      return subscribeRefused(turn, pending.room, refusal)
+    case 'frame':
+      return frameRefused(turn, pending, refusal)
+    case 'commit':
+      return commitRefused(turn, pending.room, refusal)
+    case 'join':
+      return joinRefused(turn, pending.room, refusal.kind)
+    default:
+      return unreachable(pending)
+  }
+}
+
+type Refusal = Body<'refused'>['refusal']
+
+/** The hub would not have this device: it says why, and is not asked again at once. */
+function sessionRefused(turn: Turn, refusal: Refusal): void {
+  const { session } = turn.state
+  if (session.kind !== 'authenticating' && session.kind !== 'greeting') return
+  const final = refusal.kind === 'unknownDevice' || refusal.kind === 'wrongSignature' ||
+    refusal.kind === 'unknownVersion'
+  turn.effect({ kind: 'hangUp', attempt: session.attempt })
+  if (final) turn.set({ session: { kind: 'refused', code: refusal.kind } })
+  turn.effect({ kind: 'showAccount' })
+}
+
+function createRefused(turn: Turn, key: string, refusal: Refusal): void {
+  // The genesis was taken before, and only the answer was lost.
+  if (refusal.kind === 'roomExists') return subscribe(turn, key)
+  if (refusal.kind === 'tooMany' || refusal.kind === 'unavailable') return
+  breakRoom(turn, key, refusal.kind)
+}
+
+function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
+  const room = turn.room(key)
+  if (room === null) return
+  turn.setRoom(key, { subscription: { kind: 'none' } })
+  if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
+    turn.setRecord(key, { phase: 'removed' })
+  } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
+  turn.effect({ kind: 'showAccount' })
+}
+

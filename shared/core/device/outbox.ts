@@ -1,0 +1,269 @@
+/**
+ * The outbox of a room (DEV-4, DEV-5): what was written is stored, sealed in the current epoch, given
+ * to the hub, and leaves only when it stands in the log. Owns no keys (`epoch-keys.ts`).
+ *
+ * An item is queued (no seal), sealed (bytes of one epoch), in flight (the hub has it). A new epoch
+ * takes the seal away. The same bytes may be given twice: the hub takes a generation once.
+ */
+import { equalBytes } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { encodeContent, messageId, plainText } from '#core/content/mimi-content.ts'
+import { decodeContent, roomProfileContent, textContent } from '#core/content/mimi-content.ts'
+import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
+import { outboxKey, outboxRecordCodec } from '#core/device/records.ts'
+import type { OutboxRecord } from '#core/device/records.ts'
+import { addItem, caughtUp, roomUri, subscribe } from '#core/device/room.ts'
+import type { OutboxItem, PlacedEntry, RoomState } from '#core/device/state.ts'
+import type { Turn } from '#core/device/turn.ts'
+import type { Body } from '#core/wire/bodies.ts'
+import { encode } from '#core/wire/codec.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
+import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
+
+const SALT_LENGTH = 16
+const ATTEMPTS_MAX = 16
+/** Frames of one room that may wait for the hub's answer. */
+const IN_FLIGHT_MAX = 64
+
+/** Takes a text into the outbox; it is sent when it can be (DEV-4). */
+export async function sendMessage(
+  turn: Turn,
+  command: number,
+  wanted: { readonly room: string; readonly text: string; readonly localId: string },
+): Promise<void> {
+  const room = turn.room(wanted.room)
+  const { text, localId } = wanted
+  if (room === null || !(room.record.phase === 'live' || room.record.phase === 'creating')) {
+    return turn.fail(command, 'roomNotLive')
+  }
+  const tooLong = text.length > LIMITS.textMax
+  if (text.trim().length === 0 || tooLong || localId.length === 0 || localId.length > 64) {
+    return turn.fail(command, 'badText')
+  }
+  const known = room.outbox.some((item) => item.record.localId === localId) ||
+    room.record.sentIds.includes(localId)
+  if (known) return turn.done(command)
+  if (room.outbox.length >= LIMITS.outboxMax) return turn.fail(command, 'outboxFull')
+  const salt = turn.ports.entropy.randomBytes(SALT_LENGTH)
+  enqueue(turn, room.key, {
+    localId,
+    purpose: 'message',
+    content: encodeContent(textContent({ salt, text })),
+  })
+  turn.done(command)
+  await pumpOutbox(turn, room.key)
+}
+
+/** Tells the members the room's title, which the hub must not know (ROOM-11). */
+export async function queueProfile(turn: Turn, key: string): Promise<void> {
+  const room = turn.room(key)
+  if (room === null || room.record.title === null) return
+  if (room.outbox.some((item) => item.record.purpose === 'profile')) return
+  const salt = turn.ports.entropy.randomBytes(SALT_LENGTH)
+  enqueue(turn, key, {
+    localId: '',
+    purpose: 'profile',
+    content: encodeContent(roomProfileContent({ salt, title: room.record.title })),
+  })
+  await pumpOutbox(turn, key)
+}
+
+function enqueue(
+  turn: Turn,
+  key: string,
+  what: Pick<OutboxRecord, 'localId' | 'purpose' | 'content'>,
+): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const sequence = room.record.nextOutboxKey
+  const record: OutboxRecord = {
+    format: STRUCTURE_VERSION,
+    ...what,
+    createdAt: turn.nowMs,
+    refused: '',
+    sealed: null,
+  }
+  const item: OutboxItem = {
+    key: outboxKey(key, sequence),
+    record,
+    inFlight: false,
+    attempts: 0,
+  }
+  storeItem(turn, item)
+  turn.setRecord(key, { nextOutboxKey: sequence + 1 })
+  turn.setRoom(key, { outbox: [...room.outbox, item] })
+  turn.effect({ kind: 'showAccount' })
+}
+
+function storeItem(turn: Turn, item: OutboxItem): void {
+  turn.put('outbox', item.key, encode(outboxRecordCodec, item.record))
+}
+
+function replaceItems(turn: Turn, room: RoomState, changed: readonly OutboxItem[]): void {
+  const byKey = new Map(changed.map((item) => [item.key, item]))
+  turn.setRoom(room.key, { outbox: room.outbox.map((item) => byKey.get(item.key) ?? item) })
+}
+
+/** Seals what is queued and gives it to the hub, oldest first (DEV-5). */
+export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
+  const room = turn.room(key)
+  if (room === null || room.keys === null || room.pending !== null) return
+  if (!turn.ready || !caughtUp(room) || room.record.phase !== 'live') return
+  const flying = room.outbox.filter((item) => item.inFlight).length
+  const waiting = room.outbox
+    .filter((item) => !item.inFlight && item.record.refused === '')
+    .slice(0, IN_FLIGHT_MAX - flying)
+  if (waiting.length === 0) return
+  const unsealed = waiting.filter((item) => item.record.sealed === null)
+  const seals = await sealItems(turn, key, unsealed.map((item) => item.record.content))
+  const sealed = waiting.map((item): OutboxItem => {
+    const index = unsealed.indexOf(item)
+    const seal = index < 0 ? item.record.sealed : seals[index] ?? null
+    return { ...item, record: { ...item.record, sealed: seal }, inFlight: seal !== null }
+  })
+  for (const item of sealed) {
+    storeItem(turn, item)
+    if (item.record.sealed === null) continue
+    const request = turn.request({ kind: 'frame', room: key, outboxKey: item.key })
+    turn.send('submitFrame', { request, frame: item.record.sealed.bytes }, room.id)
+  }
+  replaceItems(turn, turn.room(key) ?? room, sealed)
+}
+
+/** A new epoch: what was sealed in the old one is sealed again (KEY-2). */
+export function requeueOutbox(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const stale = room.outbox.filter((item) => item.record.sealed !== null)
+  const queued = stale.map((item): OutboxItem => ({
+    ...item,
+    record: { ...item.record, sealed: null },
+    inFlight: false,
+  }))
+  for (const item of queued) storeItem(turn, item)
+  if (queued.length > 0) replaceItems(turn, room, queued)
+}
+
+/** An entry that this device wrote: it leaves the outbox and enters the timeline (DEV-5). */
+export function ownFrameSequenced(
+  turn: Turn,
+  key: string,
+  placed: PlacedEntry,
+  bytes: Uint8Array,
+): boolean {
+  const room = turn.room(key)
+  const account = turn.registered
+  const item = room?.outbox.find((each) =>
+    each.record.sealed !== null && equalBytes(each.record.sealed.bytes, bytes)
+  )
+  if (room === null || account === null || item === undefined) return false
+  turn.delete('outbox', item.key)
+  turn.setRoom(key, { outbox: room.outbox.filter((each) => each !== item) })
+  if (item.record.purpose === 'message') noteOwnMessage(turn, room, placed, item.record)
+  return true
+}
+
+function noteOwnMessage(
+  turn: Turn,
+  room: RoomState,
+  placed: PlacedEntry,
+  record: OutboxRecord,
+): void {
+  const account = turn.registered
+  const content = decodeContent(record.content)
+  if (account === null || content.kind === 'malformed') return
+  const { key } = room
+  addItem(turn, key, {
+    position: placed.position,
+    index: 0,
+    time: placed.time,
+    item: {
+      kind: 'message',
+      account: account.name,
+      own: true,
+      content: record.content,
+      messageId: messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
+        senderUri: accountUri(account.name),
+        roomUri: roomUri(room),
+        content: record.content,
+      }),
+      localId: record.localId,
+      messageSecret: new Uint8Array(0),
+    },
+  })
+  const text = plainText(content.value) ?? ''
+  turn.setRecord(key, {
+    sentIds: [...room.record.sentIds, record.localId].slice(-256),
+    last: { text, author: account.name, time: placed.time },
+  })
+  turn.effect({ kind: 'showAccount' })
+}
+
+/** URI of an account in message content (CONTENT-2). */
+export function accountUri(account: string): string {
+  const [user, domain] = account.split('@')
+  return `mimi://${domain}/u/${user}`
+}
+
+/** The session ended: nothing is in flight any more. */
+export function landOutbox(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null || !room.outbox.some((item) => item.inFlight)) return
+  replaceItems(turn, room, room.outbox.map((item) => ({ ...item, inFlight: false })))
+}
+
+const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
+  'staleEpoch',
+  'futureEpoch',
+  'wrongEpochId',
+  'unknownEntry',
+  'replayed',
+  'generationTooFar',
+  'tooMany',
+  'unavailable',
+])
+
+/** The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). */
+export function frameRefused(
+  turn: Turn,
+  pending: { readonly room: string; readonly outboxKey: string },
+  refusal: Refusal,
+): void {
+  const room = turn.room(pending.room)
+  const item = room?.outbox.find((each) => each.key === pending.outboxKey)
+  if (room === null || item === undefined) return
+  const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < ATTEMPTS_MAX
+  // A replayed generation may be this very frame: its entry then comes with the catch-up.
+  const keepSeal = refusal.kind === 'replayed' && item.attempts === 0
+  const changed: OutboxItem = {
+    ...item,
+    record: {
+      ...item.record,
+      sealed: keepSeal ? item.record.sealed : null,
+      refused: again ? '' : refusal.kind,
+    },
+    inFlight: false,
+    attempts: item.attempts + 1,
+  }
+  storeItem(turn, changed)
+  replaceItems(turn, room, [changed])
+  if (refusal.kind === 'replayed' || refusal.kind === 'generationTooFar') {
+    skipGenerations(turn, pending.room, refusal.generation)
+  }
+  if (!again) return
+  turn.setRoom(pending.room, { subscription: { kind: 'none' } })
+  subscribe(turn, pending.room)
+}
+
+/**
+ * The hub names the last generations that it took (KEY-5). One beyond the device's own means that
+ * its state was rolled back: the chain goes on beyond it, never again below.
+ */
+export function reconcileGenerations(
+  turn: Turn,
+  key: string,
+  last: Body<'subscribed'>['lastGenerations'],
+): void {
+  const lane = last.find((each) => each.lane === 0)
+  if (lane !== undefined) skipGenerations(turn, key, lane.generation)
+}

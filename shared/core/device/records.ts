@@ -1,0 +1,196 @@
+/**
+ * What a device stores (DEV-3): the encodings of its records and their keys. Each begins with its
+ * label and version. Owns no storage and no rule of when something is written.
+ */
+import { LIMITS } from '#core/base/limits.ts'
+import type { LogPosition } from '#core/base/ids.ts'
+import { accountNameCodec, deviceIdCodec, epochIdCodec } from '#core/wire/bodies.ts'
+import { hubDomainCodec, positionCodec, timeCodec } from '#core/wire/bodies.ts'
+import { bool, enumU8, fixed, type Infer, opaque, optional } from '#core/wire/codec.ts'
+import { struct, u16, u32, utf8, variant, vector } from '#core/wire/codec.ts'
+import { format } from '#core/wire/structure.ts'
+
+const keyPair = struct({ secretKey: opaque(8_192), publicKey: opaque(8_192) })
+
+/** The account, its keys and the hub's key (ID-2); one record, key `account`. */
+export const accountRecordCodec = struct({
+  format: format('account record'),
+  phase: enumU8({ registering: 0, registered: 1 }),
+  name: accountNameCodec,
+  device: deviceIdCodec,
+  deviceName: utf8(LIMITS.deviceNameMax),
+  hubDomain: hubDomainCodec,
+  hubKey: fixed(32),
+  rootHash: fixed(32),
+  /** Sealed here until a recovery backup holds it; the app says so. */
+  rootEd25519: keyPair,
+  rootMldsa65: keyPair,
+  signing: keyPair,
+  ed25519: keyPair,
+  p384: keyPair,
+  /** With the attestation in it once the account is registered (ID-6). */
+  certificate: opaque(LIMITS.certificateSizeMax, 1),
+})
+export type AccountRecord = Infer<typeof accountRecordCodec>
+
+/** The hub's domain and key, key `hub`: trust on first use (SES-2). */
+export const hubRecordCodec = struct({
+  format: format('hub record'),
+  domain: hubDomainCodec,
+  key: fixed(32),
+})
+
+export const keyPackageRecordCodec = struct({
+  format: format('key package record'),
+  suite: u16,
+  keyPackage: opaque(LIMITS.keyPackageSizeMax, 1),
+  secrets: opaque(65_536, 1),
+  /** Kept after use: the last resort package may be used again (DIR-3). */
+  lastResort: bool,
+})
+export type KeyPackageRecord = Infer<typeof keyPackageRecordCodec>
+
+export const ROOM_PHASES = {
+  creating: 0,
+  joining: 1,
+  joinRefused: 2,
+  live: 3,
+  broken: 4,
+  removed: 5,
+} as const
+
+const memberRecord = struct({
+  leaf: u32,
+  account: accountNameCodec,
+  device: deviceIdCodec,
+  deviceName: utf8(LIMITS.deviceNameMax),
+  rootHash: fixed(32),
+  verified: bool,
+  signatureKey: opaque(133, 32),
+  identity: opaque(512, 1),
+})
+
+const invitationRecord = struct({
+  id: fixed(32),
+  publicKey: fixed(32),
+  expiresAt: timeCodec,
+})
+
+/** Everything of a room but its group, members, keys, outbox and history. */
+export const roomRecordCodec = struct({
+  format: format('room record'),
+  phase: enumU8(ROOM_PHASES),
+  code: utf8(64),
+  title: optional(utf8(LIMITS.titleMax * 4)),
+  suite: u16,
+  /** First position that has not been taken yet, and the hash of the entry before it. */
+  next: positionCodec,
+  headHash: fixed(32),
+  /** Entries up to this one are only chained: the device was added by it (ROOM-7). */
+  joinedAt: optional(positionCodec),
+  invitations: vector(invitationRecord, LIMITS.invitationsPerRoomMax),
+  ownLink: optional(struct({ fragment: utf8(4_096), expiresAt: timeCodec })),
+  /** The request to create or to join, sent again until it is answered. */
+  opening: opaque(LIMITS.frameSizeMax),
+  inviterRootHash: opaque(32),
+  createdAt: timeCodec,
+  readUpTo: positionCodec,
+  unread: u32,
+  last: optional(
+    struct({ text: utf8(LIMITS.textMax * 4), author: accountNameCodec, time: timeCodec }),
+  ),
+  /** Ids of own messages that were sent, the last 256 (DEV-4). */
+  sentIds: vector(utf8(64), 256),
+  nextOutboxKey: u32,
+})
+export type RoomRecord = Infer<typeof roomRecordCodec>
+
+export const outboxRecordCodec = struct({
+  format: format('outbox record'),
+  localId: utf8(64),
+  content: opaque(LIMITS.plaintextSizeMax),
+  /** `profile` tells members the room's title and is not shown as a message. */
+  purpose: enumU8({ message: 0, profile: 1 }),
+  createdAt: timeCodec,
+  refused: utf8(64),
+  sealed: optional(
+    struct({
+      epochId: epochIdCodec,
+      generation: u32,
+      bytes: opaque(LIMITS.sealedFrameSizeMax, 1),
+    }),
+  ),
+})
+export type OutboxRecord = Infer<typeof outboxRecordCodec>
+
+export const timelineRecordCodec = struct({
+  format: format('timeline record'),
+  time: timeCodec,
+  item: variant('kind', {
+    message: [
+      0,
+      struct({
+        account: accountNameCodec,
+        own: bool,
+        content: opaque(LIMITS.plaintextSizeMax),
+        messageId: fixed(32),
+        localId: utf8(64),
+        /** Reveals this one message to a hub that it is reported to (KEY-8). */
+        messageSecret: opaque(64),
+      }),
+    ],
+    event: [
+      1,
+      struct({
+        event: enumU8({ created: 0, joined: 1, removed: 2, invitationMade: 3, titled: 4 }),
+        actor: optional(accountNameCodec),
+        subject: utf8(LIMITS.titleMax * 4),
+      }),
+    ],
+    unreadable: [2, struct({ code: utf8(64) })],
+  }),
+})
+export type TimelineRecord = Infer<typeof timelineRecordCodec>
+
+/** Pending commit, key of the room: enough to submit it again or to adopt it after a restart. */
+export const pendingRecordCodec = struct({
+  format: format('pending commit'),
+  commit: opaque(LIMITS.commitSizeMax, 1),
+  submission: opaque(LIMITS.frameSizeMax, 1),
+  next: opaque(67_108_864, 1),
+})
+
+/** Written with each new epoch and not with each message. */
+export const groupRecordCodec = struct({
+  format: format('group record'),
+  group: opaque(67_108_864, 1),
+  ephemeralRoot: opaque(64),
+  members: vector(memberRecord, 65_536),
+})
+
+export const ACCOUNT_KEY = 'account'
+export const HUB_KEY = 'hub'
+
+/** 16 hex digits, so that keys sort as positions do. */
+export function positionKey(position: LogPosition): string {
+  return position.toString(16).padStart(16, '0')
+}
+
+/** Key of the `index`th item of an entry in the timeline. */
+export function timelineKey(room: string, position: LogPosition, index: number): string {
+  return `${room}:${positionKey(position)}:${index.toString(16).padStart(4, '0')}`
+}
+
+/** Position inside a timeline key. */
+export function positionOfTimelineKey(key: string): number {
+  return Number.parseInt(key.split(':')[1] ?? '', 16)
+}
+
+export function outboxKey(room: string, sequence: number): string {
+  return `${room}:${sequence.toString(16).padStart(8, '0')}`
+}
+
+/** Range of all keys of a room: from inclusive, to exclusive. */
+export function roomRange(room: string): { readonly from: string; readonly to: string } {
+  return { from: `${room}:`, to: `${room};` }
+}

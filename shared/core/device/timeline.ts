@@ -1,0 +1,169 @@
+/**
+ * From opened content to what a person reads (DEV-8): the records of a room's timeline and the items
+ * of its view. Owns the reading of content; owns no keys and no order.
+ */
+import { toBase64Url } from '#core/base/bytes.ts'
+import { decodeContent, messageId, plainText } from '#core/content/mimi-content.ts'
+import { roomProfile } from '#core/content/mimi-content.ts'
+import type { OpenedFrame } from '#core/device/epoch-keys.ts'
+import { accountUri } from '#core/device/outbox.ts'
+import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
+import { addItem, checkedTitle, roomUri } from '#core/device/room.ts'
+import type { OutboxItem, PlacedEntry } from '#core/device/state.ts'
+import type { DeviceRecord } from '#core/device/store.ts'
+import type { Turn } from '#core/device/turn.ts'
+import { typingEnded } from '#core/device/typing.ts'
+import { decode } from '#core/wire/codec.ts'
+
+/** A frame of another member was opened: a message, a title, or something newer than this code. */
+export function contentReceived(
+  turn: Turn,
+  key: string,
+  placed: PlacedEntry,
+  opened: OpenedFrame,
+): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const { position, time } = placed
+  const content = decodeContent(opened.plaintext)
+  const { member } = opened
+  typingEnded(turn, key, member.leaf)
+  if (content.kind === 'malformed' || !member.verified) {
+    const code = member.verified ? 'malformedContent' : 'unverifiedSender'
+    addItem(turn, key, { position, index: 0, time, item: { kind: 'unreadable', code } })
+    return
+  }
+  const profile = roomProfile(content.value)
+  if (profile !== null) return titled(turn, key, placed, { title: profile.title, opened })
+  addItem(turn, key, {
+    position,
+    index: 0,
+    time,
+    item: {
+      kind: 'message',
+      account: member.account,
+      own: member.account === turn.registered?.name,
+      content: opened.plaintext,
+      messageId: messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
+        senderUri: accountUri(member.account),
+        roomUri: roomUri(room),
+        content: opened.plaintext,
+      }),
+      localId: '',
+      messageSecret: opened.messageSecret,
+    },
+  })
+  const text = plainText(content.value) ?? ''
+  const own = member.account === turn.registered?.name
+  turn.setRecord(key, {
+    unread: room.record.unread + (own ? 0 : 1),
+    last: { text, author: member.account, time },
+  })
+  turn.effect({ kind: 'showAccount' })
+}
+
+function titled(
+  turn: Turn,
+  key: string,
+  placed: PlacedEntry,
+  said: { readonly title: string; readonly opened: OpenedFrame },
+): void {
+  const room = turn.room(key)
+  const title = checkedTitle(said.title)
+  if (room === null || title === null || title === room.record.title) return
+  const renamed = room.record.title !== null && room.record.joinedAt !== null &&
+    placed.position > room.record.joinedAt + 1n
+  turn.setRecord(key, { title })
+  turn.effect({ kind: 'showAccount' })
+  if (!renamed) return
+  const actor = said.opened.member.account
+  const item = { kind: 'event', event: 'titled', actor, subject: title } as const
+  addItem(turn, key, { position: placed.position, index: 0, time: placed.time, item })
+}
+
+/** What a stored or queued item says; plain values for `sdk/views.ts`. */
+export type TimelineEntry =
+  | {
+    readonly kind: 'message'
+    readonly id: string
+    readonly author: string | null
+    readonly own: boolean
+    readonly text: string
+    readonly time: number
+    readonly position: number | null
+    readonly delivery: 'queued' | 'sending' | 'sent' | 'refused'
+  }
+  | {
+    readonly kind: 'event'
+    readonly id: string
+    readonly event: 'created' | 'joined' | 'removed' | 'invitationMade' | 'titled'
+    readonly actor: string | null
+    readonly subject: string | null
+    readonly time: number
+    readonly position: number
+  }
+  | {
+    readonly kind: 'unreadable'
+    readonly id: string
+    readonly code: string
+    readonly time: number
+    readonly position: number
+  }
+
+/** Reads a timeline record back; null for one that does not decode. */
+export function timelineEntry(record: DeviceRecord): TimelineEntry | null {
+  const decoded = decode(timelineRecordCodec, record.value)
+  if (decoded.kind === 'malformed') return null
+  const { item, time } = decoded.value
+  const position = positionOfTimelineKey(record.key)
+  const id = record.key.slice(record.key.indexOf(':') + 1)
+  switch (item.kind) {
+    case 'message': {
+      const content = decodeContent(item.content)
+      const text = content.kind === 'decoded' ? plainText(content.value) ?? '' : ''
+      return {
+        kind: 'message',
+        id: item.localId === '' ? toBase64Url(item.messageId) : item.localId,
+        author: item.account,
+        own: item.own,
+        text,
+        time,
+        position,
+        delivery: 'sent',
+      }
+    }
+    case 'event':
+      return {
+        kind: 'event',
+        id,
+        event: item.event,
+        actor: item.actor,
+        subject: item.subject === '' ? null : item.subject,
+        time,
+        position,
+      }
+    case 'unreadable':
+      return { kind: 'unreadable', id, code: item.code, time, position }
+  }
+}
+
+/** What a message that is not in the log yet looks like; null for what is not shown. */
+export function queuedEntry(item: OutboxItem, author: string): TimelineEntry | null {
+  if (item.record.purpose !== 'message') return null
+  const content = decodeContent(item.record.content)
+  const delivery = item.record.refused !== ''
+    ? 'refused'
+    : item.inFlight
+    ? 'sending'
+    : 'queued'
+  return {
+    kind: 'message',
+    id: item.record.localId,
+    author,
+    own: true,
+    text: content.kind === 'decoded' ? plainText(content.value) ?? '' : '',
+    time: item.record.createdAt,
+    position: null,
+    delivery,
+  }
+}

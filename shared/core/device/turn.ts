@@ -1,0 +1,179 @@
+/**
+ * One step of the device machine in the making: the state as it will be, the changes and effects
+ * that go with it. Owns the bookkeeping that every part needs (requests, commands, records); no
+ * part reaches the world but through this.
+ */
+import { assert } from '#core/base/assert.ts'
+import { NO_ROOM, type RequestId, requestId, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import type { Entropy } from '#core/base/ports.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
+import type { CommandError, DeviceEffect, RequiredChange } from '#core/device/io.ts'
+import { accountRecordCodec, roomRecordCodec } from '#core/device/records.ts'
+import type { AccountRecord, RoomRecord } from '#core/device/records.ts'
+import type { DeviceState, PendingRequest, RoomState } from '#core/device/state.ts'
+import type { DeviceTable, Durability } from '#core/device/store.ts'
+import type { Mls } from '#core/mls/mls.ts'
+import { BurstCache } from '#core/sender-keys/sealed-frame.ts'
+import { type Body, type BodyKind, encodeMessage } from '#core/wire/bodies.ts'
+import { encode } from '#core/wire/codec.ts'
+
+/** The ports of the machine. */
+export interface DevicePorts {
+  readonly crypto: Crypto
+  readonly mls: Mls
+  readonly entropy: Entropy
+  /** Build number, told in the greeting (SES-1). */
+  readonly appVersion: number
+}
+
+/** A step in the making. Made for one input and thrown away with it. */
+export class Turn {
+  readonly ports: DevicePorts
+  readonly nowMs: TimeMs
+  state: DeviceState
+  readonly changes: RequiredChange[] = []
+  readonly effects: DeviceEffect[] = []
+  /** Bursts of this step whose signature was found good. */
+  readonly bursts = new BurstCache()
+
+  constructor(ports: DevicePorts, state: DeviceState, nowMs: TimeMs) {
+    this.ports = ports
+    this.state = state
+    this.nowMs = nowMs
+  }
+
+  set(part: Partial<DeviceState>): void {
+    this.state = { ...this.state, ...part }
+  }
+
+  effect(effect: DeviceEffect): void {
+    this.effects.push(effect)
+  }
+
+  put(table: DeviceTable, key: string, value: Uint8Array, durability: Durability = 'relaxed'): void {
+    this.changes.push({ change: { kind: 'put', table, key, value }, durability })
+  }
+
+  delete(table: DeviceTable, key: string): void {
+    this.changes.push({ change: { kind: 'delete', table, key }, durability: 'relaxed' })
+  }
+
+  // ---- Account --------------------------------------------------------------------------
+
+  /** The account once the hub has attested it; null before. */
+  get registered(): AccountRecord | null {
+    return this.state.account.kind === 'registered' ? this.state.account.record : null
+  }
+
+  storeAccount(record: AccountRecord): void {
+    this.put('account', 'account', encode(accountRecordCodec, record), 'strict')
+  }
+
+  // ---- Rooms ----------------------------------------------------------------------------
+
+  room(key: string): RoomState | null {
+    return this.state.rooms.get(key) ?? null
+  }
+
+  /** Replaces a room's state in memory. */
+  setRoom(key: string, part: Partial<RoomState>): RoomState {
+    const room = this.state.rooms.get(key)
+    assert(room !== undefined, 'only a known room is changed')
+    const next = { ...room, ...part }
+    this.set({ rooms: new Map(this.state.rooms).set(key, next) })
+    this.effect({ kind: 'showRoom', room: key })
+    return next
+  }
+
+  /** Replaces parts of a room's record, in memory and in the store. */
+  setRecord(key: string, part: Partial<RoomRecord>): RoomState {
+    const room = this.room(key)
+    assert(room !== null, 'only a known room is changed')
+    const record = { ...room.record, ...part }
+    this.#dirtyRooms.add(key)
+    return this.setRoom(key, { record })
+  }
+
+  addRoom(room: RoomState): void {
+    this.set({ rooms: new Map(this.state.rooms).set(room.key, room) })
+    this.#dirtyRooms.add(room.key)
+    this.effect({ kind: 'showRoom', room: room.key })
+    this.effect({ kind: 'showAccount' })
+  }
+
+  readonly #dirtyRooms = new Set<string>()
+
+  /** Writes each changed room record once; called at the end of the step. */
+  flushRecords(): void {
+    for (const key of this.#dirtyRooms) {
+      const room = this.state.rooms.get(key)
+      if (room !== undefined) this.put('rooms', key, encode(roomRecordCodec, room.record))
+    }
+    this.#dirtyRooms.clear()
+  }
+
+  // ---- Frames and requests --------------------------------------------------------------
+
+  /** Attempt number of the open session; null when nothing can be sent. */
+  get attempt(): number | null {
+    const { session } = this.state
+    switch (session.kind) {
+      case 'greeting':
+      case 'guest':
+      case 'authenticating':
+      case 'ready':
+        return session.attempt
+      default:
+        return null
+    }
+  }
+
+  get ready(): boolean {
+    return this.state.session.kind === 'ready'
+  }
+
+  sendFrame(frame: Uint8Array): void {
+    const attempt = this.attempt
+    if (attempt !== null) this.effect({ kind: 'send', attempt, frame })
+  }
+
+  send<K extends BodyKind>(kind: K, body: Body<K>, room: RoomId = NO_ROOM): void {
+    this.sendFrame(encodeMessage(kind, room, body))
+  }
+
+  /** Gives a request its number and remembers what its answer is for. */
+  request(pending: PendingRequestOf): RequestId {
+    const id = requestId(this.state.nextRequest)
+    this.set({
+      nextRequest: this.state.nextRequest === 0xffffffff ? 1 : this.state.nextRequest + 1,
+      requests: new Map(this.state.requests).set(id, { ...pending, sentAtMs: this.nowMs }),
+    })
+    return id
+  }
+
+  /** Takes a request out of the table; null when nobody waits for it. */
+  takeRequest(id: RequestId): PendingRequest | null {
+    const pending = this.state.requests.get(id)
+    if (pending === undefined) return null
+    const requests = new Map(this.state.requests)
+    requests.delete(id)
+    this.set({ requests })
+    return pending
+  }
+
+  // ---- Commands -------------------------------------------------------------------------
+
+  done(command: number | null, value: string | null = null): void {
+    if (command === null) return
+    this.effect({ kind: 'settleCommand', id: command, outcome: { kind: 'done', value } })
+  }
+
+  fail(command: number | null, code: CommandError): void {
+    if (command === null) return
+    this.effect({ kind: 'settleCommand', id: command, outcome: { kind: 'failed', code } })
+  }
+}
+
+type Distribute<T> = T extends unknown ? Omit<T, 'sentAtMs'> : never
+/** A pending request before it has a time. */
+export type PendingRequestOf = Distribute<PendingRequest>
