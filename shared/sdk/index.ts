@@ -1,0 +1,8 @@
+/**
+ * The public face of Kalandra for programs: the facade, its views and its one error.
+ */
+export { openKalandra, readInvite } from '#sdk/kalandra.ts'
+export type { InvitePreview, Kalandra, KalandraPorts, Timers } from '#sdk/kalandra.ts'
+export { KalandraError } from '#sdk/errors.ts'
+export type { ErrorCode } from '#sdk/errors.ts'
+export type * from '#sdk/views.ts'

@@ -1,0 +1,115 @@
+/**
+ * From the machine's state to the views of `views.ts`. Owns the choice of what is shown; changes
+ * nothing.
+ */
+import { toHex } from '#core/base/bytes.ts'
+import type { TimeMs } from '#core/base/ids.ts'
+import { caughtUp } from '#core/device/room.ts'
+import { retryInMs } from '#core/device/session.ts'
+import type { DeviceState, RoomState } from '#core/device/state.ts'
+import { queuedEntry, type TimelineEntry } from '#core/device/timeline.ts'
+import type { AccountView, AppView, ConnectionView, MemberView } from '#sdk/views.ts'
+import type { RoomSummary, RoomView, TimelineItem } from '#sdk/views.ts'
+
+/** The whole account, rooms with the latest first. */
+export function projectApp(state: DeviceState, nowMs: TimeMs): AppView {
+  const rooms = [...state.rooms.values()].map((room) => summary(room))
+  rooms.sort((a, b) => b.lastTime - a.lastTime)
+  return { account: accountView(state), connection: connectionView(state, nowMs), rooms }
+}
+
+function accountView(state: DeviceState): AccountView {
+  const { account, hub } = state
+  switch (account.kind) {
+    case 'none':
+      return { kind: 'none' }
+    case 'wanted':
+      return { kind: 'registering', name: account.name }
+    case 'registering':
+      return { kind: 'registering', name: account.record.name }
+    case 'refused':
+      return { kind: 'refused', name: account.name, code: account.code }
+    case 'registered':
+      return {
+        kind: 'registered',
+        name: account.record.name,
+        deviceName: account.record.deviceName,
+        rootHash: toHex(account.record.rootHash),
+        hubDomain: hub?.domain ?? account.record.hubDomain,
+        rootOnDevice: true,
+      }
+  }
+}
+
+function connectionView(state: DeviceState, nowMs: TimeMs): ConnectionView {
+  const { session } = state
+  switch (session.kind) {
+    case 'ready':
+    case 'guest':
+      return { kind: 'connected', transport: session.transport }
+    case 'dialing':
+      return session.failures === 0 ? { kind: 'connecting' } : { kind: 'offline', retryInMs: 0 }
+    case 'greeting':
+    case 'authenticating':
+      return { kind: 'connecting' }
+    case 'refused':
+      return { kind: 'refused', code: session.code }
+    case 'idle':
+    case 'waiting':
+    case 'closed':
+      return { kind: 'offline', retryInMs: retryInMs(session, nowMs) }
+  }
+}
+
+function roomPhase(room: RoomState): RoomSummary['state'] {
+  const { phase, joinedAt, next } = room.record
+  if (phase !== 'live') return phase
+  const walking = joinedAt !== null && next <= joinedAt
+  const behind = room.subscription.kind === 'following' && !caughtUp(room)
+  return walking || behind ? 'syncing' : 'live'
+}
+
+function summary(room: RoomState): RoomSummary {
+  const { record } = room
+  const queued = room.outbox.filter((item) => item.record.purpose === 'message').at(-1)
+  const waiting = queued === undefined ? null : queuedEntry(queued, '')
+  const text = waiting?.kind === 'message' ? waiting.text : record.last?.text ?? null
+  return {
+    room: room.key,
+    title: record.title,
+    state: roomPhase(room),
+    code: record.code === '' ? null : record.code,
+    memberCount: people(room).size,
+    unreadCount: record.unread,
+    lastText: text,
+    lastAuthor: record.last?.author ?? null,
+    lastTime: waiting?.time ?? record.last?.time ?? record.createdAt,
+  }
+}
+
+function people(room: RoomState): ReadonlySet<string> {
+  return new Set(room.members.map((member) => member.verified ? member.account : ''))
+}
+
+/** One room with a window of its timeline, oldest first. */
+export function projectRoom(
+  state: DeviceState,
+  room: RoomState,
+  window: { readonly entries: readonly TimelineEntry[]; readonly hasEarlier: boolean },
+): RoomView {
+  const own = state.account.kind === 'registered' ? state.account.record : null
+  const queued = room.outbox
+    .map((item) => queuedEntry(item, own?.name ?? ''))
+    .filter((item) => item !== null)
+  const items: readonly TimelineItem[] = [...window.entries, ...queued]
+  const members = room.members.map((member): MemberView => ({
+    account: member.verified ? member.account : null,
+    deviceName: member.deviceName,
+    own: member.verified && member.account === own?.name,
+  }))
+  const typing = room.typing
+    .map((mark) => room.members.find((member) => member.leaf === mark.leaf && member.verified))
+    .filter((member) => member !== undefined)
+    .map((member) => member.account)
+  return { summary: summary(room), items, hasEarlier: window.hasEarlier, members, typing }
+}
