@@ -5,7 +5,7 @@
  */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import { concat, toHex, utf8Encode } from '#core/base/bytes.ts'
-import type { Crypto, HashName, SignatureName } from '#core/crypto/crypto.ts'
+import type { HashName, SignatureName } from '#core/crypto/crypto.ts'
 import { type HpkeAeadName, hpkeOpen } from '#core/crypto/hpke.ts'
 import { encodeKdfLabel, encodeSignContent } from '#core/crypto/labels.ts'
 import { implementations, noble } from './implementations.ts'
