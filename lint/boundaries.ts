@@ -89,7 +89,7 @@ const webAreas: readonly Area[] = [
   {
     name: 'web/main',
     at: ['web/src/'],
-    may: ['web/routes', 'web/state', 'web/styles', 'web/messages', 'web/router'],
+    may: ['web/routes', 'web/state', 'web/client', 'web/styles', 'web/messages', 'web/router'],
   },
 ]
 
@@ -135,6 +135,8 @@ interface Vendor {
 }
 
 const tests = /^tests\//
+/** Screens without an engine, for looking at them. */
+const screens = /^tests\/screens\//
 const pageMarkup = /^web\/src\/(App|components\/|routes\/).*\.svelte$/
 
 /** Every package that source may name. A package without a row may not be imported. */
@@ -148,11 +150,12 @@ export const VENDORS: readonly Vendor[] = [
   },
   { package: 'workbox-window', importers: [/^web\/src\/state\/update\.svelte\.ts$/] },
   { package: 'svelte/compiler', importers: [/^tests\/tidy\//] },
-  { package: 'svelte', importers: [/^web\/src\/(?!engine\/)/] },
+  { package: 'typescript', importers: [/^tests\/tidy\//] },
+  { package: 'svelte', importers: [/^web\/src\/(?!engine\/)/, screens] },
   { package: '@lucide/svelte', importers: [pageMarkup] },
   { package: '@fontsource/', importers: [/^web\/src\/(main\.ts$|styles\/)/] },
-  { package: 'vite', importers: [/^web\/vite(\/|\.config\.ts$)/, /^tests\/e2e\//] },
-  { package: '@sveltejs/vite-plugin-svelte', importers: [/^web\/vite\.config\.ts$/] },
+  { package: 'vite', importers: [/^web\/vite(\/|\.config\.ts$)/, /^tests\/e2e\//, screens] },
+  { package: '@sveltejs/vite-plugin-svelte', importers: [/^web\/vite\.config\.ts$/, screens] },
   { package: '@inlang/paraglide-js', importers: [/^web\/vite\.config\.ts$/] },
   { package: '@playwright/test', importers: [/^tests\/e2e\//, /^playwright\.config\.ts$/] },
   {

@@ -1,0 +1,56 @@
+/** Runs the two test runners and counts what they report. Owns their options. */
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { buildApp } from './app.mjs'
+import { browserNames, ensureBrowsers } from './browsers.mjs'
+import { deno, inRoot, packageBin } from './project.mjs'
+import { readJunit, readPlaywright } from './reports.mjs'
+import { run } from './run.mjs'
+
+const reports = inRoot('test-results')
+
+function freshReport(name) {
+  mkdirSync(reports, { recursive: true })
+  const file = `${reports}/${name}`
+  rmSync(file, { force: true })
+  return file
+}
+
+/** Everything that needs no browser. Types and tidy are a part of check. */
+export async function runDenoTests() {
+  const report = freshReport('deno.xml')
+  const { code } = await run([
+    deno(),
+    'test',
+    '--allow-all',
+    '--no-check',
+    '--unstable-net',
+    '--ignore=tests/tidy.test.ts',
+    `--junit-path=${report}`,
+  ])
+  return readJunit(report, code)
+}
+
+/**
+ * Everything that needs a browser, on every browser that there is.
+ *
+ * @param {readonly string[]} args passed on to Playwright
+ */
+export async function runBrowserTests(args = []) {
+  const missing = ensureBrowsers()
+  for (const { name, reason } of missing) console.log(`Skipped: tests on ${name}, ${reason}`)
+  const skipped = missing.length
+  if (!existsSync(inRoot('tests/e2e')) || skipped === browserNames.length) {
+    return { passed: 0, failed: 0, skipped }
+  }
+  if ((await buildApp()).code !== 0) {
+    console.log('The app could not be built for the browser tests')
+    return { passed: 0, failed: 1, skipped }
+  }
+  // Playwright empties its own folder of results when it starts.
+  const report = inRoot('test-results/browsers.json')
+  rmSync(report, { force: true })
+  const command = [...packageBin('@playwright/test', 'cli.js'), 'test', ...args]
+  const { code } = await run(command, { env: { PLAYWRIGHT_JSON_OUTPUT_NAME: report } })
+  const counts = readPlaywright(report, code)
+  return { ...counts, skipped: counts.skipped + skipped }
+}
