@@ -22,23 +22,34 @@ export interface HubSession {
    * rejects when the session is gone. The caller keeps one write in flight for each lane.
    */
   write(lane: Lane, frames: readonly Uint8Array[]): Promise<void>
-  /** May be lost; false when the transport has no datagrams (then use `write` on control). */
+  /** May be lost; false when it cannot go as a datagram at all (then use `write` on control). */
   writeDatagram(frame: Uint8Array): boolean
-  /** Ends the session at once; pending writes reject. */
+  /** Ends the session at once; pending writes reject. `closed` follows. */
   close(): void
 }
 
 export interface HubSessionListener {
-  framesReceived(frames: readonly Uint8Array[]): void
-  /** A byte stream lost its place or a frame was over its limit: the session must end (WIRE-2). */
+  /**
+   * Frames of one read. Where the transport can wait, it reads on when the returned promise has
+   * resolved, so that a listener that is busy slows the sender down. Must not reject.
+   */
+  framesReceived(frames: readonly Uint8Array[]): void | Promise<void>
+  /**
+   * A byte stream lost its place or a frame was over its limit: nothing more is read from the
+   * session, which can still be written to and must end (WIRE-2).
+   */
   framingLost(code: 'truncated' | 'oversized'): void
+  /** Once, at the end, whoever ended the session. Nothing follows. */
   closed(): void
 }
 
 export interface HubTransport {
-  /** Calls `accept` for each new session; it returns the listener or null to turn it away. */
+  /**
+   * Calls `accept` for each new session; it returns the listener or null to turn it away. Resolves
+   * once sessions are taken; rejects when the address cannot be had.
+   */
   listen(accept: (session: HubSession) => HubSessionListener | null): Promise<void>
-  /** Takes no new sessions. */
+  /** Takes no new sessions; those that are open go on. */
   stop(): Promise<void>
 }
 
