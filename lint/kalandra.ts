@@ -69,7 +69,7 @@ const dynamicImport: Deno.lint.Rule = {
   },
 }
 
-/** `Math.floor` and `new Date(milliseconds)` compute; what reads the host's clock or dice does not. */
+/** `Math.floor` and `new Date(milliseconds)` compute; they read no clock and throw no dice. */
 function computes(node: Deno.lint.Identifier, core: boolean): boolean {
   const { parent } = node
   if (node.name === 'Math') {

@@ -1,4 +1,4 @@
-/** `npm run e2e`: the browser tests. Arguments go to Playwright: `npm run e2e -- --project=firefox`. */
+/** `npm run e2e`: the browser tests. Arguments go to Playwright: `-- --project=firefox`. */
 import process from 'node:process'
 import { install } from './lib/project.mjs'
 import { summary } from './lib/reports.mjs'

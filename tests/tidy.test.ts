@@ -8,7 +8,13 @@ import {
   registryHosts,
   suppressions,
 } from './tidy/banned.ts'
-import { brokenImports, componentImports, deadFiles, importCycles } from './tidy/graph.ts'
+import {
+  brokenImports,
+  componentAmbience,
+  componentImports,
+  deadFiles,
+  importCycles,
+} from './tidy/graph.ts'
 import { fileNames, missingHeaders, vagueNames } from './tidy/names.ts'
 import { uncitedRules, unknownRules } from './tidy/rules.ts'
 import { literalTexts, physicalStyles } from './tidy/screens.ts'
@@ -25,6 +31,7 @@ const checks: Readonly<Record<string, Check>> = {
   'imports name files that exist': brokenImports,
   'every file is reached from an entry point': deadFiles,
   'components follow the import table': componentImports,
+  'components take time and entropy as arguments': componentAmbience,
   'names say something': vagueNames,
   'files are named in one case': fileNames,
   'files open with what they own': missingHeaders,

@@ -25,18 +25,18 @@ function threads() {
 }
 
 /**
- * @param {Record<string, string | undefined>} env the hub's variables; absent ones have its defaults
+ * @param {Record<string, string | undefined>} env its variables; absent ones have its defaults
  * @param {{ watch?: boolean }} [options]
  * @returns {string[]} program and arguments
  */
 export function hubCommand(env, { watch = false } = {}) {
   const port = Number(env.KALANDRA_PORT ?? defaultPort)
-  const data = path.resolve(env.KALANDRA_DATA ?? inRoot('data'))
-  const keyFile = path.resolve(env.KALANDRA_KEY_FILE ?? `${data}.key`)
+  const folder = path.resolve(env.KALANDRA_DATA ?? inRoot('data'))
+  const keyFile = path.resolve(env.KALANDRA_KEY_FILE ?? `${folder}.key`)
   const log = env.KALANDRA_LOG ? [path.resolve(env.KALANDRA_LOG)] : []
   const read = [env.KALANDRA_APP_DIR, env.KALANDRA_CERT, env.KALANDRA_CERT_KEY]
     .filter((file) => file).map((file) => path.resolve(file))
-  const written = [data, keyFile, ...log]
+  const written = [folder, keyFile, ...log]
   return [
     deno(),
     'run',

@@ -1,8 +1,9 @@
 /**
- * Imports as a graph: cycles, files that nothing reaches, and the import table in components, which
- * the linter does not read. Owns the table of entry points.
+ * Imports as a graph: cycles, files that nothing reaches, and the linter's rules in components,
+ * which it does not read. Owns the table of entry points.
  */
 import { judgeImport, resolveImport } from '../../lint/boundaries.ts'
+import { ambientReads } from './component.ts'
 import { type Finding, isScript, type SourceText } from './source.ts'
 import { importsOf } from './syntax.ts'
 
@@ -17,9 +18,10 @@ const productEntries: readonly RegExp[] = [
 const otherEntries: readonly RegExp[] = [
   /^lint\/kalandra\.ts$/,
   /^playwright\.config\.ts$/,
-  /^scripts\/[a-z-]+\.mjs$/,
-  /^bench\/[a-z-]+\.ts$/,
+  /^scripts\/[a-z0-9-]+\.mjs$/,
+  /^bench\/[a-z0-9-]+\.ts$/,
   /^tests\/.*\.(test|spec)\.ts$/,
+  /^tests\/support\/echo-hub\.ts$/,
   /^tests\/e2e\/(pages\/.*|support\/global-[a-z]+)\.ts$/,
 ]
 const product = /^(edge-hub|shared|service-worker|web)\//
@@ -85,6 +87,17 @@ export function componentImports(files: readonly SourceText[]): readonly Finding
       const message = judgeImport({ from: file.path, specifier, typeOnly })
       return message === null ? [] : [{ path: file.path, line, message }]
     })
+  )
+}
+
+/** The host's clock and dice, where the linter does not look. */
+export function componentAmbience(files: readonly SourceText[]): readonly Finding[] {
+  return files.filter(({ path }) => path.endsWith('.svelte')).flatMap((file) =>
+    ambientReads(file).map(({ name, line }) => ({
+      path: file.path,
+      line,
+      message: `${name} is ambient: take it as an argument`,
+    }))
   )
 }
 

@@ -4,21 +4,7 @@
  */
 import { parse } from 'svelte/compiler'
 import { type Finding, lineAt, type SourceText } from './source.ts'
-import { parseComponent } from './syntax.ts'
-
-type Node = { readonly type: string; readonly start: number } & Readonly<Record<string, unknown>>
-
-const isNode = (value: unknown): value is Node =>
-  typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
-
-/** Calls `see` on a node and on all below it, unless `see` answers false. */
-function walk(node: Node, see: (node: Node) => boolean | void): void {
-  if (see(node) === false) return
-  for (const [key, value] of Object.entries(node)) {
-    if (key === 'parent' || key === 'loc') continue
-    for (const each of Array.isArray(value) ? value : [value]) if (isNode(each)) walk(each, see)
-  }
-}
+import { isNode, type Node, parseComponent, walk } from './component.ts'
 
 const spokenAttributes: ReadonlySet<string> = new Set([
   ...['aria-label', 'aria-description', 'aria-roledescription', 'aria-valuetext'],

@@ -3,7 +3,7 @@
  * declared names; judges nothing.
  */
 import ts from 'typescript'
-import { type AST, parse } from 'svelte/compiler'
+import { markupImports, parseComponent } from './component.ts'
 import { lineAt, type SourceText } from './source.ts'
 
 export interface Import {
@@ -29,9 +29,6 @@ interface Parsed {
   /** Lines of the component in front of the script. */
   readonly lineOffset: number
 }
-
-/** The component, with its markup, scripts and style. */
-export const parseComponent = ({ text }: SourceText): AST.Root => parse(text, { modern: true })
 
 const parsedByFile = new WeakMap<SourceText, readonly Parsed[]>()
 
@@ -78,7 +75,8 @@ export function importsOf(file: SourceText): readonly Import[] {
     const specifier = specifierOf(node)
     if (specifier !== null) found.push({ specifier, typeOnly: isTypeOnly(node), line })
   })
-  return found
+  if (!file.path.endsWith('.svelte')) return found
+  return [...found, ...markupImports(file).map((each) => ({ ...each, typeOnly: false }))]
 }
 
 function specifierOf(node: ts.Node): string | null {
