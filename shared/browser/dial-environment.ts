@@ -18,7 +18,7 @@ export interface BidirectionalStreamLike {
   readonly writable: WritableStream<Uint8Array>
 }
 
-/** Engines differ: `createWritable` replaced `writable`, `incomingMaxBufferedDatagrams` the mark. */
+/** Engines differ: `createWritable` follows `writable`, `incomingMaxBufferedDatagrams` the mark. */
 export interface DatagramsLike {
   readonly readable: ReadableStream<Uint8Array>
   readonly writable?: WritableStream<Uint8Array>

@@ -94,127 +94,136 @@ interface Leadership<Up> {
 
 /** Joins the tabs of a local account; leads as soon as no other tab does. */
 export function electLeader<Up, Down>(options: TabOptions<Up, Down>): Tab<Up> {
-  const environment = { ...hostTabEnvironment(), ...options.environment }
-  const name = (part: string): string => `kalandra:${options.accountId}:${part}`
-  const id = environment.newId()
-  const relay = environment.openRelay(name('relay'))
-  const closing = new AbortController()
-  const closed = new Promise<void>((resolve) => {
-    closing.signal.addEventListener('abort', () => resolve(), { once: true })
-  })
+  return new ElectedTab(options, { ...hostTabEnvironment(), ...options.environment })
+}
+
+class ElectedTab<Up, Down> implements Tab<Up> {
+  readonly id: string
+  readonly #options: TabOptions<Up, Down>
+  readonly #environment: TabEnvironment
+  readonly #relay: Relay
+  readonly #closing = new AbortController()
+  readonly #closed: Promise<void>
+  /** Held for as long as this tab takes part. */
+  readonly #present: Promise<void>
   /** The leadership that this tab listens to. */
-  let current: string | null = null
-  let own: Leadership<Up> | null = null
-  const tabs = new Set<string>()
+  #current: string | null = null
+  #own: Leadership<Up> | null = null
+  /** Tabs that this leader has heard of. */
+  readonly #tabs = new Set<string>()
 
-  const post = (envelope: Envelope<Up, Down>): void => {
-    if (!closing.signal.aborted) relay.postMessage(envelope)
-  }
-  const follow = (leadership: string): void => {
-    if (current === leadership) return
-    current = leadership
-    options.leaderReady()
-  }
-
-  async function lead(): Promise<void> {
-    const leadership = environment.newId()
-    const down = (tab: string | null, message: Down): void => {
-      if (tab !== id) post({ kind: 'down', leadership, tab, message })
-      if (tab === null || tab === id) options.received(message)
-    }
-    const engine = options.startEngine({
-      send: (tab, message) => down(tab, message),
-      broadcast: (message) => down(null, message),
+  constructor(options: TabOptions<Up, Down>, environment: TabEnvironment) {
+    this.#options = options
+    this.#environment = environment
+    this.id = environment.newId()
+    this.#relay = environment.openRelay(this.#name('relay'))
+    this.#closed = new Promise((resolve) => {
+      this.#closing.signal.addEventListener('abort', () => resolve(), { once: true })
     })
-    own = { id: leadership, engine }
-    post({ kind: 'leading', leadership })
-    follow(leadership)
-    await closed
-    own = null
+    this.#present = this.#requestLock(`tab:${this.id}`, () => this.#takePart())
+  }
+
+  get leads(): boolean {
+    return this.#own !== null
+  }
+
+  send(message: Up): void {
+    if (this.#own !== null) this.#own.engine.received(this.id, message)
+    else if (this.#current !== null) {
+      this.#post({ kind: 'up', leadership: this.#current, tab: this.id, message })
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.#relay.close()
+    await this.#present
+  }
+
+  /** Only once it holds its own lock: before, a leader could take the tab for gone. */
+  async #takePart(): Promise<void> {
+    this.#relay.onmessage = (event: MessageEvent<Envelope<Up, Down>>) => this.#hear(event.data)
+    this.#post({ kind: 'hello' })
+    await this.#requestLock('leader', () => this.#lead())
+    await this.#closed
+  }
+
+  async #lead(): Promise<void> {
+    const id = this.#environment.newId()
+    const send = (tab: string | null, message: Down): void => {
+      if (tab !== this.id) this.#post({ kind: 'down', leadership: id, tab, message })
+      if (tab === null || tab === this.id) this.#options.received(message)
+    }
+    const engine = this.#options.startEngine({
+      send,
+      broadcast: (message) => send(null, message),
+    })
+    this.#own = { id, engine }
+    this.#post({ kind: 'leading', leadership: id })
+    this.#follow(id)
+    await this.#closed
+    this.#own = null
     await engine.stop()
   }
 
-  /** The lock of a tab is granted to others when the tab is gone. */
-  function watchTab(tab: string, engine: Engine<Up>): void {
-    if (tabs.has(tab)) return
-    tabs.add(tab)
-    requestLock(environment.locks, {
-      name: name(`tab:${tab}`),
-      signal: closing.signal,
-      held: () => {
-        tabs.delete(tab)
-        engine.tabGone(tab)
-      },
-    })
-  }
-
-  const hear = ({ data: envelope }: MessageEvent<Envelope<Up, Down>>): void => {
-    if (closing.signal.aborted) return
+  #hear(envelope: Envelope<Up, Down>): void {
+    if (this.#closing.signal.aborted) return
+    const own = this.#own
     switch (envelope.kind) {
       case 'hello':
-        if (own !== null) post({ kind: 'leading', leadership: own.id })
+        if (own !== null) this.#post({ kind: 'leading', leadership: own.id })
         return
       case 'leading':
-        if (own === null) follow(envelope.leadership)
+        if (own === null) this.#follow(envelope.leadership)
         return
       case 'up':
-        if (own?.id !== envelope.leadership) return
-        watchTab(envelope.tab, own.engine)
-        own.engine.received(envelope.tab, envelope.message)
-        return
+        if (own === null || own.id !== envelope.leadership) return
+        this.#watchTab(envelope.tab, own.engine)
+        return own.engine.received(envelope.tab, envelope.message)
       case 'down':
-        if (own !== null || envelope.leadership !== current) return
-        if (envelope.tab === null || envelope.tab === id) options.received(envelope.message)
+        if (own !== null || envelope.leadership !== this.#current) return
+        if (envelope.tab === null || envelope.tab === this.id) {
+          this.#options.received(envelope.message)
+        }
     }
   }
 
-  // A tab takes part only once it holds its own lock, or a leader could take it for gone.
-  const present = requestLock(environment.locks, {
-    name: name(`tab:${id}`),
-    signal: closing.signal,
-    held: async () => {
-      relay.onmessage = hear
-      post({ kind: 'hello' })
-      await requestLock(environment.locks, {
-        name: name('leader'),
-        signal: closing.signal,
-        held: lead,
-      })
-      await closed
-    },
-  })
-
-  return {
-    id,
-    get leads() {
-      return own !== null
-    },
-    send(message) {
-      if (own !== null) own.engine.received(id, message)
-      else if (current !== null) post({ kind: 'up', leadership: current, tab: id, message })
-    },
-    async close() {
-      closing.abort()
-      relay.close()
-      await present
-    },
+  #follow(leadership: string): void {
+    if (this.#current === leadership) return
+    this.#current = leadership
+    this.#options.leaderReady()
   }
-}
 
-/** Resolves when the lock was held and let go, or when `signal` ended the wait for it. */
-async function requestLock(
-  locks: Locks,
-  request: { name: string; signal: AbortSignal; held: () => Promise<void> | void },
-): Promise<void> {
-  const { name, signal, held } = request
-  let granted = false
-  try {
-    await locks.request(name, { signal }, () => {
-      granted = true
-      return held()
+  /** The lock of a tab is granted to others when the tab is gone. */
+  #watchTab(tab: string, engine: Engine<Up>): void {
+    if (this.#tabs.has(tab)) return
+    this.#tabs.add(tab)
+    this.#requestLock(`tab:${tab}`, () => {
+      this.#tabs.delete(tab)
+      engine.tabGone(tab)
     })
-  } catch (error) {
-    if (granted || !signal.aborted) throw error
+  }
+
+  #post(envelope: Envelope<Up, Down>): void {
+    if (!this.#closing.signal.aborted) this.#relay.postMessage(envelope)
+  }
+
+  /** Resolves when the lock was held and let go, or when closing ended the wait for it. */
+  async #requestLock(part: string, held: () => Promise<void> | void): Promise<void> {
+    const { signal } = this.#closing
+    let granted = false
+    try {
+      await this.#environment.locks.request(this.#name(part), { signal }, () => {
+        granted = true
+        return held()
+      })
+    } catch (error) {
+      if (granted || !signal.aborted) throw error
+    }
+  }
+
+  #name(part: string): string {
+    return `kalandra:${this.#options.accountId}:${part}`
   }
 }
 

@@ -46,7 +46,7 @@ function startSession(connection: WebSocketLike, events: SessionEvents): Session
   }
   connection.onerror = end
   connection.onclose = end
-  connection.onmessage = (event: { readonly data: unknown }) => {
+  connection.onmessage = (event: MessageEvent<unknown>) => {
     const bytes = event.data instanceof ArrayBuffer ? new Uint8Array(event.data) : null
     if (ended) return
     if (

@@ -83,7 +83,6 @@ interface Place {
 }
 
 function dial(place: Place, listener: SessionListener): { abort(): void } {
-  const { environment, memory, endpoint } = place
   const attempt = new AbortController()
   let transport: SessionTransport | null = null
   let closed = false
@@ -109,7 +108,7 @@ function dial(place: Place, listener: SessionListener): { abort(): void } {
     listener.opened(transport)
   }
 
-  const cancelLimit = environment.setTimer(() => attempt.abort(), LIMITS.handshakeMsMax)
+  const cancelLimit = place.environment.setTimer(() => attempt.abort(), LIMITS.handshakeMsMax)
   raceSessions(place, attempt.signal)
     .finally(cancelLimit)
     .then((winner) => {

@@ -61,7 +61,7 @@ async function dialWebSocket(
   return { ...dialed, webSocket }
 }
 
-Deno.test('WebTransport is dialed with the published hashes, and no WebSocket beside it', async () => {
+Deno.test('WebTransport is dialed with the published hashes, and nothing beside it', async () => {
   const { network, listener, webTransport } = await dialOpen()
   equal(network.fetched, ['http://localhost:4433/.well-known/kalandra'])
   equal(webTransport.url, 'https://localhost:4433/v1/session')
@@ -306,7 +306,7 @@ Deno.test('DEV-6: a queue over its limit closes the session', async () => {
   equal(listener.heard, ['opened webTransport', 'closed'])
 })
 
-Deno.test('SES-8: a datagram is one frame; what does not fit goes by the control stream', async () => {
+Deno.test('SES-8: a datagram is one frame; what does not fit goes by control', async () => {
   const { listener, webTransport } = await dialOpen()
   listener.transport?.sendDatagram(frame(1))
   listener.transport?.sendDatagram(frame(2, 1_001))
@@ -316,7 +316,7 @@ Deno.test('SES-8: a datagram is one frame; what does not fit goes by the control
   ok(webTransport.datagrams.incomingHighWaterMark > 1)
 })
 
-Deno.test('SES-4: close lets a goodbye out first, but does not wait for a dead network', async () => {
+Deno.test('SES-6: close lets a goodbye out, but does not wait for a dead network', async () => {
   const { listener, webTransport } = await dialOpen()
   listener.transport?.send(frame(1))
   listener.transport?.close()

@@ -52,7 +52,7 @@ function onOneStore(title: string, work: (store: DeviceStore) => Promise<void>):
 
 const LETTERS = ['a', 'b', 'c', 'd', 'e'].map((key, index) => put(key, [index]))
 
-/** Each case is given an `open` of its own, which leads to one and the same store, empty at first. */
+/** Each case is given an `open` of its own that leads to one store, empty at first. */
 export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
   onOneStore('DEV-2: what was put is read, what was not is null', async (store) => {
     await store.apply([put('a', [1, 2, 3]), put('empty', [])], 'relaxed')

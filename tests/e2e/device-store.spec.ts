@@ -2,16 +2,17 @@
 import { DEVICE_STORE_CASES } from '../contract/device-store.ts'
 import { call, expect, test } from './support/parts.ts'
 
-for (const [index, { title }] of DEVICE_STORE_CASES.entries()) {
-  test(`IndexedDB: ${title}`, async ({ openTab }) => {
-    await call(await openTab(), 'runStoreCase', index)
-  })
-}
+test('DEV-2: IndexedDB keeps the contract of the store', async ({ openTab }) => {
+  const page = await openTab()
+  for (const [index, { title }] of DEVICE_STORE_CASES.entries()) {
+    await test.step(title, () => call(page, 'runStoreCase', index))
+  }
+})
 
 const refused = (code: string) => ({ kind: 'refused', code })
 const done = <T>(value: T) => ({ kind: 'done', value })
 
-test('a record is ciphertext, a different one each time, under a key that scripts cannot read', async ({ openTab }) => {
+test('DEV-3: a record is ciphertext under a key that scripts cannot read', async ({ openTab }) => {
   const page = await openTab()
   const text = 'the lark sings before the dawn'
   await call(page, 'writeText', 'a', 'one', text)
@@ -27,7 +28,7 @@ test('a record is ciphertext, a different one each time, under a key that script
   })
 })
 
-test('a record that was changed, or moved to another key or account, does not open', async ({ openTab }) => {
+test('DEV-3: a record that was changed or moved does not open', async ({ openTab }) => {
   const page = await openTab()
   await call(page, 'writeText', 'a', 'one', 'first')
   await call(page, 'writeText', 'a', 'two', 'second')
@@ -43,7 +44,7 @@ test('a record that was changed, or moved to another key or account, does not op
   expect(await call(page, 'readText', 'a', 'one')).toEqual(done('first'))
 })
 
-test('a store or a vault that the browser removed is an eviction, not an empty account', async ({ openTab }) => {
+test('a store or a vault that is gone is an eviction', async ({ openTab }) => {
   const page = await openTab()
   for (const gone of ['storeName', 'vaultName'] as const) {
     await call(page, 'writeText', gone, 'one', 'text')

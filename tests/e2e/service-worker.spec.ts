@@ -3,7 +3,7 @@ import { expect, type Page, test as base } from '@playwright/test'
 import { type ShellSite, startShellSite } from './support/shell-site.ts'
 
 const test = base.extend<{ site: ShellSite }>({
-  site: async ({}, use) => {
+  site: async ({ browserName: _ }, use) => {
     const site = await startShellSite()
     await use(site)
     await site.close()
@@ -38,7 +38,7 @@ const shellNames = (page: Page) =>
     (await caches.keys()).filter((name) => name.startsWith('kalandra:shell:'))
   )
 
-test('one visit is enough for a cold start offline, at any path of the app', async ({ context, page, site }) => {
+test('one visit is enough for a cold start offline', async ({ context, page, site }) => {
   await install(page, site)
   await page.close()
   await site.stop()
@@ -50,7 +50,7 @@ test('one visit is enough for a cold start offline, at any path of the app', asy
   expect(await readText(cold, '/config.json')).toBe('{"hub":"http://localhost:1"}')
 })
 
-test('paths of the hub, other methods and unknown files are left to the network', async ({ page, site }) => {
+test('what is not a file of the app is left to the network', async ({ page, site }) => {
   await install(page, site)
   await site.stop()
   for (const path of ['/v1/session', '/.well-known/kalandra', '/healthz', '/assets/none.js']) {
@@ -60,7 +60,7 @@ test('paths of the hub, other methods and unknown files are left to the network'
   await expect(page.evaluate(() => fetch('/assets/app.js', { method: 'POST' }))).rejects.toThrow()
 })
 
-test('a file that is not the one of the build stops the installation, and nothing stays', async ({ page, site }) => {
+test('a file of another build stops the installation', async ({ page, site }) => {
   await site.tamper()
   await page.goto(site.origin)
   const state = await page.evaluate(async () => {
@@ -74,7 +74,7 @@ test('a file that is not the one of the build stops the installation, and nothin
   expect(await shellNames(page)).toEqual([])
 })
 
-test('a new version waits, takes over when told, and leaves other caches alone', async ({ page, site }) => {
+test('a new version waits until it is told to take over', async ({ page, site }) => {
   await install(page, site)
   const [before] = await shellNames(page)
   await page.evaluate(async () => void await caches.open('of-someone-else'))
@@ -102,7 +102,7 @@ test('a new version waits, takes over when told, and leaves other caches alone',
   expect(await page.evaluate(() => caches.keys())).toContain('of-someone-else')
 })
 
-test('the configuration comes from the network first, from the cache when that is silent', async ({ page, site }) => {
+test('a silent network leaves the configuration that was known', async ({ page, site }) => {
   await install(page, site)
   await site.serve('http://localhost:2')
   expect(await readText(page, '/config.json')).toBe('{"hub":"http://localhost:2"}')

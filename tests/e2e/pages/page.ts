@@ -11,6 +11,7 @@ import {
   storeName,
 } from '#browser/indexeddb-store.ts'
 import { vaultName } from '#browser/vault.ts'
+import { dialHub, hearHub, sayToHub } from './dialed-hub.ts'
 import { DEVICE_STORE_CASES } from '../../contract/device-store.ts'
 
 type Outcome<T> =
@@ -126,7 +127,9 @@ function joinTabs(accountId: string, name: string): void {
 }
 
 const parts = {
-  storeCaseTitles: DEVICE_STORE_CASES.map((found) => found.title),
+  dialHub,
+  hearHub,
+  sayToHub,
   runStoreCase,
   vaultName,
   storeName,

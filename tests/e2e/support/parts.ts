@@ -1,11 +1,14 @@
 /** The test vocabulary for the parts of `shared/browser`: a page that carries them, and no app. */
 import { expect, type Page, test as base } from '@playwright/test'
+import { startAppServer } from '../../../scripts/app-server.mjs'
 import type { Parts } from '../pages/page.ts'
-import { startTestPage, type TestPage } from './test-page.ts'
+import { buildTestPage, type TestPage } from './test-page.ts'
 
 export { expect }
 
 interface PartsFixtures {
+  /** The hub that the page may talk to; a test that has one overrides it. */
+  readonly hubOrigin: string | null
   /** Opens another tab of the same browser context. */
   readonly openTab: () => Promise<Page>
 }
@@ -15,18 +18,21 @@ interface PartsWorkerFixtures {
 }
 
 export const test = base.extend<PartsFixtures, PartsWorkerFixtures>({
-  testPage: [async ({}, use) => {
-    const testPage = await startTestPage()
+  testPage: [async ({ browserName: _ }, use) => {
+    const testPage = await buildTestPage()
     await use(testPage)
-    await testPage.close()
+    await testPage.remove()
   }, { scope: 'worker' }],
-  openTab: async ({ context, testPage }, use) => {
+  hubOrigin: [null, { option: true }],
+  openTab: async ({ context, testPage, hubOrigin }, use) => {
+    const server = await startAppServer({ directory: testPage.directory, hubOrigin })
     await use(async () => {
       const page = await context.newPage()
-      await page.goto(testPage.origin)
+      await page.goto(server.origin)
       await page.waitForFunction(() => 'parts' in globalThis)
       return page
     })
+    await server.close()
   },
 })
 

@@ -1,31 +1,24 @@
-/** Bundles the page of `pages/` and serves it, once for each worker of the test runner. */
+/** Bundles the page of `pages/` into a folder that is removed again. Owns no server. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
-import { startAppServer } from '../../../scripts/app-server.mjs'
 
 export interface TestPage {
-  readonly origin: string
-  close(): Promise<void>
+  readonly directory: string
+  remove(): Promise<void>
 }
 
-/** Builds and serves the page. */
-export async function startTestPage(): Promise<TestPage> {
+/** Builds the page and its workers. */
+export async function buildTestPage(): Promise<TestPage> {
   const directory = await mkdtemp(path.join(tmpdir(), 'kalandra-page-'))
   await build({
     configFile: false,
     root: fileURLToPath(new URL('../pages', import.meta.url)),
     logLevel: 'warn',
+    worker: { format: 'es' },
     build: { outDir: directory, emptyOutDir: true, target: 'es2023', minify: false },
   })
-  const server = await startAppServer({ directory, hubOrigin: null })
-  return {
-    origin: server.origin,
-    async close() {
-      await server.close()
-      await rm(directory, { recursive: true })
-    },
-  }
+  return { directory, remove: () => rm(directory, { recursive: true }) }
 }
