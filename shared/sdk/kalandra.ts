@@ -143,7 +143,9 @@ class Host implements Kalandra {
     // The queue is full: a session that delivers faster than it can be stored is given up, and
     // catches up from its position later.
     if (input.kind === 'framesReceived') this.#session?.abort()
-    if (input.kind === 'commandGiven') this.#settle(input.id)?.reject(new KalandraError('overloaded'))
+    if (input.kind === 'commandGiven') {
+      this.#settle(input.id)?.reject(new KalandraError('overloaded'))
+    }
   }
 
   #store(changes: readonly RequiredChange[]): Promise<void> {

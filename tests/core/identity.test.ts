@@ -103,10 +103,13 @@ Deno.test('ID-4: the attestation must be this hub’s', async () => {
     code: 'notAttested',
   })
   const stranger = crypto.signatureKeyPair('ed25519', bytes(32))
-  deepStrictEqual(await certificates.verifyCertificate(crypto, await attested(stranger), expected), {
-    kind: 'refused',
-    code: 'badAttestation',
-  })
+  deepStrictEqual(
+    await certificates.verifyCertificate(crypto, await attested(stranger), expected),
+    {
+      kind: 'refused',
+      code: 'badAttestation',
+    },
+  )
 })
 
 Deno.test('ID-5, ID-7: a leaf is certified only with account, device, hash and key', async () => {

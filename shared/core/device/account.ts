@@ -214,4 +214,3 @@ export async function fillKeyPackages(turn: Turn, left: number): Promise<void> {
   const request = turn.request({ kind: 'publish' })
   turn.send('publishKeyPackages', { request, keyPackages, lastResort })
 }
-

@@ -275,4 +275,3 @@ function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
   turn.effect({ kind: 'showAccount' })
 }
-

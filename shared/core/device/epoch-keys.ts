@@ -13,7 +13,13 @@ import type { MlsGroup } from '#core/mls/mls.ts'
 import { decodeEphemeral, openTypingFrame } from '#core/sender-keys/ephemeral.ts'
 import { sealTypingFrame, verifyEphemeral } from '#core/sender-keys/ephemeral.ts'
 import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/exports.ts'
-import { open, type OpenRefusal, seal, sealBurst, type SealContext } from '#core/sender-keys/seal.ts'
+import {
+  open,
+  type OpenRefusal,
+  seal,
+  sealBurst,
+  type SealContext,
+} from '#core/sender-keys/seal.ts'
 import { chainKey, createSenderKeys, decodeSenderKeys } from '#core/sender-keys/secret-tree.ts'
 import { encodeChain, encodeNodes, reserve } from '#core/sender-keys/secret-tree.ts'
 import type { Transition } from '#core/sender-keys/secret-tree.ts'

@@ -10,7 +10,12 @@ import { enterEpoch } from '#core/device/epoch-keys.ts'
 import { finishJoin, gatherCertificate } from '#core/device/joining.ts'
 import { commitAdopted, commitLost, invitationListed } from '#core/device/membership.ts'
 import { verifiedMembers } from '#core/device/members.ts'
-import { reconcileGenerations, ownFrameSequenced, pumpOutbox, requeueOutbox } from '#core/device/outbox.ts'
+import {
+  ownFrameSequenced,
+  pumpOutbox,
+  reconcileGenerations,
+  requeueOutbox,
+} from '#core/device/outbox.ts'
 import { addItem, breakRoom, caughtUp, subscribe } from '#core/device/room.ts'
 import { pumpCommits } from '#core/device/membership.ts'
 import type { Member, PlacedEntry, RoomState } from '#core/device/state.ts'
@@ -179,7 +184,11 @@ async function commitReceived(
   const members = await verifiedMembers(turn, group, { known: before, certificates })
   await enterEpoch(turn, key, { group, members })
   requeueOutbox(turn, key)
-  noteMembership(turn, key, placed, { before, after: members, actor: actorOf(turn, commit, before) })
+  noteMembership(turn, key, placed, {
+    before,
+    after: members,
+    actor: actorOf(turn, commit, before),
+  })
   if (own) await commitAdopted(turn, key)
   else commitLost(turn, key)
   turn.effect({ kind: 'showAccount' })
@@ -286,4 +295,3 @@ export async function subscribed(turn: Turn, key: string, body: Body<'subscribed
     await pumpOutbox(turn, key)
   }
 }
-

@@ -67,7 +67,12 @@ export async function readAll(
   const all: DeviceRecord[] = []
   let { from } = range
   for (;;) {
-    const page = await store.readRange(table, { from, to: range.to, limit: PAGE, descending: false })
+    const page = await store.readRange(table, {
+      from,
+      to: range.to,
+      limit: PAGE,
+      descending: false,
+    })
     all.push(...page)
     const last = page.at(-1)
     if (last === undefined || page.length < PAGE) return all

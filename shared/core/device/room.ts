@@ -136,9 +136,7 @@ export async function createRoom(turn: Turn, command: number, title: string): Pr
       deviceName: account.deviceName,
       rootHash: account.rootHash,
       verified: true,
-      signatureKey: suite.signature === 'p384'
-        ? account.p384.publicKey
-        : account.ed25519.publicKey,
+      signatureKey: suite.signature === 'p384' ? account.p384.publicKey : account.ed25519.publicKey,
       identity: signerFor(turn, account, suite).identity,
     }],
   })

@@ -151,11 +151,7 @@ export function timelineEntry(record: DeviceRecord): TimelineEntry | null {
 export function queuedEntry(item: OutboxItem, author: string): TimelineEntry | null {
   if (item.record.purpose !== 'message') return null
   const content = decodeContent(item.record.content)
-  const delivery = item.record.refused !== ''
-    ? 'refused'
-    : item.inFlight
-    ? 'sending'
-    : 'queued'
+  const delivery = item.record.refused !== '' ? 'refused' : item.inFlight ? 'sending' : 'queued'
   return {
     kind: 'message',
     id: item.record.localId,

@@ -50,7 +50,12 @@ export class Turn {
     this.effects.push(effect)
   }
 
-  put(table: DeviceTable, key: string, value: Uint8Array, durability: Durability = 'relaxed'): void {
+  put(
+    table: DeviceTable,
+    key: string,
+    value: Uint8Array,
+    durability: Durability = 'relaxed',
+  ): void {
     this.changes.push({ change: { kind: 'put', table, key, value }, durability })
   }
 

@@ -19,7 +19,11 @@ export async function setTyping(turn: Turn, key: string): Promise<void> {
   const frame = await sealTyping(turn, key)
   if (frame === null) return
   turn.setRoom(key, { typingSentAtMs: turn.nowMs })
-  turn.effect({ kind: 'sendDatagram', attempt, frame: encodeMessage('ephemeral', room.id, { frame }) })
+  turn.effect({
+    kind: 'sendDatagram',
+    attempt,
+    frame: encodeMessage('ephemeral', room.id, { frame }),
+  })
 }
 
 /** Another member types; what cannot be opened or is old is dropped (SES-8). */

@@ -185,4 +185,3 @@ export function decodeInviteLink(fragment: string): InviteLink | null {
   const { format: _format, extensions: _extensions, ...link } = decoded.value
   return link
 }
-

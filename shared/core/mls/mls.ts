@@ -47,7 +47,10 @@ export type MlsRefusal = {
 
 export interface CommitMade {
   readonly kind: 'committed'
-  /** Commit as PublicMessage in an MLSMessage. Adds and removes travel by value, with a path. */
+  /**
+   * Commit as PublicMessage in an MLSMessage, proposals by value. A Remove brings a path; Adds alone
+   * need none (RFC 9420 section 12.4).
+   */
   readonly commit: Uint8Array
   /** Welcome as an MLSMessage with the tree inside; null without adds. */
   readonly welcome: Uint8Array | null

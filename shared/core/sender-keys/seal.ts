@@ -11,7 +11,7 @@ import { expandWithLabel, LABELS, signWithLabel } from '#core/crypto/labels.ts'
 import type { Suite } from '#core/crypto/suites.ts'
 import { merkleTree } from '#core/sender-keys/merkle.ts'
 import { pad, unpad } from '#core/sender-keys/padding.ts'
-import { burstContent, burstLeaf, type BurstCache } from '#core/sender-keys/sealed-frame.ts'
+import { type BurstCache, burstContent, burstLeaf } from '#core/sender-keys/sealed-frame.ts'
 import { CONTENT_TYPES, decodeSealedFrame, FRAME_CLASSES, laneOf } from './sealed-frame.ts'
 import { encodeSealedFrame, packFlags, SEAL_FORMAT, type SealedFrame } from './sealed-frame.ts'
 import { type SealHeader, sealHeaderCodec, signedContent } from './sealed-frame.ts'
@@ -238,7 +238,5 @@ export function openWithSecret(
   wipe(key)
   const plaintext = padded === null ? null : unpad(padded)
   if (padded !== null) wipe(padded)
-  return plaintext === null
-    ? { kind: 'refused', code: 'notOpened' }
-    : { kind: 'opened', plaintext }
+  return plaintext === null ? { kind: 'refused', code: 'notOpened' } : { kind: 'opened', plaintext }
 }

@@ -257,9 +257,12 @@ export function isSessionKind(kind: BodyKind): kind is SessionKind {
   return kind in session
 }
 
-
 /** Encodes one message as a whole frame (WIRE-1, WIRE-4). */
-export function encodeMessage<K extends BodyKind>(kind: K, room: RoomId, body: Body<K>): Uint8Array {
+export function encodeMessage<K extends BodyKind>(
+  kind: K,
+  room: RoomId,
+  body: Body<K>,
+): Uint8Array {
   const [opcode, codec] = BODIES[kind]
   return buildFrame(opcode, room, encode(codec as unknown as Codec<Body<K>>, body))
 }
