@@ -8,7 +8,7 @@
  * | `KALANDRA_DATA` | ./data | folder of the store; one hub at a time |
  * | `KALANDRA_DOMAIN` | localhost | name under which the hub attests accounts |
  * | `KALANDRA_CERT`, `KALANDRA_CERT_KEY` | none | PEM files, read again when they change |
- * | `KALANDRA_KEY_FILE` | `KALANDRA_DATA` + `.key` | seals the hub's key; outside of the data folder |
+ * | `KALANDRA_KEY_FILE` | `KALANDRA_DATA` + `.key` | seals the hub's key; outside of the folder |
  * | `KALANDRA_APP_DIR` | none | built app to serve |
  * | `KALANDRA_APP_ORIGINS` | * | origins, separated by commas, that may look the hub up |
  * | `KALANDRA_LOG` | standard error | file of events |

@@ -8,7 +8,7 @@ import type { LogEntry } from '#core/wire/log-entry.ts'
 
 // ---- Transport ----------------------------------------------------------------------------
 
-/** Which queue of a session: control first, then one of the shared room streams, or the open room. */
+/** Which queue of a session: control, one of the shared room streams, or the open room's. */
 export type Lane =
   | { readonly kind: 'control' }
   | { readonly kind: 'shared'; readonly index: number }

@@ -13,8 +13,8 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
 /**
- * A certificate that is accepted by hash lives 14 days at most (W3C WebTransport). Ours begins a day
- * early, for clocks that are behind, and is replaced at half of its life.
+ * A certificate that is accepted by hash lives 14 days at most (W3C WebTransport, HUB-9). Ours
+ * begins a day early, for clocks that are behind, and is replaced at half of its life.
  */
 export const CERTIFICATE_TIMES = {
   backdatedMs: DAY_MS,

@@ -11,7 +11,7 @@ import { SESSION_PATH } from './session-parts.ts'
 /** Requests that run get this long once the server stops; then they are cut. */
 const STOP_MS_MAX = 2_000
 
-/** `/.well-known/kalandra`: what a device must know to dial (SES-9). Byte strings are base64url. */
+/** `/.well-known/kalandra`: what a device must know to dial. Byte strings are base64url. */
 export interface WellKnown {
   readonly domain: string
   readonly hubKey: string

@@ -15,7 +15,7 @@ const NONCE_LENGTH = 24
 const TAG_LENGTH = 16
 const SEED_LENGTH = SIGNATURE_SEED_LENGTH.ed25519
 
-/** `hub-key` in the data folder. The seed is sealed with XChaCha20-Poly1305; the rest is the AAD. */
+/** `hub-key` in the data folder. The seed is sealed with XChaCha20-Poly1305; AAD is the header. */
 const sealedHeaderCodec = struct({ label: utf8(32), version: u16, publicKey: fixed(32) })
 const sealedKeyCodec = struct({
   header: sealedHeaderCodec,
@@ -72,7 +72,7 @@ function refused(code: Extract<OpenedHubKey, { kind: 'refused' }>['code']): Open
 
 function makeSealingKey({ entropy, keyFile }: HubKeyOptions): Uint8Array {
   const sealingKey = entropy.randomBytes(SEALING_KEY_LENGTH)
-  writeDurably(keyFile, utf8Encode(`${toBase64Url(sealingKey)}\n`))
+  writeSynced(keyFile, utf8Encode(`${toBase64Url(sealingKey)}\n`))
   return sealingKey
 }
 
@@ -94,7 +94,12 @@ function makeHubKey(
   const sealedSeed = crypto.aeadSeal('xchacha20poly1305', keyed, seed)
   wipe(seed)
   const extensions = new Uint8Array(0)
-  writeDurably(path, encode(sealedKeyCodec, { header, nonce, seed: sealedSeed, extensions }))
+  // Under its name it stands whole or not at all.
+  writeSynced(
+    `${path}.new`,
+    encode(sealedKeyCodec, { header, nonce, seed: sealedSeed, extensions }),
+  )
+  Deno.renameSync(`${path}.new`, path)
   return { kind: 'opened', publicKey, secretKey, created: true }
 }
 
@@ -120,15 +125,13 @@ function readIfPresent(path: string): Uint8Array | null {
   }
 }
 
-/** Appears whole or not at all, for the owner only. */
-function writeDurably(path: string, bytes: Uint8Array): void {
-  const draft = `${path}.new`
-  const file = Deno.openSync(draft, { create: true, truncate: true, write: true, mode: 0o600 })
+/** On the medium when it returns; for the owner only. */
+function writeSynced(path: string, bytes: Uint8Array): void {
+  const file = Deno.openSync(path, { create: true, truncate: true, write: true, mode: 0o600 })
   try {
     for (let offset = 0; offset < bytes.length;) offset += file.writeSync(bytes.subarray(offset))
     file.syncSync()
   } finally {
     file.close()
   }
-  Deno.renameSync(draft, path)
 }

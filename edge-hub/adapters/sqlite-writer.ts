@@ -294,7 +294,7 @@ function equalRow(stored: unknown, expected: Uint8Array): boolean {
 // ---- Worker -------------------------------------------------------------------------------
 
 interface WorkerHost {
-  onmessage: ((event: { readonly data: ToWriter }) => void) | null
+  onmessage: ((event: MessageEvent<ToWriter>) => void) | null
   postMessage(message: FromWriter): void
   close(): void
 }

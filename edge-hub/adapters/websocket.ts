@@ -2,8 +2,8 @@
  * Sessions over WebSocket, for networks that block UDP: one binary message for each frame, all
  * lanes on the one connection. Owns the mapping; owns no port (`http.ts` hands over the requests).
  *
- * The platform takes messages of up to 64 MiB before they can be judged here, and a connection whose
- * peer does not read cannot be torn down, only closed: it counts until it has really gone.
+ * The platform takes messages of up to 64 MiB before they can be judged here, and a connection
+ * whose peer does not read cannot be torn down, only closed: it counts until it has really gone.
  */
 import { LIMITS } from '#core/base/limits.ts'
 import type { HubSession, HubSessionListener, HubTransport, Lane, Observe } from '#hub/ports.ts'

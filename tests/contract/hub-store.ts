@@ -299,7 +299,7 @@ export function directorySuite(harness: StoreHarness): void {
 }
 
 function claimTests(test: Test): void {
-  test('DIR-1: a name goes to the root that came first', async ({ directory }) => {
+  test('ID-4: a name goes to the root that came first', async ({ directory }) => {
     strictEqual(await directory.readAccount(ALICE), null)
     const roots = [1, 2, 3].map((seed) => directory.register(accountOf(ALICE, seed)))
     deepStrictEqual(await Promise.all(roots), ['registered', 'nameTaken', 'nameTaken'])

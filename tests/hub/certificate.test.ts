@@ -61,7 +61,7 @@ Deno.test('a made certificate is well-formed, signed by its key, and names the h
   }
 })
 
-Deno.test('a page may accept what is made by its hash: at most 14 days', async () => {
+Deno.test('HUB-9: a page may accept what is made by its hash: at most 14 days', async () => {
   const world = await openMade(Date.UTC(2026, 5, 1))
   const { validFrom, validTo } = new X509Certificate(world.certificates.current().certificate)
   ok(Date.parse(validTo) - Date.parse(validFrom) <= 14 * DAY_MS)
@@ -70,7 +70,7 @@ Deno.test('a page may accept what is made by its hash: at most 14 days', async (
   world.certificates.close()
 })
 
-Deno.test('rotation publishes the new hash before its certificate is shown, the old one after', async () => {
+Deno.test('HUB-9: rotation publishes a hash before its certificate, and after it', async () => {
   const world = await openMade(Date.UTC(2026, 5, 1))
   const { certificates } = world
   let changes = 0
@@ -104,7 +104,7 @@ Deno.test('rotation publishes the new hash before its certificate is shown, the 
   certificates.close()
 })
 
-Deno.test('a certificate that nobody can use is replaced at once, whichever way the clock went', async () => {
+Deno.test('a certificate is replaced at once when the clock jumped, either way', async () => {
   const world = await openMade(Date.UTC(2026, 5, 1))
   const first = world.certificates.current()
   world.nowMs += 30 * DAY_MS

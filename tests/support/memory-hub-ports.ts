@@ -119,6 +119,30 @@ function readPage(
 
 function createMemoryDirectory(clock: Clock, welcomes: WaitingWelcome[]): Directory {
   const accounts = new Map<AccountName, StoredAccount>()
+  return {
+    ...createMemoryKeyPackages(clock),
+    register: (account) =>
+      later(() => {
+        const before = accounts.get(account.account)
+        if (before !== undefined && !equalBytes(before.rootHash, account.rootHash)) {
+          return 'nameTaken'
+        }
+        accounts.set(account.account, structuredClone(account))
+        return 'registered'
+      }),
+    readAccount: (account) => later(() => structuredClone(accounts.get(account) ?? null)),
+    readWelcomes: (account, device) =>
+      later(() =>
+        structuredClone(welcomes.filter((stored) => isOwnedBy(stored, { account, device })))
+      ),
+    deleteWelcome: (owner, id) =>
+      later(() => dropWhere(welcomes, (stored) => stored.id === id && isOwnedBy(stored, owner))),
+  }
+}
+
+function createMemoryKeyPackages(
+  clock: Clock,
+): Pick<Directory, 'publish' | 'claim' | 'countKeyPackages'> {
   const held: HeldKeyPackage[] = []
   const given: StoredKeyPackage[] = []
 
@@ -139,16 +163,6 @@ function createMemoryDirectory(clock: Clock, welcomes: WaitingWelcome[]): Direct
   }
 
   return {
-    register: (account) =>
-      later(() => {
-        const before = accounts.get(account.account)
-        if (before !== undefined && !equalBytes(before.rootHash, account.rootHash)) {
-          return 'nameTaken'
-        }
-        accounts.set(account.account, structuredClone(account))
-        return 'registered'
-      }),
-    readAccount: (account) => later(() => structuredClone(accounts.get(account) ?? null)),
     publish: (owner, { single, lastResort }) =>
       later(() => {
         dropExpired(owner.account, clock.nowMs())
@@ -183,12 +197,6 @@ function createMemoryDirectory(clock: Clock, welcomes: WaitingWelcome[]): Direct
           stored.notAfter > clock.nowMs()
         ).length
       ),
-    readWelcomes: (account, device) =>
-      later(() =>
-        structuredClone(welcomes.filter((stored) => isOwnedBy(stored, { account, device })))
-      ),
-    deleteWelcome: (owner, id) =>
-      later(() => dropWhere(welcomes, (stored) => stored.id === id && isOwnedBy(stored, owner))),
   }
 }
 
