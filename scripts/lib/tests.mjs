@@ -46,11 +46,10 @@ export async function runBrowserTests(args = []) {
     console.log('The app could not be built for the browser tests')
     return { passed: 0, failed: 1, skipped }
   }
-  // Playwright empties its own folder of results when it starts.
-  const report = inRoot('test-results/browsers.json')
-  rmSync(report, { force: true })
+  // Where playwright.config.ts has it written.
+  const report = freshReport('browsers.json')
   const command = [...packageBin('@playwright/test', 'cli.js'), 'test', ...args]
-  const { code } = await run(command, { env: { PLAYWRIGHT_JSON_OUTPUT_NAME: report } })
+  const { code } = await run(command)
   const counts = readPlaywright(report, code)
   return { ...counts, skipped: counts.skipped + skipped }
 }
