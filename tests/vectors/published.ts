@@ -38,3 +38,15 @@ export function hex(text: string): Uint8Array {
   if (bytes === null) throw new Error('a vector is not hex')
   return bytes
 }
+
+/** The path of a folder of vectors; null, and printed as skipped, where it is absent. */
+export function vectorFolder(name: string): string | null {
+  const path = `${folder}/${name}`
+  try {
+    if (Deno.statSync(path).isDirectory) return path
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error
+  }
+  console.log(`skipped: ${name} (no vectors at ${path})`)
+  return null
+}

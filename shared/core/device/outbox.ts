@@ -44,12 +44,8 @@ export async function sendMessage(
     room.record.sentIds.includes(localId)
   if (known) return turn.done(command)
   if (room.outbox.length >= LIMITS.outboxMax) return turn.fail(command, 'outboxFull')
-  const salt = turn.ports.entropy.randomBytes(SALT_LENGTH)
-  enqueue(turn, room.key, {
-    localId,
-    purpose: 'message',
-    content: encodeContent(textContent({ salt, text })),
-  })
+  const content = textContent({ ...contentOptions(turn, room), text })
+  enqueue(turn, room.key, { localId, purpose: 'message', content: encodeContent(content) })
   turn.done(command)
   await pumpOutbox(turn, room.key)
 }
@@ -59,13 +55,17 @@ export async function queueProfile(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null || room.record.title === null) return
   if (room.outbox.some((item) => item.record.purpose === 'profile')) return
-  const salt = turn.ports.entropy.randomBytes(SALT_LENGTH)
-  enqueue(turn, key, {
-    localId: '',
-    purpose: 'profile',
-    content: encodeContent(roomProfileContent({ salt, title: room.record.title })),
-  })
+  const content = roomProfileContent({ ...contentOptions(turn, room), title: room.record.title })
+  enqueue(turn, key, { localId: '', purpose: 'profile', content: encodeContent(content) })
   await pumpOutbox(turn, key)
+}
+
+function contentOptions(turn: Turn, room: RoomState) {
+  return {
+    salt: turn.ports.entropy.randomBytes(SALT_LENGTH),
+    senderUri: accountUri(turn.registered?.name ?? ''),
+    roomUri: roomUri(room),
+  }
 }
 
 function enqueue(

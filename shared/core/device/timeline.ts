@@ -4,7 +4,7 @@
  */
 import { toBase64Url } from '#core/base/bytes.ts'
 import { decodeContent, messageId, plainText } from '#core/content/mimi-content.ts'
-import { roomProfile } from '#core/content/mimi-content.ts'
+import { type MimiContent, namedUris, roomProfile } from '#core/content/mimi-content.ts'
 import type { OpenedFrame } from '#core/device/epoch-keys.ts'
 import { accountUri } from '#core/device/outbox.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
@@ -28,9 +28,22 @@ export function contentReceived(
   const content = decodeContent(opened.plaintext)
   const { member } = opened
   typingEnded(turn, key, member.leaf)
-  if (content.kind === 'malformed' || !member.verified) {
-    const code = member.verified ? 'malformedContent' : 'unverifiedSender'
-    addItem(turn, key, { position, index: 0, time, item: { kind: 'unreadable', code } })
+  const senderUri = accountUri(member.account)
+  const code = !member.verified
+    ? 'unverifiedSender'
+    : content.kind === 'malformed'
+    ? 'malformedContent'
+    : namesMatch(content.value, { senderUri, roomUri: roomUri(room) })
+    ? null
+    : 'wrongSender'
+  if (content.kind === 'malformed' || code !== null) {
+    turn.effect({ kind: 'wipe', secrets: [opened.messageSecret] })
+    addItem(turn, key, {
+      position,
+      index: 0,
+      time,
+      item: { kind: 'unreadable', code: code ?? 'malformedContent' },
+    })
     return
   }
   const profile = roomProfile(content.value)
@@ -45,7 +58,7 @@ export function contentReceived(
       own: member.account === turn.registered?.name,
       content: opened.plaintext,
       messageId: messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
-        senderUri: accountUri(member.account),
+        senderUri,
         roomUri: roomUri(room),
         content: opened.plaintext,
       }),
@@ -53,6 +66,7 @@ export function contentReceived(
       messageSecret: opened.messageSecret,
     },
   })
+  turn.effect({ kind: 'wipe', secrets: [opened.messageSecret] })
   const text = plainText(content.value) ?? ''
   const own = member.account === turn.registered?.name
   turn.setRecord(key, {
@@ -60,6 +74,15 @@ export function contentReceived(
     last: { text, author: member.account, time },
   })
   turn.effect({ kind: 'showAccount' })
+}
+
+/** A content names its sender and room, and both are who and where it came from (CONTENT-2). */
+function namesMatch(
+  content: MimiContent,
+  expected: { readonly senderUri: string; readonly roomUri: string },
+): boolean {
+  const named = namedUris(content)
+  return named?.senderUri === expected.senderUri && named.roomUri === expected.roomUri
 }
 
 function titled(
