@@ -2,7 +2,7 @@
  * The command that runs the hub with the least privilege. Owns the permissions; the hub's own
  * variables are described in its `config.ts`.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import process from 'node:process'
@@ -16,13 +16,8 @@ function variables() {
   return [...new Set(text.match(/\bKALANDRA_[A-Z_]+\b/g))]
 }
 
-/** Sources of threads: a thread is loaded at run time, so its file must be readable. */
-function threads() {
-  const folder = inRoot('edge-hub/adapters')
-  return readdirSync(folder).filter((name) => name.endsWith('-writer.ts')).map((name) =>
-    path.join(folder, name)
-  )
-}
+/** Sources of threads: a thread is loaded at run time, so it and its imports must be readable. */
+const threads = () => [inRoot('edge-hub/adapters'), inRoot('shared/core')]
 
 /**
  * @param {Record<string, string | undefined>} env its variables; absent ones have its defaults
