@@ -3,15 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
-import type { LaunchOptions } from '@playwright/test'
+import type { LaunchOptions, PlaywrightWorkerOptions } from '@playwright/test'
 import { findBrowser } from '../../../scripts/lib/browsers.mjs'
 
-export interface BrowserLaunch {
-  readonly browserName: 'chromium' | 'firefox'
-  /** Present when the browser is an installed Firefox rather than Playwright's own build. */
-  readonly channel?: string
-  readonly launchOptions: LaunchOptions
-}
+/** A channel is present when the browser is an installed Firefox, not Playwright's own build. */
+export type BrowserLaunch =
+  & Pick<PlaywrightWorkerOptions, 'browserName' | 'launchOptions'>
+  & Partial<Pick<PlaywrightWorkerOptions, 'channel'>>
 
 const chromiumSwitches: readonly string[] = [
   '--no-sandbox',
@@ -30,7 +28,7 @@ function firefoxEnvironment(): Record<string, string> {
 }
 
 /** Null where the browser is not installed. */
-export function browserLaunch(name: BrowserLaunch['browserName']): BrowserLaunch | null {
+export function browserLaunch(name: 'chromium' | 'firefox'): BrowserLaunch | null {
   const found = findBrowser(name)
   if (found.kind === 'missing') return null
   const args = name === 'chromium' ? [...chromiumSwitches] : []
