@@ -31,7 +31,8 @@ export function hubCommand(env, { watch = false } = {}) {
   const log = env.KALANDRA_LOG ? [path.resolve(env.KALANDRA_LOG)] : []
   const read = [env.KALANDRA_APP_DIR, env.KALANDRA_CERT, env.KALANDRA_CERT_KEY]
     .filter((file) => file).map((file) => path.resolve(file))
-  const written = [folder, keyFile, ...log]
+  // A new key is written beside its place and renamed.
+  const written = [folder, keyFile, `${keyFile}.new`, ...log]
   return [
     deno(),
     'run',

@@ -1,4 +1,4 @@
-/** How each browser is launched for tests. Owns switches; where browsers are is the scripts' part. */
+/** How each browser is launched for tests. Owns switches; scripts own where the browsers are. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
