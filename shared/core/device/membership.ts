@@ -21,7 +21,7 @@ import { encodeInviteLink, invitationId, invitationKeyPair } from '#core/identit
 import { INVITATION_SECRET_LENGTH, joinRequestId } from '#core/identity/invitation.ts'
 import { makeInvitation, readInvitation, readJoinRequest } from '#core/identity/invitation.ts'
 import { verifyInvitation, verifyJoinRequest } from '#core/identity/invitation.ts'
-import { BODIES, type Body } from '#core/wire/bodies.ts'
+import { BODIES, type Body, DECLINE_REASONS } from '#core/wire/bodies.ts'
 import { decode, encode, fixed, struct, u64 } from '#core/wire/codec.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 import { logPosition } from '#core/base/ids.ts'
@@ -29,9 +29,6 @@ import { logPosition } from '#core/base/ids.ts'
 const INVITATION_LIFETIME_MS = 7 * 86_400_000
 const INVITATION_REUSE_MS = 86_400_000
 const INVITATION_USES_MAX = 100
-
-/** Reasons of `declineJoin`; numbers are never used again. */
-export const DECLINE_REASONS = { unknownInvitation: 1, invalid: 2, notNow: 3 } as const
 
 /** The last entry that a sender had seen (LOG-5): authenticated_data of every commit. */
 export const seenCodec = struct({ position: u64, hash: fixed(32) })
