@@ -46,8 +46,6 @@ async function start(target: Element): Promise<void> {
     },
   })
   await update.register()
-  // Asked for, not waited for: some browsers never answer.
-  if (account.used) void navigator.storage?.persist?.()
 }
 
 const target = document.getElementById('app')

@@ -4,6 +4,7 @@
  */
 import { createDialer } from '#browser/webtransport-dialer.ts'
 import { deleteAccountStorage, openIndexedDbStore, StoreError } from '#browser/indexeddb-store.ts'
+import { timeMs } from '#core/base/ids.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createTsMls } from '#core/mls/ts-mls.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
@@ -25,7 +26,7 @@ const tell = (output: WorkerOutput): void => postMessage(output)
 const sayTo = (tab: string | null, message: EngineMessage): void =>
   tell({ kind: 'say', tab, message })
 
-const clock = { nowMs: () => Date.now() }
+const clock = { nowMs: () => timeMs(Date.now()) }
 const entropy = { randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)) }
 const timers = {
   after(delayMs: number, callback: () => void) {
@@ -39,7 +40,7 @@ async function open({ accountId, existing, endpoint }: EngineStart): Promise<Kal
   const cryptoPort = await createWebCrypto(crypto.subtle, createNobleCrypto())
   return await openKalandra({
     crypto: cryptoPort,
-    mls: createTsMls({ crypto: cryptoPort, entropy }),
+    mls: createTsMls(cryptoPort),
     clock,
     entropy,
     store,

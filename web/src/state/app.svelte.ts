@@ -6,6 +6,7 @@ import { createSubscriber } from 'svelte/reactivity'
 import type { EngineClient, EngineSnapshot } from '../engine/client.ts'
 import type { AccountView, ConnectionView, RoomSummary } from '#sdk/views.ts'
 import { forgetAccount, rememberAccount } from './accounts.ts'
+import { keepStorage } from './platform.ts'
 import { EnrolState } from './enrol.svelte.ts'
 import { JoinState } from './join.svelte.ts'
 import { RoomScreenState } from './room-screen.svelte.ts'
@@ -57,11 +58,13 @@ export class AppState {
     this.hubOrigin = hubOrigin
     this.#accountId = accountId
     this.#subscribe = createSubscriber((update) => client.subscribe(update))
-    this.enrol = new EnrolState({
-      client,
-      hubOrigin,
-      deviceName,
-      enrolled: (name) => rememberAccount(accountId, name),
+    this.enrol = new EnrolState({ client, hubOrigin, deviceName })
+    const stop = client.subscribe(() => {
+      const snapshot = client.snapshot()
+      if (snapshot.kind !== 'running' || snapshot.view.account.kind !== 'registered') return
+      stop()
+      void rememberAccount(accountId, snapshot.view.account.name)
+      keepStorage()
     })
   }
 

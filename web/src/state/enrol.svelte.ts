@@ -9,7 +9,6 @@ export interface EnrolOptions {
   readonly client: EngineClient
   readonly hubOrigin: string
   readonly deviceName: string
-  readonly enrolled: (name: string) => Promise<void>
 }
 
 export class EnrolState {
@@ -44,8 +43,7 @@ export class EnrolState {
     this.code = null
     const deviceName = this.deviceName.trim() || this.#options.deviceName
     try {
-      const name = await this.#options.client.call('signUp', { name: this.account, deviceName })
-      await this.#options.enrolled(name)
+      await this.#options.client.call('signUp', { name: this.account, deviceName })
       return true
     } catch (error) {
       this.code = error instanceof EngineError ? error.code : 'failed'

@@ -22,6 +22,11 @@ function localStorageWorks(): boolean {
   }
 }
 
+/** Asks the browser not to evict this device's keys; some browsers never answer. */
+export function keepStorage(): void {
+  void navigator.storage?.persist?.().catch(() => false)
+}
+
 const browsers: readonly (readonly [RegExp, string])[] = [
   [/\bEdg\//, 'Edge'],
   [/\bFirefox\//, 'Firefox'],
