@@ -45,7 +45,7 @@ async function start(target: Element): Promise<void> {
       update,
     },
   })
-  await update.register()
+  if (import.meta.env.PROD) await update.register()
 }
 
 const target = document.getElementById('app')
