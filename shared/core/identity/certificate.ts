@@ -68,7 +68,8 @@ const attestationContent = struct({
   extensions,
 })
 
-const attestationCodec = struct({
+/** The hub's word on name and root, as it travels alone (ID-4). */
+export const attestationCodec = struct({
   content: attestationContent,
   signature: fixed(ED25519_SIGNATURE_LENGTH),
 })

@@ -1,0 +1,180 @@
+/**
+ * What is checked of a submission before it may be sequenced: structure, signatures, certificates,
+ * and the hash of an older entry that it names. Owns no order and no position; what is cheap to
+ * refuse in order (epoch, leaf, generation) is left to the sequencer, which refuses it by its code.
+ */
+import { equalBytes, toHex } from '#core/base/bytes.ts'
+import type { LogPosition } from '#core/base/ids.ts'
+import { suiteById } from '#core/crypto/suites.ts'
+import { invitationId, readInvitation, verifyInvitation } from '#core/identity/invitation.ts'
+import { decodeSealedFrame, laneOf, type SealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import { verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import type { Body } from '#core/wire/bodies.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
+import { checkCommit } from '#hub/gateway/check-commit.ts'
+import { checkGenesis } from '#hub/gateway/check-genesis.ts'
+import { type Arrival, type Checked, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
+import type { FrameSubmission, InvitationSubmission } from '#hub/sequencer/sequencer.ts'
+import type { Author, Submission } from '#hub/sequencer/sequencer.ts'
+
+/** Hashes from the log that one room keeps. */
+const FOUND_MAX = 256
+
+export type Check = Submission | { readonly kind: 'refused'; readonly refusal: Refusal }
+
+const refused = (refusal: Refusal): Check => ({ kind: 'refused', refusal })
+const MALFORMED = refused({ kind: 'malformed' })
+
+/** A submission that was checked, or its refusal. */
+export interface CheckOutcome {
+  readonly arrival: Arrival
+  readonly check: Check
+}
+
+/** Frames of one burst wait for the first of them, so that a burst costs one signature check. */
+type Bursts = Map<string, Promise<unknown>>
+
+/** Checks a batch of one room; outcomes are in order. */
+export function checkAll(
+  hub: Hub,
+  room: Room,
+  arrivals: readonly Arrival[],
+): Promise<readonly CheckOutcome[]> {
+  const bursts: Bursts = new Map()
+  return Promise.all(arrivals.map(async (arrival): Promise<CheckOutcome> => ({
+    arrival,
+    check: await checkOne(hub, room, { arrival, bursts }),
+  })))
+}
+
+/** Submissions that passed, as the queue wants them. */
+export function passedOf(outcomes: readonly CheckOutcome[]): readonly Checked[] {
+  return outcomes.flatMap(({ arrival, check }) =>
+    check.kind === 'refused' ? [] : [{ arrival, submission: check }]
+  )
+}
+
+function checkOne(
+  hub: Hub,
+  room: Room,
+  { arrival, bursts }: { readonly arrival: Arrival; readonly bursts: Bursts },
+): Promise<Check> | Check {
+  const author = arrival.connection.actor.device
+  if (author === null) return refused({ kind: 'notInThisState' })
+  const { asked } = arrival
+  switch (asked.kind) {
+    case 'submitFrame':
+      return checkFrame(hub, room, { author, bytes: asked.body.frame, bursts })
+    case 'submitInvitation':
+      return checkInvitation(hub, room, { author, body: asked.body })
+    case 'submitCommit':
+      return checkCommit(hub, room, {
+        author,
+        body: asked.body,
+        find: (position) => findHash(hub, room, position),
+      })
+    case 'createRoom':
+      return checkGenesis(hub, room, { author, body: asked.body })
+  }
+}
+
+interface FrameCheck {
+  readonly author: Author
+  readonly bytes: Uint8Array
+  readonly bursts: Bursts
+}
+
+async function checkFrame(hub: Hub, room: Room, check: FrameCheck): Promise<Check> {
+  const { author, bytes, bursts } = check
+  const frame = decodeSealedFrame(bytes)
+  if (frame === null) return MALFORMED
+  const { suite, epoch, epochId, leaf, generation, seen } = frame.header
+  const signed = isExpected(room, author, frame) && await isSigned(hub, room, { frame, bursts })
+  const recalled = room.sequenced.memory.recall(seen.position) !== null
+  const found = recalled || !signed ? null : await findHash(hub, room, seen.position)
+  const submission: FrameSubmission = {
+    kind: 'frame',
+    author,
+    suite,
+    epoch,
+    epochId,
+    leaf,
+    lane: laneOf(frame.header),
+    generation,
+    seen: { ...seen, found },
+    signed,
+    bytes,
+  }
+  return submission
+}
+
+/** False for what the sequencer refuses anyhow: no signature is checked for it. */
+function isExpected(room: Room, author: Author, { header }: SealedFrame): boolean {
+  const { view } = room.sequenced
+  const member = view?.leaves.get(header.leaf)
+  return view !== null && member !== undefined && header.suite === view.suite &&
+    header.epoch === view.epoch && equalBytes(header.epochId, view.epochId) &&
+    member.account === author.account && equalBytes(member.device, author.device)
+}
+
+async function isSigned(
+  hub: Hub,
+  room: Room,
+  { frame, bursts }: { readonly frame: SealedFrame; readonly bursts: Bursts },
+): Promise<boolean> {
+  const member = room.sequenced.view?.leaves.get(frame.header.leaf)
+  if (member === undefined) return false
+  const check = { frame, room: room.id, publicKey: member.signatureKey, bursts: room.bursts }
+  if (frame.authenticator.kind === 'single') return verifySealedFrame(hub.ports.crypto, check)
+  const key = toHex(frame.authenticator.signature)
+  const first = bursts.get(key)
+  if (first !== undefined) await first
+  const verified = verifySealedFrame(hub.ports.crypto, check)
+  if (first === undefined) bursts.set(key, verified)
+  return verified
+}
+
+/** The log's own hash at a position that is no longer remembered; null where it has none (LOG-5). */
+async function findHash(hub: Hub, room: Room, position: bigint): Promise<Uint8Array | null> {
+  if (position >= room.sequenced.next) return null
+  const remembered = room.sequenced.memory.recall(position) ?? room.found.get(position)
+  if (remembered !== undefined) return remembered
+  const range = { from: position as LogPosition, limit: 1, bytesMax: 1 }
+  const [stored] = await hub.ports.log.read(room.id, range).catch(() => [])
+  if (stored === undefined || stored.position !== position) return null
+  if (room.found.size >= FOUND_MAX) {
+    const [oldest] = room.found.keys()
+    if (oldest !== undefined) room.found.delete(oldest)
+  }
+  room.found.set(position, stored.entryHash)
+  return stored.entryHash
+}
+
+async function checkInvitation(
+  hub: Hub,
+  room: Room,
+  { author, body }: { readonly author: Author; readonly body: Body<'submitInvitation'> },
+): Promise<Check> {
+  const { crypto } = hub.ports
+  const bytes = body.invitation
+  const invitation = readInvitation(bytes)
+  if (invitation === null) return MALFORMED
+  if (!equalBytes(invitation.room, room.id)) return refused({ kind: 'wrongRoom' })
+  const { epochId, leaf, publicKey, expiresAt, usesMax } = invitation
+  if (expiresAt <= nowMs(hub) || usesMax === 0) return refused({ kind: 'invitationSpent' })
+  const { view } = room.sequenced
+  const member = view?.leaves.get(leaf)
+  const algorithm = suiteById(view?.suite ?? 0)?.signature
+  const signed = member !== undefined && algorithm !== undefined &&
+    await verifyInvitation(crypto, bytes, { algorithm, publicKey: member.signatureKey })
+  const submission: InvitationSubmission = {
+    kind: 'invitation',
+    author,
+    epochId,
+    leaf,
+    signed,
+    invitation: { id: invitationId(crypto, publicKey), publicKey, expiresAt, usesMax },
+    bytes,
+  }
+  return submission
+}

@@ -1,0 +1,318 @@
+/**
+ * Subscriptions (ROOM-6, HUB-5): following the log from any position, then each flush as it is
+ * stored; a device that is too slow is cut and told from where to ask again. Owns the phases of a
+ * subscription and the tail of encoded entries; owns no queue (`outbound.ts`) and no position.
+ */
+import { assert } from '#core/base/assert.ts'
+import type { LogPosition, RequestId, RoomId } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { type Body, encodeMessage } from '#core/wire/bodies.ts'
+import { entryBodyHash } from '#core/wire/log-entry.ts'
+import { accept, refuse, send } from '#hub/gateway/answering.ts'
+import { encodeEntry, encodeHole, type EntriesFrames } from '#hub/gateway/entries-frame.ts'
+import { entriesFrames } from '#hub/gateway/entries-frame.ts'
+import { showHead } from '#hub/gateway/heads.ts'
+import type { Connection, Hub, Room, Subscription } from '#hub/gateway/model.ts'
+import type { Lane, StoredEntry } from '#hub/ports.ts'
+import { chainKey } from '#hub/sequencer/sequencer.ts'
+
+const NO_REQUEST = 0 as RequestId
+
+/** The open room has a lane of its own, the others share by hash; the id is one. */
+export function laneOf(room: RoomId, open: boolean): Lane {
+  if (open) return { kind: 'open' }
+  return { kind: 'shared', index: (room[0] as number) % LIMITS.roomStreamCount }
+}
+
+/** Begins or begins anew a subscription of a member. */
+export function subscribe(
+  hub: Hub,
+  connection: Connection,
+  asked: { readonly room: Room; readonly opcode: number; readonly body: Body<'subscribe'> },
+): void {
+  const { room, opcode, body } = asked
+  const { request, from, holesBefore, open } = body
+  const { view, next, generations } = room.sequenced
+  const member = view?.byDevice.get(connection.actor.key)
+  assert(view !== null && member !== undefined, 'a member subscribes to an open room')
+  if (from > next) {
+    return refuse(hub, connection, { request, opcode, refusal: { kind: 'unknownEntry' } })
+  }
+  endSubscription(connection.subscriptions.get(room))
+  if (connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
+    const refusal = { kind: 'tooMany', retryAfterMs: 0 } as const
+    return refuse(hub, connection, { request, opcode, refusal })
+  }
+  const subscription: Subscription = {
+    connection,
+    room,
+    lane: laneOf(room.id, open),
+    leaf: member.leaf,
+    holesBefore: holesBefore < next ? holesBefore : next,
+    phase: 'reading',
+    pageAsked: false,
+    next: from,
+    until: null,
+    acknowledged: -1n,
+    queuedBytes: 0,
+  }
+  connection.subscriptions.set(room, subscription)
+  connection.readingCount++
+  room.subscribers.add(subscription)
+  const lastGenerations = [0, 1, 2, 3].flatMap((lane) => {
+    const generation = generations.get(chainKey(member.leaf, lane))
+    return generation === undefined ? [] : [{ lane, generation }]
+  })
+  const answer = encodeMessage('subscribed', room.id, {
+    request,
+    next: next as LogPosition,
+    epoch: view.epoch,
+    leaf: member.leaf,
+    lastGenerations,
+  })
+  queueFrames(hub, subscription, { first: null, frames: [answer], bytes: answer.length })
+  follow(hub, subscription)
+}
+
+export function unsubscribe(
+  hub: Hub,
+  connection: Connection,
+  asked: { readonly room: Room; readonly body: Body<'unsubscribe'> },
+): void {
+  endSubscription(connection.subscriptions.get(asked.room))
+  accept(hub, connection, { request: asked.body.request, position: null })
+}
+
+/** Queued entries are taken back, the first of them is named; what is being written arrives. */
+export function endSubscription(subscription: Subscription | undefined): bigint | null {
+  if (subscription === undefined || subscription.phase === 'ended') return null
+  const { connection, room } = subscription
+  if (subscription.phase === 'reading') connection.readingCount--
+  subscription.phase = 'ended'
+  connection.subscriptions.delete(room)
+  room.subscribers.delete(subscription)
+  return connection.outbound.takeBack(subscription)
+}
+
+/** The device has everything up to here; beyond what it was given it cannot have (HUB-6). */
+export function acknowledge(
+  hub: Hub,
+  connection: Connection,
+  asked: { readonly room: Room; readonly opcode: number; readonly body: Body<'acknowledge'> },
+): void {
+  const subscription = connection.subscriptions.get(asked.room)
+  const { position } = asked.body
+  if (position >= asked.room.sequenced.next) {
+    const refusal = { kind: 'unknownEntry' } as const
+    return refuse(hub, connection, { request: NO_REQUEST, opcode: asked.opcode, refusal })
+  }
+  if (subscription !== undefined && position > subscription.acknowledged) {
+    subscription.acknowledged = position
+  }
+}
+
+// ---- Each flush ---------------------------------------------------------------------------
+
+/** Gives newly stored entries to all who are live, encoded once (HUB-4). */
+export function publish(hub: Hub, room: Room, entries: readonly StoredEntry[]): void {
+  const [first] = entries
+  if (first === undefined) return
+  if (room.subscribers.size === 0) {
+    dropTail(room)
+    return
+  }
+  const encoded = entries.map(({ entry }) => encodeEntry(entry))
+  extendTail(room, first.position, encoded)
+  const flushed = entriesFrames(room.id, first.position, encoded)
+  for (const subscription of room.subscribers) {
+    if (subscription.phase === 'live') queueEntries(hub, subscription, flushed)
+  }
+}
+
+/** A removed member gets everything up to the commit that removed it, and nothing after. */
+export function endAt(subscription: Subscription, until: bigint): void {
+  subscription.until = until
+  if (subscription.phase === 'live' || subscription.next >= until) finish(subscription)
+}
+
+/** Ends without taking back what is queued. */
+function finish(subscription: Subscription): void {
+  const { connection, room } = subscription
+  if (subscription.phase === 'reading') connection.readingCount--
+  subscription.phase = 'ended'
+  connection.subscriptions.delete(room)
+  room.subscribers.delete(subscription)
+}
+
+function queueEntries(hub: Hub, subscription: Subscription, flushed: EntriesFrames): void {
+  subscription.next = flushed.first + BigInt(flushed.count)
+  queueFrames(hub, subscription, flushed)
+}
+
+function queueFrames(
+  hub: Hub,
+  subscription: Subscription,
+  item: {
+    readonly first: bigint | null
+    readonly frames: readonly Uint8Array[]
+    readonly bytes: number
+  },
+): void {
+  const { connection, lane } = subscription
+  const { first, frames, bytes } = item
+  connection.outbound.queue(subscription, { lane, frames, bytes, first })
+  hub.dirty.add(connection)
+  if (connection.outbound.dataBytes > LIMITS.outboundQueueBytesMax) cutLongest(hub, connection)
+}
+
+/** Drops the longest queue of a session that cannot keep up (HUB-5). */
+function cutLongest(hub: Hub, connection: Connection): void {
+  let longest: Subscription | null = null
+  for (const subscription of connection.subscriptions.values()) {
+    if (longest === null || subscription.queuedBytes > longest.queuedBytes) longest = subscription
+  }
+  if (longest !== null) cut(hub, longest)
+}
+
+/** Ends a subscription and names the position from which the device may ask again (HUB-5). */
+function cut(hub: Hub, subscription: Subscription): void {
+  const { next, room, connection } = subscription
+  const position = (endSubscription(subscription) ?? next) as LogPosition
+  hub.ports.effects.observe({ kind: 'subscriptionCut' })
+  send(hub, connection, { kind: 'catchUp', room: room.id, body: { position } })
+}
+
+/** Ends all subscriptions of a room whose state is no longer known. */
+export function cutAll(hub: Hub, room: Room): void {
+  for (const subscription of [...room.subscribers]) cut(hub, subscription)
+}
+
+// ---- The tail -----------------------------------------------------------------------------
+
+function extendTail(room: Room, first: bigint, encoded: readonly Uint8Array[]): void {
+  const { tail } = room
+  if (tail.first + BigInt(tail.encoded.length) !== first) {
+    dropTail(room)
+    tail.first = first
+  }
+  for (const entry of encoded) {
+    tail.encoded.push(entry)
+    tail.bytes += entry.length
+  }
+  let dropped = 0
+  while (tail.bytes > LIMITS.roomTailBytesMax) {
+    tail.bytes -= (tail.encoded[dropped] as Uint8Array).length
+    dropped++
+  }
+  if (dropped > 0) {
+    tail.encoded.splice(0, dropped)
+    tail.first += BigInt(dropped)
+  }
+}
+
+function dropTail({ tail }: Room): void {
+  tail.encoded = []
+  tail.bytes = 0
+}
+
+// ---- Catching up --------------------------------------------------------------------------
+
+/** Goes on with a subscription that is not live: from the tail, or with a page of the log. */
+export function follow(hub: Hub, subscription: Subscription): void {
+  if (subscription.phase !== 'reading' || subscription.pageAsked) return
+  if (subscription.queuedBytes > LIMITS.entriesFrameSizeMax) return
+  const { room } = subscription
+  if (subscription.until !== null && subscription.next >= subscription.until) {
+    return finish(subscription)
+  }
+  if (subscription.next >= room.sequenced.next) return goLive(hub, subscription)
+  if (subscription.until === null && isInTail(subscription)) {
+    const { tail } = room
+    const encoded = tail.encoded.slice(Number(subscription.next - tail.first))
+    queueEntries(hub, subscription, entriesFrames(room.id, subscription.next, encoded))
+    return goLive(hub, subscription)
+  }
+  subscription.pageAsked = true
+  hub.pages.waiting.push(subscription)
+  readPages(hub)
+}
+
+function isInTail({ room, next, holesBefore }: Subscription): boolean {
+  const { tail, sequenced } = room
+  return next >= holesBefore && next >= tail.first && tail.encoded.length > 0 &&
+    tail.first + BigInt(tail.encoded.length) === sequenced.next
+}
+
+function goLive(hub: Hub, subscription: Subscription): void {
+  if (subscription.phase !== 'reading') return
+  subscription.phase = 'live'
+  subscription.connection.readingCount--
+  showHead(hub, subscription)
+}
+
+/** Pages are read in the order in which they were asked for: round robin between rooms. */
+function readPages(hub: Hub): void {
+  const { pages } = hub
+  while (pages.reading < LIMITS.catchUpReadsMax) {
+    const subscription = pages.waiting.shift()
+    if (subscription === undefined) return
+    if (subscription.phase !== 'reading') continue
+    pages.reading++
+    readPage(hub, subscription).then(() => {
+      pages.reading--
+      readPages(hub)
+    }, (error) => hub.ports.effects.faulted(error))
+  }
+}
+
+async function readPage(hub: Hub, subscription: Subscription): Promise<void> {
+  const { room, next } = subscription
+  const range = {
+    from: next as LogPosition,
+    limit: LIMITS.catchUpPageEntriesMax,
+    bytesMax: LIMITS.entriesFrameSizeMax - LIMITS.catchUpPageEntriesMax * 16,
+  }
+  const read = await hub.ports.log.read(room.id, range).catch(() => null)
+  subscription.pageAsked = false
+  if (subscription.phase !== 'reading') return
+  const published = room.sequenced.next
+  const end = subscription.until ?? published
+  const entries = (read ?? []).filter(({ position }) => position < end && position < published)
+  if (entries.length === 0 && next < end) {
+    cut(hub, subscription)
+  } else {
+    const encoded = entries.map((stored) => encodeFor(hub, subscription, stored))
+    queueEntries(hub, subscription, entriesFrames(room.id, next, encoded))
+    follow(hub, subscription)
+  }
+  subscription.connection.outbound.flush()
+}
+
+/** Frames from before the device's time come as holes: it has no keys for them. */
+function encodeFor(hub: Hub, subscription: Subscription, stored: StoredEntry): Uint8Array {
+  const { entry, position } = stored
+  if (entry.header.entry !== 'frame' || position >= subscription.holesBefore) {
+    return encodeEntry(entry)
+  }
+  const sha256 = (bytes: Uint8Array) => hub.ports.crypto.hash('sha256', bytes)
+  return encodeHole(entry, entryBodyHash(sha256, entry.body))
+}
+
+/** The transport took a write: subscriptions that were waiting for it go on. */
+export function drained(hub: Hub, connection: Connection): void {
+  if (connection.readingCount === 0) return
+  for (const subscription of connection.subscriptions.values()) follow(hub, subscription)
+  connection.outbound.flush()
+}
+
+/** An ephemeral frame for everybody but its sender, by datagram where there are any (SES-8). */
+export function passOn(room: Room, sender: Connection, frame: Uint8Array): void {
+  for (const { connection, phase } of room.subscribers) {
+    if (connection === sender || phase === 'ended') continue
+    if (connection.session.writeDatagram(frame)) continue
+    const crowded = connection.outbound.controlBytes > LIMITS.writeBytesMax
+    if (crowded) continue
+    connection.outbound.control(frame)
+    connection.outbound.flush()
+  }
+}

@@ -1,0 +1,323 @@
+/**
+ * The gateway: many sessions, the rooms that they speak about, and the order of it all. Owns the way
+ * of each frame from its bytes to the part that handles it, behind `authorize`; owns no rule itself.
+ * It knows no transport, no store, no clock and no timer: the host gives sessions, calls `tick`, and
+ * may be a simulated world.
+ */
+import { assert } from '#core/base/assert.ts'
+import { equalBytes } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import type { RequestId } from '#core/base/ids.ts'
+import { decodeEphemeral } from '#core/sender-keys/ephemeral.ts'
+import { BODIES, type Body, decodeMessage, encodeMessage } from '#core/wire/bodies.ts'
+import { isSessionKind, type Message } from '#core/wire/bodies.ts'
+import { type Frame, parseFrame } from '#core/wire/frame.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
+import { background, beginRequest, endRequest, flush } from '#hub/gateway/answering.ts'
+import { accept, hasRoomFor, isBusy, refuse, send } from '#hub/gateway/answering.ts'
+import { authorize } from '#hub/gateway/authorize.ts'
+import { claim, publish } from '#hub/gateway/directory-requests.ts'
+import { acknowledge, passOn, subscribe, unsubscribe } from '#hub/gateway/fan-out.ts'
+import { signDueHeads } from '#hub/gateway/heads.ts'
+import { declineJoin, membersChanged, requestJoin } from '#hub/gateway/join-requests.ts'
+import { type Connection, EPHEMERAL_RATE, type GatewayPorts } from '#hub/gateway/model.ts'
+import { type Hub, nowMs, type Room, STRANGER_RATE } from '#hub/gateway/model.ts'
+import { spend } from '#hub/gateway/rate.ts'
+import { requestOf, requestOfFrame } from '#hub/gateway/requests.ts'
+import { evictRooms, forget, hold, isHolding, release, roomOf } from '#hub/gateway/rooms.ts'
+import { connectionLost, openConnection, passTime, step } from '#hub/gateway/sessions.ts'
+import { check, submit } from '#hub/gateway/submissions.ts'
+import { welcomeReceived } from '#hub/gateway/welcomes.ts'
+import type { HubSession, HubSessionListener } from '#hub/ports.ts'
+
+export interface Gateway {
+  /** Takes a session; null turns it away (draining, or too many). */
+  accept(session: HubSession): HubSessionListener | null
+  /** To be called a few times a second: silence, heads, requests to join, eviction. */
+  tick(): void
+  /** Tells every session to go, elsewhere if an endpoint is given; takes no new ones (SES-7). */
+  drain(redirect?: { readonly endpoint: string; readonly reason: number }): void
+  /** True when no session is left and nothing waits to be stored. */
+  readonly idle: boolean
+  readonly sessionCount: number
+}
+
+export function createGateway(ports: GatewayPorts): Gateway {
+  const hub = createHub(ports)
+  let lastNumber = 0
+  return {
+    accept(session) {
+      if (hub.draining || hub.connections.size >= LIMITS.sessionsMax) return null
+      const connection = openConnection(hub, session, ++lastNumber)
+      return listenerOf(hub, connection)
+    },
+    tick() {
+      passTime(hub)
+      signDueHeads(hub)
+      for (const room of hub.joining) membersChanged(hub, room)
+      evictRooms(hub)
+      flush(hub)
+    },
+    drain(redirect) {
+      hub.draining = true
+      for (const connection of hub.connections.values()) {
+        step(
+          hub,
+          connection,
+          redirect === undefined
+            ? { kind: 'closeRequested', reason: 'drain' }
+            : { kind: 'redirectRequested', ...redirect },
+        )
+      }
+      flush(hub)
+    },
+    get idle() {
+      return hub.connections.size === 0 && !hub.turnRunning && hub.ready.size === 0
+    },
+    get sessionCount() {
+      return hub.connections.size
+    },
+  }
+}
+
+function createHub(ports: GatewayPorts): Hub {
+  const hub: Hub = {
+    ports,
+    connections: new Map(),
+    devices: new Map(),
+    rooms: new Map(),
+    ready: new Set(),
+    joining: new Set(),
+    headsDue: new Set(),
+    dirty: new Set(),
+    pages: { waiting: [], reading: 0 },
+    turnRunning: false,
+    draining: false,
+    endSession: (connection, reason) => step(hub, connection, { kind: 'closeRequested', reason }),
+    roomSettled(room) {
+      room.creating = false
+      release(hub, room, (connection, of, message) => roomMessage(hub, connection, of, message))
+    },
+    forgetRoom: (room) => forget(hub, room),
+    checkMore: (room) => check(hub, room),
+  }
+  return hub
+}
+
+function listenerOf(hub: Hub, connection: Connection): HubSessionListener {
+  return {
+    framesReceived(frames) {
+      if (connection.state.kind === 'closing' || connection.state.kind === 'closed') return
+      step(hub, connection, { kind: 'heard' })
+      for (const bytes of frames) frameReceived(hub, connection, bytes)
+      flush(hub)
+      if (isBusy(connection) && connection.resume === null) {
+        const { promise, resolve } = Promise.withResolvers<void>()
+        connection.resume = resolve
+        return promise
+      }
+    },
+    framingLost() {
+      step(hub, connection, { kind: 'closeRequested', reason: 'protocolError' })
+      flush(hub)
+    },
+    closed() {
+      connectionLost(hub, connection)
+      flush(hub)
+    },
+  }
+}
+
+/** One frame: whatever is wrong with it is answered by its code, and the session goes on. */
+function frameReceived(hub: Hub, connection: Connection, bytes: Uint8Array): void {
+  const frame = parseFrame(bytes)
+  if (frame.kind === 'malformed') {
+    const refusal: Refusal = frame.code === 'oversized'
+      ? { kind: 'oversized', sizeMax: LIMITS.frameSizeMax }
+      : { kind: 'malformed' }
+    return refuse(hub, connection, { request: NO_REQUEST, opcode: 0, refusal })
+  }
+  const decoded = decodeMessage(frame)
+  if (decoded.kind === 'refused') {
+    const { opcode, refusal } = decoded
+    return refuse(hub, connection, { request: requestOfFrame(frame), opcode, refusal })
+  }
+  const { message } = decoded
+  if (isSessionKind(message.kind)) return sessionMessage(hub, connection, frame, message)
+  if (connection.actor.standing !== 'device') {
+    return deny(hub, connection, message, { kind: 'notInThisState' })
+  }
+  if (!hasRoomFor(connection, bytes.length)) {
+    return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs })
+  }
+  const handle = (by: Connection, of: Room, what: Message) => roomMessage(hub, by, of, what)
+  const room = roomOf(hub, connection, message.room, handle)
+  if (isHolding(room)) hold(hub, room, { connection, message, size: bytes.length })
+  else {
+    roomMessage(hub, connection, room, message)
+    if (room.phase === 'absent' && !room.creating) forget(hub, room)
+  }
+}
+
+const NO_REQUEST = 0 as RequestId
+
+function deny(hub: Hub, connection: Connection, message: Message, refusal: Refusal): void {
+  const request = requestOf(message)
+  refuse(hub, connection, { request, opcode: BODIES[message.kind][0], refusal })
+}
+
+// ---- Session frames -----------------------------------------------------------------------
+
+function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message: Message): void {
+  const allowed = authorize(null, connection.actor, message.kind, { scope: 'session' })
+  if (allowed.kind === 'refused') return deny(hub, connection, message, allowed.refusal)
+  switch (message.kind) {
+    case 'hello':
+    case 'authenticate':
+    case 'register':
+    case 'heartbeat':
+    case 'goodbye':
+      return step(hub, connection, { kind: 'messageReceived', message })
+    case 'publishKeyPackages':
+    case 'claimKeyPackages':
+      if (!hasRoomFor(connection, frame.bytes.length)) {
+        const retryAfterMs = LIMITS.headIntervalMs
+        return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
+      }
+      return message.kind === 'publishKeyPackages'
+        ? publishKeyPackages(hub, connection, message.body, frame.bytes.length)
+        : claimKeyPackages(hub, connection, message.body)
+    case 'welcomeReceived':
+      return welcomeReceived(hub, connection, message.body)
+    default:
+      return deny(hub, connection, message, { kind: 'notAllowed' })
+  }
+}
+
+function publishKeyPackages(
+  hub: Hub,
+  connection: Connection,
+  body: Body<'publishKeyPackages'>,
+  size: number,
+): void {
+  const owner = connection.actor.device
+  assert(owner !== null, 'a device that may publish is proven')
+  const { request } = body
+  beginRequest(connection, size)
+  background(
+    hub,
+    publish(hub, owner, body).then((refusal) => {
+      endRequest(connection, size)
+      if (refusal === null) return accept(hub, connection, { request, position: null })
+      refuse(hub, connection, { request, opcode: BODIES.publishKeyPackages[0], refusal })
+    }),
+  )
+}
+
+/** Answers are large and KeyPackages are few: limited by rate and by what is queued already. */
+function claimKeyPackages(
+  hub: Hub,
+  connection: Connection,
+  body: Body<'claimKeyPackages'>,
+): void {
+  const { request } = body
+  const opcode = BODIES.claimKeyPackages[0]
+  const spent = spend(connection.strangerRequests, STRANGER_RATE, nowMs(hub))
+  const crowded = connection.outbound.controlBytes > LIMITS.controlQueueBytesMax / 2 ||
+    connection.inFlightBytes > LIMITS.controlQueueBytesMax / 2
+  if (spent.kind === 'empty' || crowded) {
+    const retryAfterMs = spent.kind === 'empty' ? spent.retryAfterMs : LIMITS.headIntervalMs
+    return refuse(hub, connection, { request, opcode, refusal: { kind: 'tooMany', retryAfterMs } })
+  }
+  connection.strangerRequests = spent.bucket
+  const size = LIMITS.claimAnswerSize
+  beginRequest(connection, size)
+  background(
+    hub,
+    claim(hub, body).then((answer) => {
+      endRequest(connection, size)
+      if ('kind' in answer) return refuse(hub, connection, { request, opcode, refusal: answer })
+      send(hub, connection, { kind: 'keyPackages', body: answer })
+    }),
+  )
+}
+
+// ---- Room frames --------------------------------------------------------------------------
+
+function roomMessage(hub: Hub, connection: Connection, room: Room, message: Message): void {
+  const { view } = room.sequenced
+  const allowed = authorize(view, connection.actor, message.kind, { scope: 'room' })
+  if (allowed.kind === 'refused') return deny(hub, connection, message, allowed.refusal)
+  const opcode = BODIES[message.kind][0]
+  switch (message.kind) {
+    case 'submitFrame':
+    case 'submitCommit':
+    case 'submitInvitation':
+    case 'createRoom': {
+      const asked = { kind: message.kind, body: message.body } as Parameters<
+        typeof submit
+      >[2]['asked']
+      const { request } = message.body
+      return submit(hub, room, { connection, request, opcode, size: sizeOf(message), asked })
+    }
+    case 'subscribe':
+      subscribe(hub, connection, { room, opcode, body: message.body })
+      return membersChanged(hub, room)
+    case 'unsubscribe':
+      unsubscribe(hub, connection, { room, body: message.body })
+      return membersChanged(hub, room)
+    case 'acknowledge':
+      return acknowledge(hub, connection, { room, opcode, body: message.body })
+    case 'requestJoin':
+      return requestJoin(hub, connection, { room, size: sizeOf(message), body: message.body })
+    case 'declineJoin':
+      return declineJoin(hub, connection, { room, body: message.body })
+    case 'ephemeral':
+      return ephemeral(hub, connection, room, message)
+    default:
+      return deny(hub, connection, message, { kind: 'notAllowed' })
+  }
+}
+
+/** Bytes that a submission holds while it is unanswered: those of its opaque parts. */
+function sizeOf(message: Extract<Message, { body: { request: RequestId } }>): number {
+  let size = 64
+  if (message.kind === 'submitFrame') return size + message.body.frame.length
+  for (const part of Object.values(message.body)) {
+    if (part instanceof Uint8Array) size += part.length
+    else if (Array.isArray(part)) {
+      for (const each of part) if (each instanceof Uint8Array) size += each.length
+    }
+  }
+  return size
+}
+
+/** Typing: members of this epoch, from their own leaf, and not too often (SES-8). */
+function ephemeral(
+  hub: Hub,
+  connection: Connection,
+  room: Room,
+  message: Extract<Message, { kind: 'ephemeral' }>,
+): void {
+  const fault = judgeEphemeral(room, connection, message.body.frame)
+  if (fault !== null) return deny(hub, connection, message, fault)
+  const spent = spend(connection.ephemerals, EPHEMERAL_RATE, nowMs(hub))
+  if (spent.kind === 'empty') {
+    const { retryAfterMs } = spent
+    return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
+  }
+  connection.ephemerals = spent.bucket
+  passOn(room, connection, encodeMessage('ephemeral', room.id, message.body))
+}
+
+function judgeEphemeral(room: Room, connection: Connection, bytes: Uint8Array): Refusal | null {
+  const { view } = room.sequenced
+  const frame = decodeEphemeral(bytes)
+  if (frame === null) return { kind: 'malformed' }
+  if (view === null) return { kind: 'unknownRoom' }
+  const { epoch, epochId, leaf } = frame.header
+  if (epoch < view.epoch) return { kind: 'staleEpoch', epoch: view.epoch }
+  if (epoch > view.epoch) return { kind: 'futureEpoch', epoch: view.epoch }
+  if (!equalBytes(epochId, view.epochId)) return { kind: 'wrongEpochId' }
+  return view.byDevice.get(connection.actor.key)?.leaf === leaf ? null : { kind: 'wrongLeaf' }
+}

@@ -1,0 +1,241 @@
+/**
+ * What the gateway is made of: its ports, its sessions, rooms and subscriptions, as plain records.
+ * Owns their shape and their empty state; the files around it own what happens to them.
+ */
+import type { HubDomain, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { Clock, Entropy } from '#core/base/ports.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
+import type { TransportKind } from '#core/device/transport.ts'
+import type { Mls } from '#core/mls/mls.ts'
+import { BurstCache } from '#core/sender-keys/sealed-frame.ts'
+import type { Body, Message } from '#core/wire/bodies.ts'
+import type { RefusalCode } from '#core/wire/refusals.ts'
+import type { Actor } from '#hub/gateway/authorize.ts'
+import type { Joins } from '#hub/gateway/joins.ts'
+import type { Outbound, Sender } from '#hub/gateway/outbound.ts'
+import type { Bucket } from '#hub/gateway/rate.ts'
+import type { CloseReason, SessionState, SessionTerms } from '#hub/gateway/session.ts'
+import type { Directory, HubSession, Lane, RoomLog, WaitingWelcome } from '#hub/ports.ts'
+import { createRoomQueue, type RoomQueue } from '#hub/sequencer/room-queue.ts'
+import type { SequencedRoom, Submission } from '#hub/sequencer/sequencer.ts'
+
+/** The name and key under which the hub speaks (SES-2, ID-4, LOG-3). */
+export interface HubIdentity {
+  readonly domain: HubDomain
+  readonly publicKey: Uint8Array
+  readonly secretKey: Uint8Array
+  readonly appVersion: number
+  readonly features: readonly number[]
+}
+
+/** What the gateway reports. Labels are enums and numbers: nothing in them names anybody. */
+export type GatewayEvent =
+  | { readonly kind: 'sessionOpened'; readonly transport: TransportKind }
+  | { readonly kind: 'sessionReady'; readonly transport: TransportKind }
+  | {
+    readonly kind: 'sessionEnded'
+    readonly transport: TransportKind
+    readonly reason: CloseReason | 'lost'
+  }
+  | { readonly kind: 'requestDenied'; readonly code: RefusalCode }
+  | { readonly kind: 'accountRegistered' }
+  | { readonly kind: 'roomCreated' }
+  | { readonly kind: 'memberCountChanged'; readonly added: number; readonly removed: number }
+  | {
+    readonly kind: 'turnStored'
+    readonly rooms: number
+    readonly entries: number
+    readonly durationMs: number
+  }
+  | { readonly kind: 'appendRejected' }
+  | { readonly kind: 'appendConflicted' }
+  | { readonly kind: 'roomUnreadable' }
+  | { readonly kind: 'subscriptionCut' }
+
+export interface HubEffects {
+  observe(event: GatewayEvent): void
+  /** A fault of our own: state may be wrong, the process should end. */
+  faulted(error: unknown): void
+}
+
+export interface GatewayPorts {
+  readonly crypto: Crypto
+  readonly mls: Pick<Mls, 'readCommit' | 'readKeyPackage'>
+  readonly clock: Clock
+  readonly entropy: Entropy
+  readonly log: RoomLog
+  readonly directory: Directory
+  readonly identity: HubIdentity
+  readonly effects: HubEffects
+}
+
+// ---- Sessions -----------------------------------------------------------------------------
+
+export interface Connection {
+  /** Unique in the life of the process. */
+  readonly number: number
+  readonly session: HubSession
+  readonly terms: SessionTerms
+  readonly outbound: Outbound
+  state: SessionState
+  actor: Actor
+  readonly subscriptions: Map<Room, Subscription>
+  /** Subscriptions that are not live yet. */
+  readingCount: number
+  /** Requests that are not answered, and their bytes. */
+  inFlight: number
+  inFlightBytes: number
+  /** Called when there is room for more requests; null while nobody waits. */
+  resume: (() => void) | null
+  ephemerals: Bucket
+  strangerRequests: Bucket
+  readonly welcomes: { waiting: WaitingWelcome[]; readonly offered: Set<bigint> }
+  /** The room of the frame before, to spare a look-up. */
+  lastRoom: Room | null
+}
+
+export const EPHEMERAL_RATE = { count: LIMITS.ephemeralsPerSecondMax, intervalMs: 1_000 }
+export const STRANGER_RATE = { count: LIMITS.strangerRequestsPerMinuteMax, intervalMs: 60_000 }
+export const COMMIT_RATE = { count: LIMITS.commitsPerMinuteMax, intervalMs: 60_000 }
+
+// ---- Rooms --------------------------------------------------------------------------------
+
+/** A request that the room's queue took. */
+export interface Arrival {
+  readonly connection: Connection
+  readonly request: RequestId
+  readonly opcode: number
+  readonly size: number
+  readonly asked: Asked
+}
+
+export type Asked =
+  | { readonly kind: 'submitFrame'; readonly body: Body<'submitFrame'> }
+  | { readonly kind: 'submitCommit'; readonly body: Body<'submitCommit'> }
+  | { readonly kind: 'submitInvitation'; readonly body: Body<'submitInvitation'> }
+  | { readonly kind: 'createRoom'; readonly body: Body<'createRoom'> }
+
+export interface Checked {
+  readonly arrival: Arrival
+  readonly submission: Submission
+}
+
+/** A message that waits until the room is loaded or created. */
+export interface HeldMessage {
+  readonly connection: Connection
+  readonly message: Message
+  /** Bytes of its frame. */
+  readonly size: number
+}
+
+export interface Subscription extends Sender {
+  readonly connection: Connection
+  readonly room: Room
+  readonly lane: Lane
+  readonly leaf: number
+  /** Frames below this position come as holes (ROOM-6). */
+  readonly holesBefore: bigint
+  /** `reading` follows the log, `live` gets each flush, `ended` gets nothing more. */
+  phase: 'reading' | 'live' | 'ended'
+  /** True while a page is being read or waits for its turn. */
+  pageAsked: boolean
+  /** First position that is not queued yet. */
+  next: bigint
+  /** Position behind the last one that is delivered; null: no end. */
+  until: bigint | null
+  /** Everything up to here is durable on the device (HUB-6); -1: nothing. */
+  acknowledged: bigint
+}
+
+/** The last signed head, as a frame (LOG-3). */
+export interface RoomHead {
+  frame: Uint8Array | null
+  position: bigint
+  signedAtMs: TimeMs
+  signing: boolean
+}
+
+export interface Room {
+  readonly id: RoomId
+  /** The id in hex. */
+  readonly key: string
+  /** `absent` has no genesis; `gone` was replaced or evicted and must be looked up again. */
+  phase: 'loading' | 'absent' | 'open' | 'gone'
+  sequenced: SequencedRoom
+  readonly queue: RoomQueue<Arrival, Checked>
+  /** Messages that wait while the room is loading or its genesis is on the way. */
+  held: HeldMessage[]
+  creating: boolean
+  readonly subscribers: Set<Subscription>
+  joins: Joins
+  /** Newest entries, encoded, from position `first` on: what late subscribers mostly need. */
+  readonly tail: { first: bigint; encoded: Uint8Array[]; bytes: number }
+  readonly head: RoomHead
+  readonly bursts: BurstCache
+  /** Hashes that were read from the log for a seen pair (LOG-5). */
+  readonly found: Map<bigint, Uint8Array>
+  /** By leaf. */
+  readonly commits: Map<number, Bucket>
+}
+
+export function createRoom(id: RoomId, key: string, sequenced: SequencedRoom): Room {
+  return {
+    id,
+    key,
+    phase: 'loading',
+    sequenced,
+    queue: createRoomQueue(),
+    held: [],
+    creating: false,
+    subscribers: new Set(),
+    joins: [],
+    tail: { first: 0n, encoded: [], bytes: 0 },
+    head: { frame: null, position: -1n, signedAtMs: 0 as TimeMs, signing: false },
+    bursts: new BurstCache(),
+    found: new Map(),
+    commits: new Map(),
+  }
+}
+
+/** True when nothing but the cache holds the room. */
+export function isIdle(room: Room): boolean {
+  return room.phase !== 'loading' && !room.creating && room.subscribers.size === 0 &&
+    room.queue.unsettledCount === 0 && room.held.length === 0 && room.joins.length === 0 &&
+    !room.head.signing
+}
+
+// ---- The hub ------------------------------------------------------------------------------
+
+/** Everything that lives as long as the process. */
+export interface Hub {
+  readonly ports: GatewayPorts
+  readonly connections: Map<number, Connection>
+  /** Ready sessions, by `deviceKey`. */
+  readonly devices: Map<string, Connection>
+  /** By the id in hex; the order is that of the last use. */
+  readonly rooms: Map<string, Room>
+  /** Rooms with checked submissions. */
+  readonly ready: Set<Room>
+  /** Rooms with requests to join. */
+  readonly joining: Set<Room>
+  /** Rooms whose head is behind. */
+  readonly headsDue: Set<Room>
+  /** Sessions with something to write. */
+  readonly dirty: Set<Connection>
+  readonly pages: { readonly waiting: Subscription[]; reading: number }
+  turnRunning: boolean
+  draining: boolean
+  /** Ends a session with a reason. */
+  endSession(connection: Connection, reason: CloseReason): void
+  /** The genesis of a room was stored or refused: what was held about it goes on. */
+  roomSettled(room: Room): void
+  /** The room must be looked up again. */
+  forgetRoom(room: Room): void
+  /** A barrier may have been lifted: what is behind it can be checked. */
+  checkMore(room: Room): void
+}
+
+export function nowMs(hub: Hub): TimeMs {
+  return hub.ports.clock.nowMs()
+}

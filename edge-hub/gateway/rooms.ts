@@ -1,0 +1,130 @@
+/**
+ * The rooms that are in memory: loading one from the log, holding what is said about it meanwhile,
+ * letting go of those that nobody needs. Owns the cache; owns no rule of a room.
+ */
+import { toHex } from '#core/base/bytes.ts'
+import type { LogPosition, RoomId, Term, TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { BODIES, type Message } from '#core/wire/bodies.ts'
+import { background, beginRequest, endRequest, refuse } from '#hub/gateway/answering.ts'
+import { requestOf } from '#hub/gateway/requests.ts'
+import { type Connection, createRoom, type HeldMessage, type Hub } from '#hub/gateway/model.ts'
+import { isIdle, type Room } from '#hub/gateway/model.ts'
+import { decodeView } from '#hub/sequencer/group-view.ts'
+import { emptyRoom, restoreRoom } from '#hub/sequencer/sequencer.ts'
+
+/** One owner orders all rooms of this hub. */
+const TERM = 1n as Term
+
+/** Handles one message about a room that is neither loading nor being created. */
+export type RoomHandler = (connection: Connection, room: Room, message: Message) => void
+
+/** The room of a frame, loading it if it is not in memory. */
+export function roomOf(hub: Hub, connection: Connection, id: RoomId, handle: RoomHandler): Room {
+  const last = connection.lastRoom
+  if (last !== null && last.phase !== 'gone' && isSame(last.id, id)) return last
+  const key = toHex(id)
+  let room = hub.rooms.get(key)
+  if (room === undefined) {
+    room = createRoom(id.slice() as RoomId, key, emptyRoom(id.slice() as RoomId, TERM))
+    hub.rooms.set(key, room)
+    background(hub, load(hub, room, handle))
+  } else {
+    // Moves it to the end, away from eviction.
+    hub.rooms.delete(key)
+    hub.rooms.set(key, room)
+  }
+  connection.lastRoom = room
+  return room
+}
+
+/** Cheaper than `equalBytes`, which takes the same time for all; room ids are no secrets. */
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
+}
+
+/** Keeps a message until the room is loaded or created. */
+export function hold(hub: Hub, room: Room, held: HeldMessage): void {
+  if (room.held.length >= LIMITS.roomQueueFramesMax) {
+    refuse(hub, held.connection, {
+      request: requestOf(held.message),
+      opcode: BODIES[held.message.kind][0],
+      refusal: { kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs },
+    })
+    return
+  }
+  beginRequest(held.connection, held.size)
+  room.held.push(held)
+}
+
+/** Handles what was held, in order, until the room is being created by one of it. */
+export function release(hub: Hub, room: Room, handle: RoomHandler): void {
+  while (!isHolding(room)) {
+    const held = room.held.shift()
+    if (held === undefined) break
+    endRequest(held.connection, held.size)
+    handle(held.connection, room, held.message)
+  }
+  if (room.phase === 'absent' && !room.creating) forget(hub, room)
+}
+
+/** True while messages about the room must wait. */
+export function isHolding(room: Room): boolean {
+  return room.phase === 'loading' || room.creating
+}
+
+/** The room must be looked up again. */
+export function forget(hub: Hub, room: Room): void {
+  room.phase = 'gone'
+  if (hub.rooms.get(room.key) === room) hub.rooms.delete(room.key)
+  hub.headsDue.delete(room)
+  hub.joining.delete(room)
+}
+
+/** Lets go of the rooms that were used longest ago and that nobody needs. */
+export function evictRooms(hub: Hub): void {
+  let excess = hub.rooms.size - LIMITS.roomsCachedMax
+  if (excess <= 0) return
+  for (const room of hub.rooms.values()) {
+    if (excess <= 0) return
+    if (!isIdle(room)) continue
+    forget(hub, room)
+    excess--
+  }
+}
+
+async function load(hub: Hub, room: Room, handle: RoomHandler): Promise<void> {
+  const outcome = await readRoom(hub, room).catch(() => 'failed' as const)
+  if (outcome === 'failed') {
+    hub.ports.effects.observe({ kind: 'roomUnreadable' })
+    const { held } = room
+    room.held = []
+    forget(hub, room)
+    for (const { connection, message, size } of held) {
+      endRequest(connection, size)
+      refuse(hub, connection, {
+        request: requestOf(message),
+        opcode: BODIES[message.kind][0],
+        refusal: { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs },
+      })
+    }
+    return
+  }
+  room.phase = outcome
+  release(hub, room, handle)
+}
+
+async function readRoom(hub: Hub, room: Room): Promise<'open' | 'absent' | 'failed'> {
+  const { log } = hub.ports
+  const stored = await log.readRoom(room.id)
+  if (stored === null || stored.next === 0n) return 'absent'
+  const view = decodeView(stored.state)
+  if (view === null) return 'failed'
+  const from = stored.next - 1n as LogPosition
+  const [last] = await log.read(room.id, { from, limit: 1, bytesMax: 1 })
+  if (last === undefined) return 'failed'
+  const time = Number(last.entry.header.time) as TimeMs
+  room.sequenced = restoreRoom(room.id, TERM, { ...stored, view, time })
+  return 'open'
+}

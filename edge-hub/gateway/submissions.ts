@@ -1,0 +1,63 @@
+/**
+ * The way of a submission from its session to the sequencer: into the room's queue, through its
+ * check, into the next turn. Owns when a check runs; what it finds is `checks.ts`, what is decided
+ * is the sequencer's.
+ */
+import type { RequestId } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { beginRequest, isBarrier, refuse, settle } from '#hub/gateway/answering.ts'
+import { checkAll, type CheckOutcome, passedOf } from '#hub/gateway/checks.ts'
+import type { Arrival, Asked, Connection, Hub, Room } from '#hub/gateway/model.ts'
+import { runTurns } from '#hub/gateway/turns.ts'
+
+export interface Submitted {
+  readonly connection: Connection
+  readonly request: RequestId
+  readonly opcode: number
+  /** Bytes of the frame that brought it. */
+  readonly size: number
+  readonly asked: Asked
+}
+
+/** Takes a submission, or refuses it because the room has too many. */
+export function submit(hub: Hub, room: Room, submitted: Submitted): void {
+  const { connection, request, opcode, size } = submitted
+  const barrier = isBarrier(submitted)
+  if (!room.queue.offer(submitted, { size, barrier })) {
+    const refusal = { kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs } as const
+    return refuse(hub, connection, { request, opcode, refusal })
+  }
+  if (submitted.asked.kind === 'createRoom') room.creating = true
+  beginRequest(connection, size)
+  check(hub, room)
+}
+
+/** Checks what may be checked; goes on by itself until nothing is left. */
+export function check(hub: Hub, room: Room): void {
+  const arrivals = room.queue.startCheck()
+  if (arrivals.length === 0) return
+  checkAll(hub, room, arrivals).then(
+    (outcomes) => checked(hub, room, outcomes),
+    (error) => hub.ports.effects.faulted(error),
+  )
+}
+
+function checked(hub: Hub, room: Room, outcomes: readonly CheckOutcome[]): void {
+  room.queue.finishCheck(passedOf(outcomes))
+  for (const { arrival, check: found } of outcomes) {
+    if (found.kind === 'refused') settleRefused(hub, room, arrival, found)
+  }
+  if (room.queue.checkedCount > 0) hub.ready.add(room)
+  check(hub, room)
+  runTurns(hub)
+}
+
+function settleRefused(
+  hub: Hub,
+  room: Room,
+  arrival: Arrival,
+  found: Extract<CheckOutcome['check'], { kind: 'refused' }>,
+): void {
+  settle(hub, room, arrival, found)
+  if (arrival.asked.kind === 'createRoom') hub.roomSettled(room)
+}

@@ -1,0 +1,170 @@
+/**
+ * Turns: what was checked in all rooms is sequenced, stored in one append, and only then installed,
+ * answered and published (HUB-3). While one append is under way the turn before is acted upon, so
+ * that disk and network are busy at once. Owns that order; decides nothing by itself.
+ */
+import { assert } from '#core/base/assert.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { flush, settle } from '#hub/gateway/answering.ts'
+import { cutAll, endAt, publish } from '#hub/gateway/fan-out.ts'
+import { headMoved } from '#hub/gateway/heads.ts'
+import { joinsAnswered, membersChanged } from '#hub/gateway/join-requests.ts'
+import { type Checked, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
+import { offerWelcomesTo } from '#hub/gateway/welcomes.ts'
+import type { AppendOutcome, RoomAppend } from '#hub/ports.ts'
+import { type Decision, install, sequence, type Verdict } from '#hub/sequencer/sequencer.ts'
+
+/** One room's part of a turn. */
+interface Part {
+  readonly room: Room
+  readonly checked: readonly Checked[]
+  readonly decision: Decision
+}
+
+type Stored =
+  | { readonly kind: 'stored'; readonly part: Part }
+  | { readonly kind: 'notStored'; readonly part: Part; readonly conflict: boolean }
+
+/** Runs turns until nothing is checked that is not stored. One run at a time. */
+export function runTurns(hub: Hub): void {
+  if (hub.turnRunning) return flush(hub)
+  hub.turnRunning = true
+  run(hub).then(
+    () => {
+      hub.turnRunning = false
+    },
+    (error) => hub.ports.effects.faulted(error),
+  )
+}
+
+async function run(hub: Hub): Promise<void> {
+  let before: readonly Stored[] = []
+  for (;;) {
+    const parts = takeParts(hub)
+    const storing = parts.length === 0 ? null : store(hub, parts)
+    for (const stored of before) act(hub, stored)
+    flush(hub)
+    before = []
+    if (storing !== null) before = await storing
+    else if (hub.ready.size === 0) return
+  }
+}
+
+/** Rooms in the order in which they got ready; one that is not done goes to the end. */
+function takeParts(hub: Hub): Part[] {
+  const parts: Part[] = []
+  const context = {
+    nowMs: nowMs(hub),
+    sha256: (bytes: Uint8Array) => hub.ports.crypto.hash('sha256', bytes),
+  }
+  let left: number = LIMITS.framesPerTurnMax
+  for (const room of [...hub.ready]) {
+    if (left === 0) break
+    const checked = room.queue.takeChecked(Math.min(left, LIMITS.framesPerRoomTurnMax))
+    hub.ready.delete(room)
+    if (room.queue.checkedCount > 0) hub.ready.add(room)
+    if (checked.length === 0) continue
+    left -= checked.length
+    const batch = checked.map(({ submission }) => submission)
+    parts.push({ room, checked, decision: sequence(room.sequenced, batch, context) })
+  }
+  return parts
+}
+
+/** Stores a turn and installs what was stored. */
+async function store(hub: Hub, parts: readonly Part[]): Promise<readonly Stored[]> {
+  const growing = parts.filter(({ decision }) => decision.entries.length > 0)
+  const startedMs = nowMs(hub)
+  const outcomes = await append(hub, growing)
+  if (growing.length > 0 && outcomes !== null) {
+    hub.ports.effects.observe({
+      kind: 'turnStored',
+      rooms: growing.length,
+      entries: growing.reduce((sum, { decision }) => sum + decision.entries.length, 0),
+      durationMs: Math.max(0, nowMs(hub) - startedMs),
+    })
+  }
+  return parts.map((part): Stored => {
+    const index = growing.indexOf(part)
+    if (index < 0) return { kind: 'stored', part }
+    const outcome = outcomes?.[index]
+    if (outcome?.kind === 'appended') {
+      install(part.room.sequenced, part.decision)
+      if (part.room.phase === 'absent') part.room.phase = 'open'
+      return { kind: 'stored', part }
+    }
+    return { kind: 'notStored', part, conflict: outcome !== undefined }
+  })
+}
+
+/** Null when nothing was stored. */
+async function append(
+  hub: Hub,
+  parts: readonly Part[],
+): Promise<readonly AppendOutcome[] | null> {
+  if (parts.length === 0) return []
+  try {
+    const outcomes = await hub.ports.log.append(parts.map(appendOf))
+    assert(outcomes.length === parts.length, 'each room of an append has its outcome')
+    return outcomes
+  } catch {
+    hub.ports.effects.observe({ kind: 'appendRejected' })
+    return null
+  }
+}
+
+function appendOf({ room, decision }: Part): RoomAppend {
+  const { expectedNext, entries, state, generations, welcomes } = decision
+  const { id, term } = room.sequenced
+  return { room: id, term, expectedNext, entries, state, generations, welcomes }
+}
+
+function act(hub: Hub, stored: Stored): void {
+  const { part } = stored
+  const { room, checked, decision } = part
+  const failed: Verdict = {
+    kind: 'refused',
+    refusal: { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs },
+  }
+  for (const [index, { arrival }] of checked.entries()) {
+    const decided = decision.verdicts[index]
+    assert(decided !== undefined, 'each submission has its verdict')
+    const kept = stored.kind === 'stored' || decided.kind === 'refused'
+    settle(hub, room, arrival, kept ? decided : failed)
+  }
+  if (stored.kind === 'stored') spread(hub, room, decision)
+  else if (stored.conflict) conflicted(hub, room)
+  if (checked.some(({ arrival }) => arrival.asked.kind === 'createRoom')) hub.roomSettled(room)
+  hub.checkMore(room)
+}
+
+/** What follows from entries that are stored. */
+function spread(hub: Hub, room: Room, decision: Decision): void {
+  const { entries, added, removed, epochChanged } = decision
+  const [first] = entries
+  if (first === undefined) return
+  publish(hub, room, entries)
+  headMoved(hub, room)
+  if (first.entry.header.entry === 'genesis') hub.ports.effects.observe({ kind: 'roomCreated' })
+  if (!epochChanged) return
+  for (const subscription of [...room.subscribers]) {
+    const { actor } = subscription.connection
+    if (room.sequenced.view?.byDevice.has(actor.key) === true) continue
+    endAt(subscription, room.sequenced.next)
+  }
+  const changed = { added: added.length, removed: removed.length }
+  hub.ports.effects.observe({ kind: 'memberCountChanged', ...changed })
+  for (const { leaf } of removed) room.commits.delete(leaf)
+  const commit = entries.findLast(({ entry }) => entry.header.entry === 'commit')
+  assert(commit !== undefined, 'a new epoch has its commit')
+  joinsAnswered(hub, room, { added, position: commit.position })
+  membersChanged(hub, room)
+  offerWelcomesTo(hub, added)
+}
+
+/** Somebody else wrote to the room: what is in memory is not the room any more. */
+function conflicted(hub: Hub, room: Room): void {
+  hub.ports.effects.observe({ kind: 'appendConflicted' })
+  cutAll(hub, room)
+  hub.forgetRoom(room)
+}

@@ -1,0 +1,161 @@
+/**
+ * A gateway in memory: its own clock, seeded entropy, stores that a test may hold back or break, and
+ * a dialer. Nothing in it waits for time; a test moves the clock and calls `tick`.
+ */
+import { ok } from 'node:assert/strict'
+import type { HubDomain, TimeMs } from '#core/base/ids.ts'
+import type { Entropy } from '#core/base/ports.ts'
+import { createNobleCrypto } from '#core/crypto/noble.ts'
+import type { Dialer } from '#core/device/transport.ts'
+import { createTsMls } from '#core/mls/ts-mls.ts'
+import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
+import type { GatewayEvent, GatewayPorts } from '#hub/gateway/model.ts'
+import type { HubSession, HubSessionListener, Lane, RoomLog } from '#hub/ports.ts'
+import { createPrng } from '../core/prng.ts'
+import { HandDevice, type HandIdentity, type HandParts, makeIdentity } from './hand-device.ts'
+import { createMemoryHubPorts } from './memory-hub-ports.ts'
+
+const crypto = createNobleCrypto()
+const mls = createTsMls(crypto)
+const identities = new Map<string, Promise<HandIdentity>>()
+export const DOMAIN = 'hub.example' as HubDomain
+
+/** Holds appends back, or makes them fail. */
+export interface LogControl {
+  appends: number
+  /** Appends wait for this; null: they do not. */
+  hold: Promise<void> | null
+  failing: boolean
+}
+
+export interface HubWorld {
+  readonly parts: HandParts
+  readonly clock: { nowMs(): TimeMs; advance(ms: number): void }
+  readonly events: GatewayEvent[]
+  readonly faults: unknown[]
+  readonly log: LogControl
+  gateway: Gateway
+  /** A gateway over the same stores, as after a restart. */
+  restart(): void
+  dialer(options?: MemoryDialerOptions): Dialer
+  /** A registered device with an open session. */
+  device(name: string): Promise<HandDevice>
+}
+
+export interface MemoryDialerOptions {
+  /** Datagrams exist. */
+  readonly datagrams?: boolean
+  /** Called with each write before it is taken; the write waits for the result. */
+  stall?(lane: Lane): Promise<void> | undefined
+}
+
+export function createHubWorld(seed = 1): HubWorld {
+  const prng = createPrng(seed)
+  const entropy: Entropy = { randomBytes: (length) => prng.bytes(length) }
+  let now = Date.now()
+  const clock = {
+    nowMs: () => now as TimeMs,
+    advance: (ms: number) => {
+      now += ms
+    },
+  }
+  const stores = createMemoryHubPorts({ clock })
+  const log: LogControl = { appends: 0, hold: null, failing: false }
+  const pair = crypto.signatureKeyPair('ed25519', entropy.randomBytes(32))
+  const events: GatewayEvent[] = []
+  const faults: unknown[] = []
+  const ports: GatewayPorts = {
+    crypto,
+    mls,
+    clock,
+    entropy,
+    log: controlled(stores.log, log),
+    directory: stores.directory,
+    identity: { domain: DOMAIN, ...pair, appVersion: 1, features: [] },
+    effects: {
+      observe: (event) => void events.push(event),
+      faulted: (error) => void faults.push(error),
+    },
+  }
+  const parts = { crypto, mls, clock, entropy, domain: DOMAIN }
+  const world: HubWorld = {
+    parts,
+    clock,
+    events,
+    faults,
+    log,
+    gateway: createGateway(ports),
+    restart() {
+      world.gateway = createGateway(ports)
+    },
+    dialer: (options = {}) => createMemoryDialer(() => world.gateway, options),
+    async device(name) {
+      const device = new HandDevice(parts, await identityOf(parts, name))
+      await device.connect(world.dialer())
+      return device
+    },
+  }
+  return world
+}
+
+/** Making an account costs two ML-DSA operations, so each name is made once for all tests. */
+async function identityOf(parts: HandParts, name: string): Promise<HandIdentity> {
+  let made = identities.get(name)
+  if (made === undefined) {
+    made = makeIdentity(parts, name)
+    identities.set(name, made)
+  }
+  return { ...await made }
+}
+
+function controlled(log: RoomLog, control: LogControl): RoomLog {
+  return {
+    ...log,
+    async append(batch) {
+      control.appends++
+      if (control.hold !== null) await control.hold
+      if (control.failing) throw new Error('the store failed')
+      return await log.append(batch)
+    },
+  }
+}
+
+function createMemoryDialer(gateway: () => Gateway, options: MemoryDialerOptions): Dialer {
+  const { datagrams = false, stall } = options
+  return {
+    dial(_endpoint, listener) {
+      let hub: HubSessionListener | null = null
+      let ended = false
+      const end = () => {
+        if (ended) return
+        ended = true
+        hub?.closed()
+        listener.closed()
+      }
+      const session: HubSession = {
+        transport: 'memory',
+        async write(lane, frames) {
+          await stall?.(lane)
+          if (ended) throw new Error('the session is gone')
+          listener.framesReceived(frames.map((frame) => frame.slice()))
+        },
+        writeDatagram(frame) {
+          if (datagrams && !ended) listener.framesReceived([frame.slice()])
+          return datagrams
+        },
+        close: end,
+      }
+      hub = gateway().accept(session)
+      if (hub === null) {
+        listener.closed()
+        return { abort: () => {} }
+      }
+      const send = (frame: Uint8Array) => {
+        ok(!ended, 'the session is open')
+        void hub?.framesReceived([frame.slice()])
+      }
+      listener.opened({ kind: 'memory', send, sendDatagram: send, close: end })
+      return { abort: end }
+    },
+  }
+}
