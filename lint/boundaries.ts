@@ -142,7 +142,10 @@ const pageMarkup = /^web\/src\/(App|components\/|routes\/).*\.svelte$/
 /** Every package that source may name. A package without a row may not be imported. */
 export const VENDORS: readonly Vendor[] = [
   { package: '@noble/', importers: [/^shared\/core\/crypto\/noble\.ts$/, tests, /^bench\//] },
-  { package: 'ts-mls', importers: [/^shared\/core\/mls\/ts-mls(-[a-z-]+)?\.ts$/, tests] },
+  {
+    package: 'ts-mls',
+    importers: [/^shared\/core\/mls\/ts-mls(-[a-z-]+)?\.ts$/, tests, /^bench\//],
+  },
   {
     package: 'idb',
     importers: [/^shared\/browser\/open-database\.ts$/],
@@ -154,10 +157,16 @@ export const VENDORS: readonly Vendor[] = [
   { package: 'svelte', importers: [/^web\/src\/(?!engine\/)/, screens] },
   { package: '@lucide/svelte', importers: [pageMarkup] },
   { package: '@fontsource/', importers: [/^web\/src\/(main\.ts$|styles\/)/] },
-  { package: 'vite', importers: [/^web\/vite(\/|\.config\.ts$)/, /^tests\/e2e\//, screens] },
+  {
+    package: 'vite',
+    importers: [/^web\/vite(\/|\.config\.ts$)/, /^tests\/e2e\//, screens, /^bench\//],
+  },
   { package: '@sveltejs/vite-plugin-svelte', importers: [/^web\/vite\.config\.ts$/, screens] },
   { package: '@inlang/paraglide-js', importers: [/^web\/vite\.config\.ts$/] },
-  { package: '@playwright/test', importers: [/^tests\/e2e\//, /^playwright\.config\.ts$/] },
+  {
+    package: '@playwright/test',
+    importers: [/^tests\/e2e\//, /^playwright\.config\.ts$/, /^bench\//],
+  },
   {
     package: 'node:',
     importers: [

@@ -1,0 +1,95 @@
+/**
+ * `npm run bench -- crypto`: what sealing and opening of a message cost, in both product suites, in
+ * Deno and in Chromium, and how that compares with MLS PrivateMessage in the same run. Owns the
+ * effort, the table and the last line; what a sample is stands in `crypto-cases.ts`.
+ */
+import process from 'node:process'
+import { BURST_FRAMES, type Effort, type Measure, MEASURES, median } from './crypto-cases.ts'
+import { PLAINTEXT_LENGTH, type Round } from './crypto-cases.ts'
+import { measureChromium } from './crypto-chromium.ts'
+import { type BenchSuiteName, type EngineRounds, measureEngine } from './crypto-engine.ts'
+
+const EFFORT: Effort = { rounds: 7, samples: 150, bursts: 5 }
+/** What the median of each single figure stays under, in microseconds. */
+const AIM_US = 1_000
+
+const SUITE_NAMES: readonly BenchSuiteName[] = ['performance', 'compliance']
+/** Ours over MLS. */
+const RATIOS = {
+  sealRatio: ['seal', 'privateMessageSeal'],
+  openRatio: ['open', 'privateMessageOpen'],
+  burstSealRatio: ['burstSeal', 'privateMessageSeal'],
+  burstOpenRatio: ['burstOpen', 'privateMessageOpen'],
+} as const satisfies Record<string, readonly [Measure, Measure]>
+
+type Figure = (round: Round) => number
+type BySuite = Record<BenchSuiteName, Record<string, number>>
+
+async function main(): Promise<void> {
+  const engines: Record<string, EngineRounds> = { deno: await measureEngine(EFFORT) }
+  console.log(`Deno ${Deno.version.deno}, V8 ${Deno.version.v8}`)
+  const chromium = await measureChromium(EFFORT)
+  if (chromium === null) console.log('Chromium is not installed: its figures are left out')
+  else {
+    console.log(`Chromium ${chromium.version}`)
+    engines['chromium'] = chromium
+  }
+  explain(engines)
+  console.log(JSON.stringify(figures(engines)))
+}
+
+function explain(engines: Record<string, EngineRounds>): void {
+  const { rounds, samples, bursts } = EFFORT
+  console.log(
+    `${PLAINTEXT_LENGTH} bytes of plaintext, a group of two; ${rounds} rounds after one of warm-up, ` +
+      `each of ${samples} single frames and ${bursts} bursts of ${BURST_FRAMES};\n` +
+      'median of the medians of rounds, in microseconds for one frame, and lowest and highest ' +
+      'median of a round.\nFrom plaintext to bytes on the wire and back: ratchet, signature and its ' +
+      'check, encoding, wiping; nothing is stored.',
+  )
+  for (const [engine, { suites, native, clockStepUs }] of Object.entries(engines)) {
+    console.log(
+      `${engine}: clock step ${clockStepUs.toFixed(1)} us; WebCrypto: ${native.join(' ')}`,
+    )
+    for (const name of SUITE_NAMES) {
+      const { sealed, burst, privateMessage } = suites[name].sizes
+      console.log(
+        `  ${name}: ${sealed} bytes a frame (${burst} in a burst of one), ` +
+          `${privateMessage} as PrivateMessage`,
+      )
+      for (const measure of MEASURES) {
+        const medians = suites[name].rounds.map((round) => round[measure])
+        const [middle, low, high] = [median(medians), Math.min(...medians), Math.max(...medians)]
+          .map((us) => us.toFixed(0).padStart(6)) as [string, string, string]
+        const late = median(medians) < AIM_US ? '' : `  over ${AIM_US}`
+        console.log(`    ${measure.padEnd(20)}${middle}  (${low.trim()}-${high.trim()})${late}`)
+      }
+    }
+  }
+}
+
+function figures(engines: Record<string, EngineRounds>): Record<string, BySuite> {
+  const bySuite = (figure: Figure, digits: number): BySuite => {
+    const ofSuite = (name: BenchSuiteName) =>
+      Object.fromEntries(
+        Object.entries(engines).map(([engine, { suites }]) => [
+          engine,
+          Number(median(suites[name].rounds.map(figure)).toFixed(digits)),
+        ]),
+      )
+    return { performance: ofSuite('performance'), compliance: ofSuite('compliance') }
+  }
+  const times = MEASURES.map((measure) => [
+    `${measure}Us`,
+    bySuite((round) => round[measure], 0),
+  ])
+  const ratios = Object.entries(RATIOS).map(([name, [ours, mls]]) => [
+    name,
+    bySuite((round) => round[ours] / round[mls], 2),
+  ])
+  return Object.fromEntries([...times, ...ratios]) as Record<string, BySuite>
+}
+
+await main()
+// A dependency of the bundler may keep the process alive.
+process.exit(0)
