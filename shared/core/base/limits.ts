@@ -101,7 +101,9 @@ export const LIMITS = {
 
   // Content (CONTENT-*)
   contentDepthMax: 4,
-  contentItemsMax: 1_024,
+  contentPartsMax: 1_024,
+  contentItemsMax: 16_384,
+  topicIdMax: 4_096,
 } as const
 
 assert(LIMITS.entriesFrameSizeMax <= LIMITS.frameSizeMax, 'a batch of entries fits a frame')
@@ -118,3 +120,5 @@ assert(
   LIMITS.catchUpPageEntriesMax <= LIMITS.entriesPerFrameMax,
   'a page of the log fits a frame of entries',
 )
+assert(LIMITS.textMax * 3 + 4_096 <= LIMITS.plaintextSizeMax, 'the longest text fits a plaintext')
+assert(LIMITS.contentPartsMax * 6 <= LIMITS.contentItemsMax, 'all parts count as items')

@@ -1,384 +1,174 @@
 /**
- * Message content in the format of draft-ietf-mimi-content (CONTENT-1 to CONTENT-3): structure, message
- * ids, and the few kinds of content that Kalandra writes itself. Owns reading and writing; owns no
- * rule of who may say what.
+ * Message content in the format of draft-ietf-mimi-content-08 (CONTENT-1, CONTENT-2): encoding,
+ * decoding and the message id. Owns what the format allows; owns no rule of who may say what, and
+ * no judgement of times, which needs a clock.
+ *
+ * The draft hashes the URIs of sender and room into the message id, where they are inputs, and may
+ * name them in two extensions. Kalandra requires both extensions: a receiver compares them with the
+ * leaf that signed and the room that it came in.
  */
-import { concat, EMPTY, utf8Decode, utf8Encode } from '#core/base/bytes.ts'
 import { assert } from '#core/base/assert.ts'
+import { concat, utf8Encode } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { CBOR_NULL, cborArray, cborBytes, cborInteger, cborText } from '#core/content/cbor.ts'
-import { type CborValue, decodeCbor, encodeCbor } from '#core/content/cbor.ts'
+import {
+  asMap,
+  cborDepth,
+  type CborMap,
+  type CborValue,
+  decodeCbor,
+  encodeCbor,
+  isArray,
+} from '#core/content/cbor.ts'
+import { EXTENSION_KEY_LENGTH_MAX, EXTENSION_KEYS } from '#core/content/extension-keys.ts'
+import {
+  type ContentMalformedCode,
+  type Decoding,
+  decoding,
+  refuse,
+} from '#core/content/malformed.ts'
+import {
+  type Expiration,
+  MESSAGE_ID_LENGTH,
+  type MimiContent,
+  type MimiExtensions,
+  SALT_LENGTH,
+} from '#core/content/mimi-structure.ts'
+import { cborOfPart, partOfCbor } from '#core/content/nested-part.ts'
 
-/** Keys of the extensions map: 1 and 2 are the draft's, negative ones are private use (CONTENT-3). */
-export const EXTENSION_KEYS = {
-  senderUri: 1,
-  roomUri: 2,
-  subject: -1,
-  bccOf: -2,
-  rfc5322MessageId: -3,
-  references: -4,
-  correlation: -5,
-  replyBy: -6,
-  requestType: -7,
-} as const
+export type { MimiContent } from '#core/content/mimi-structure.ts'
+export { roomProfile, roomProfileContent } from '#core/content/room-profile.ts'
+export { plainText, textContent } from '#core/content/text.ts'
 
-export const DISPOSITIONS = {
-  unspecified: 0,
-  render: 1,
-  reaction: 2,
-  profile: 3,
-  inline: 4,
-  icon: 5,
-  attachment: 6,
-  session: 7,
-  preview: 8,
-} as const
+export type ContentDecoded = Decoding<MimiContent, ContentMalformedCode>
 
-export const TEXT_TYPE = 'text/markdown;variant=GFM-MIMI'
-const PLAIN_TYPE = 'text/plain'
-const PROFILE_TYPE = 'application/vnd.kalandra.room-profile+cbor'
+const FIELD_COUNT = 7
+/** The container, then an array for each part and one for the parts within it. */
+const CBOR_BOUNDS = { depthMax: LIMITS.contentDepthMax * 2, itemsMax: LIMITS.contentItemsMax }
+/** The extensions map is the first of the levels that it may have. */
+const EXTENSION_VALUE_DEPTH_MAX = LIMITS.contentDepthMax - 1
+/** How every content begins: an array of seven, then 16 bytes of salt. */
+const HEAD = [0x87, 0x50] as const
+/** SHA-256 in the registry of RFC 6920 section 9.4. */
+const HASH_ALGORITHM_SHA256 = 1
 
-const SALT_LENGTH = 16
-const MESSAGE_ID_LENGTH = 32
-const SHA256_ID = 1
-
-interface PartBase {
-  readonly disposition: number
-  readonly language: string
-}
-
-/** NestedPart. An external part keeps its fields in the order of the draft. */
-export type Part = PartBase & PartBody
-
-type PartBody =
-  | { readonly kind: 'nullPart' }
-  | { readonly kind: 'single'; readonly contentType: string; readonly content: Uint8Array }
-  | {
-    readonly kind: 'external'
-    readonly contentType: string
-    readonly url: string
-    readonly expires: bigint
-    readonly size: bigint
-    readonly encAlg: bigint
-    readonly key: Uint8Array
-    readonly nonce: Uint8Array
-    readonly aad: Uint8Array
-    readonly hashAlg: bigint
-    readonly contentHash: Uint8Array
-    readonly description: string
-    readonly filename: string
-  }
-  | { readonly kind: 'multi'; readonly semantics: number; readonly parts: readonly Part[] }
-
-export interface MimiContent {
-  /** 16 random bytes. */
-  readonly salt: Uint8Array
-  readonly replaces: Uint8Array | null
-  readonly topicId: Uint8Array
-  readonly expires: { readonly relative: boolean; readonly time: bigint } | null
-  readonly inReplyTo: Uint8Array | null
-  /** Known and unknown ones alike, kept as they came. */
-  readonly extensions: readonly (readonly [CborValue, CborValue])[]
-  readonly body: Part
-}
-
-export type ContentDecoded =
-  | { readonly kind: 'decoded'; readonly value: MimiContent }
-  | { readonly kind: 'malformed' }
-
-// ---- Writing ------------------------------------------------------------------------------
-
-const nullable = (bytes: Uint8Array | null): CborValue =>
-  bytes === null ? CBOR_NULL : cborBytes(bytes)
-
-function partValue(part: Part): CborValue {
-  const start = [cborInteger(part.disposition), cborText(part.language)]
-  switch (part.kind) {
-    case 'nullPart':
-      return cborArray([...start, cborInteger(0)])
-    case 'single':
-      return cborArray([
-        ...start,
-        cborInteger(1),
-        cborText(part.contentType),
-        cborBytes(part.content),
-      ])
-    case 'external':
-      return cborArray([...start, cborInteger(2), ...externalFields(part)])
-    case 'multi': {
-      const parts = cborArray(part.parts.map(partValue))
-      return cborArray([...start, cborInteger(3), cborInteger(part.semantics), parts])
-    }
-  }
-}
-
-function externalFields(part: Extract<PartBody, { kind: 'external' }>): readonly CborValue[] {
-  return [
-    cborText(part.contentType),
-    cborText(part.url),
-    cborInteger(part.expires),
-    cborInteger(part.size),
-    cborInteger(part.encAlg),
-    cborBytes(part.key),
-    cborBytes(part.nonce),
-    cborBytes(part.aad),
-    cborInteger(part.hashAlg),
-    cborBytes(part.contentHash),
-    cborText(part.description),
-    cborText(part.filename),
-  ]
-}
-
-/** Deterministic CBOR of a content. */
+/** Encodes a content. One that `decodeContent` would refuse is a programmer error. */
 export function encodeContent(content: MimiContent): Uint8Array {
-  assert(content.salt.length === SALT_LENGTH, 'a salt has 16 bytes')
   const { expires } = content
-  return encodeCbor(cborArray([
-    cborBytes(content.salt),
-    nullable(content.replaces),
-    cborBytes(content.topicId),
-    expires === null
-      ? CBOR_NULL
-      : cborArray([{ kind: 'boolean', value: expires.relative }, cborInteger(expires.time)]),
-    nullable(content.inReplyTo),
-    { kind: 'map', entries: content.extensions },
-    partValue(content.body),
-  ]))
-}
-
-// ---- Reading ------------------------------------------------------------------------------
-
-class Malformed extends Error {}
-
-function items(value: CborValue | undefined, least: number): readonly CborValue[] {
-  if (value?.kind !== 'array' || value.items.length < least) throw new Malformed()
-  return value.items
-}
-
-function bytesOf(value: CborValue | undefined): Uint8Array {
-  if (value?.kind !== 'bytes') throw new Malformed()
-  return value.value
-}
-
-function textOf(value: CborValue | undefined): string {
-  if (value?.kind !== 'text') throw new Malformed()
-  return value.value
-}
-
-function unsigned(value: CborValue | undefined, bits: number): bigint {
-  if (value?.kind !== 'integer' || value.value < 0n || value.value >= 1n << BigInt(bits)) {
-    throw new Malformed()
-  }
-  return value.value
-}
-
-function messageIdOf(value: CborValue | undefined): Uint8Array | null {
-  if (value?.kind === 'null') return null
-  const bytes = bytesOf(value)
-  if (bytes.length !== MESSAGE_ID_LENGTH) throw new Malformed()
+  const value: CborValue = [
+    content.salt,
+    content.replaces,
+    content.topicId,
+    expires === null ? null : [expires.relative, expires.time],
+    content.inReplyTo,
+    { kind: 'map', entries: [...content.mimiExtensions] },
+    cborOfPart(content.nestedPart),
+  ]
+  assert(decoding(() => contentOfCbor(value)).kind === 'decoded', 'a content keeps to the draft')
+  const bytes = encodeCbor(value)
+  assert(bytes.length <= LIMITS.plaintextSizeMax, 'a content fits a plaintext')
   return bytes
 }
 
-/** Reads one content, to the last byte; unknown extensions are kept (CONTENT-1). */
+/**
+ * Decodes a content that must fill the input. Each content has one encoding; unknown extensions
+ * and dispositions are kept. Byte strings are views into `bytes`.
+ */
 export function decodeContent(bytes: Uint8Array): ContentDecoded {
-  if (bytes.length > LIMITS.plaintextSizeMax) return { kind: 'malformed' }
-  const decoded = decodeCbor(bytes)
-  if (decoded.kind === 'malformed') return decoded
-  try {
-    return { kind: 'decoded', value: contentOf(decoded.value) }
-  } catch (error) {
-    if (error instanceof Malformed) return { kind: 'malformed' }
-    throw error
-  }
+  if (bytes.length > LIMITS.plaintextSizeMax) return { kind: 'malformed', code: 'tooLong' }
+  const decoded = decodeCbor(bytes, CBOR_BOUNDS)
+  return decoded.kind === 'malformed' ? decoded : decoding(() => contentOfCbor(decoded.value))
 }
 
-function contentOf(value: CborValue): MimiContent {
-  const fields = items(value, 7)
-  if (fields.length !== 7) throw new Malformed()
-  const [salt, replaces, topicId, expires, inReplyTo, extensions, body] = fields
-  const saltBytes = bytesOf(salt)
-  if (saltBytes.length !== SALT_LENGTH || extensions?.kind !== 'map') throw new Malformed()
-  if (!extensions.entries.every(([key]) => isExtensionKey(key))) throw new Malformed()
-  return {
-    salt: saltBytes,
-    replaces: messageIdOf(replaces),
-    topicId: bytesOf(topicId),
-    expires: expires?.kind === 'null' ? null : expirationOf(expires),
-    inReplyTo: messageIdOf(inReplyTo),
-    extensions: extensions.entries,
-    body: partOf(body, 0),
-  }
-}
-
-function isExtensionKey(key: CborValue): boolean {
-  if (key.kind === 'integer') return true
-  return key.kind === 'text' && key.value.length > 0 && utf8Encode(key.value).length <= 255
-}
-
-function expirationOf(value: CborValue | undefined): MimiContent['expires'] {
-  const [relative, time, ...more] = items(value, 2)
-  if (relative?.kind !== 'boolean' || more.length > 0) throw new Malformed()
-  return { relative: relative.value, time: unsigned(time, 32) }
-}
-
-function partOf(value: CborValue | undefined, depth: number): Part {
-  if (depth > LIMITS.contentDepthMax) throw new Malformed()
-  const [disposition, language, cardinality, ...rest] = items(value, 3)
-  const base = { disposition: Number(unsigned(disposition, 8)), language: textOf(language) }
-  const lengths = [0, 2, 12, 2] as const
-  const kind = Number(unsigned(cardinality, 8))
-  if (rest.length !== lengths[kind]) throw new Malformed()
-  switch (kind) {
-    case 0:
-      return { ...base, kind: 'nullPart' }
-    case 1:
-      return { ...base, kind: 'single', contentType: textOf(rest[0]), content: bytesOf(rest[1]) }
-    case 2:
-      return { ...base, ...externalOf(rest) }
-    default: {
-      const semantics = Number(unsigned(rest[0], 8))
-      const parts = items(rest[1], 2).map((part) => partOf(part, depth + 1))
-      if (semantics > 2) throw new Malformed()
-      return { ...base, kind: 'multi', semantics, parts }
-    }
-  }
-}
-
-function externalOf(fields: readonly CborValue[]): Extract<PartBody, { kind: 'external' }> {
-  return {
-    kind: 'external',
-    contentType: textOf(fields[0]),
-    url: textOf(fields[1]),
-    expires: unsigned(fields[2], 32),
-    size: unsigned(fields[3], 64),
-    encAlg: unsigned(fields[4], 16),
-    key: bytesOf(fields[5]),
-    nonce: bytesOf(fields[6]),
-    aad: bytesOf(fields[7]),
-    hashAlg: unsigned(fields[8], 8),
-    contentHash: bytesOf(fields[9]),
-    description: textOf(fields[10]),
-    filename: textOf(fields[11]),
-  }
-}
-
-// ---- Message ids --------------------------------------------------------------------------
-
-export interface MessageIdInput {
+export interface MessageUris {
+  /** `mimi://` URI of the account that sent it. */
   readonly senderUri: string
   readonly roomUri: string
-  /** Encoded content, as it was sent. */
+}
+
+/** What a message id is computed from. */
+export interface IdentifiedMessage extends MessageUris {
+  /** The encoded content, as it was sent: made by `encodeContent` or accepted by `decodeContent`. */
   readonly content: Uint8Array
 }
 
-function counted(text: string): Uint8Array {
-  const bytes = utf8Encode(text)
-  assert(bytes.length < 0x10000, 'a URI has a length of 16 bits')
-  return concat(Uint8Array.of(bytes.length >>> 8, bytes.length & 255), bytes)
-}
-
 /**
- * The 32-byte message id: the number of SHA-256, then 31 bytes of the hash over sender, room, content
- * and salt (draft-ietf-mimi-content, "Message ID"; CONTENT-2). `sha256` is an argument.
+ * The 32-byte message id: number of the hash, then the first 31 bytes of the hash over sender URI
+ * and room URI, each behind its length in 16 bits, the content, and its salt once more
+ * (draft-ietf-mimi-content-08 section 3.3; CONTENT-2). `sha256` is always SHA-256, whatever the
+ * suite of the room.
  */
 export function messageId(
   sha256: (bytes: Uint8Array) => Uint8Array,
-  input: MessageIdInput,
+  { senderUri, roomUri, content }: IdentifiedMessage,
 ): Uint8Array {
-  const decoded = decodeContent(input.content)
-  assert(decoded.kind === 'decoded', 'only what was decoded has a message id')
-  const hash = sha256(
-    concat(counted(input.senderUri), counted(input.roomUri), input.content, decoded.value.salt),
-  )
-  return concat(Uint8Array.of(SHA256_ID), hash.subarray(0, MESSAGE_ID_LENGTH - 1))
+  const salted = content.length > HEAD.length + SALT_LENGTH
+  assert(salted && content[0] === HEAD[0] && content[1] === HEAD[1], 'a content begins with a salt')
+  const salt = content.subarray(HEAD.length, HEAD.length + SALT_LENGTH)
+  const hash = sha256(concat(counted(senderUri), counted(roomUri), content, salt))
+  return concat(Uint8Array.of(HASH_ALGORITHM_SHA256), hash.subarray(0, MESSAGE_ID_LENGTH - 1))
 }
 
-// ---- What Kalandra writes -----------------------------------------------------------------
-
-export interface ContentOptions {
-  /** 16 fresh random bytes. */
-  readonly salt: Uint8Array
-  readonly senderUri: string
-  readonly roomUri: string
+/** Sender and room that a content names in its extensions; null where one is missing (CONTENT-2). */
+export function namedUris({ mimiExtensions }: MimiContent): MessageUris | null {
+  const senderUri = mimiExtensions.get(EXTENSION_KEYS.senderUri)
+  const roomUri = mimiExtensions.get(EXTENSION_KEYS.roomUri)
+  return typeof senderUri === 'string' && typeof roomUri === 'string'
+    ? { senderUri, roomUri }
+    : null
 }
 
-function content(options: ContentOptions, body: Part): MimiContent {
+function counted(uri: string): Uint8Array {
+  const bytes = utf8Encode(uri)
+  assert(bytes.length <= 0xffff, 'the length of a URI has 16 bits')
+  return concat(Uint8Array.of(bytes.length >> 8, bytes.length & 0xff), bytes)
+}
+
+function contentOfCbor(value: CborValue): MimiContent {
+  if (!isArray(value) || value.length !== FIELD_COUNT) return refuse('badStructure')
+  const [salt, replaces, topicId, expires, inReplyTo, extensions, part] = value
   return {
-    salt: options.salt,
-    replaces: null,
-    topicId: EMPTY,
-    expires: null,
-    inReplyTo: null,
-    extensions: [
-      [cborInteger(EXTENSION_KEYS.senderUri), cborText(options.senderUri)],
-      [cborInteger(EXTENSION_KEYS.roomUri), cborText(options.roomUri)],
-    ],
-    body,
+    salt: salt instanceof Uint8Array && salt.length === SALT_LENGTH ? salt : refuse('badSalt'),
+    replaces: messageIdOfCbor(replaces),
+    topicId: topicId instanceof Uint8Array && topicId.length <= LIMITS.topicIdMax
+      ? topicId
+      : refuse('badTopicId'),
+    expires: expirationOfCbor(expires),
+    inReplyTo: messageIdOfCbor(inReplyTo),
+    mimiExtensions: extensionsOfCbor(extensions),
+    nestedPart: partOfCbor(part),
   }
 }
 
-/** A text message. */
-export function textContent(options: ContentOptions & { readonly text: string }): MimiContent {
-  return content(options, {
-    kind: 'single',
-    disposition: DISPOSITIONS.render,
-    language: '',
-    contentType: TEXT_TYPE,
-    content: utf8Encode(options.text),
-  })
+/** Ids that begin with the number of another hash are refused: no message has one. */
+function messageIdOfCbor(value: CborValue | undefined): Uint8Array | null {
+  if (value === null) return null
+  const isMessageId = value instanceof Uint8Array && value.length === MESSAGE_ID_LENGTH &&
+    value[0] === HASH_ALGORITHM_SHA256
+  return isMessageId ? value : refuse('badMessageId')
 }
 
-/** Tells the members the title of the room (ROOM-11). */
-export function roomProfileContent(
-  options: ContentOptions & { readonly title: string },
-): MimiContent {
-  return content(options, {
-    kind: 'single',
-    disposition: DISPOSITIONS.profile,
-    language: '',
-    contentType: PROFILE_TYPE,
-    content: encodeCbor({ kind: 'map', entries: [[cborInteger(1), cborText(options.title)]] }),
-  })
+function expirationOfCbor(value: CborValue | undefined): Expiration | null {
+  if (value === null) return null
+  if (value === undefined || !isArray(value) || value.length !== 2) return refuse('badExpiration')
+  const [relative, time] = value
+  const isTime = typeof time === 'number' && time >= 0 && time <= 0xffffffff
+  return typeof relative === 'boolean' && isTime ? { relative, time } : refuse('badExpiration')
 }
 
-/** The title that a room profile tells; null for any other content. */
-export function roomProfile(content: MimiContent): { readonly title: string } | null {
-  const { body } = content
-  if (body.kind !== 'single' || body.contentType !== PROFILE_TYPE) return null
-  const decoded = decodeCbor(body.content)
-  if (decoded.kind === 'malformed' || decoded.value.kind !== 'map') return null
-  const entry = decoded.value.entries.find(([key]) => key.kind === 'integer' && key.value === 1n)
-  return entry?.[1].kind === 'text' ? { title: entry[1].value } : null
-}
-
-/** The text that a person reads: the first text part; null where there is none. */
-export function plainText(content: MimiContent): string | null {
-  return partText(content.body)
-}
-
-function partText(part: Part): string | null {
-  if (part.kind === 'multi') {
-    for (const each of part.parts) {
-      const text = partText(each)
-      if (text !== null) return text
-    }
+function extensionsOfCbor(value: CborValue | undefined): MimiExtensions {
+  const map: CborMap = asMap(value ?? null) ?? refuse('badExtensions')
+  const extensions = new Map<number | string, CborValue>()
+  for (const [key, each] of map.entries) {
+    if (key instanceof Uint8Array || !isExtensionKey(key)) return refuse('badExtensions')
+    if (cborDepth(each) > EXTENSION_VALUE_DEPTH_MAX) refuse('tooDeep')
+    const isUri = key === EXTENSION_KEYS.senderUri || key === EXTENSION_KEYS.roomUri
+    if (isUri && typeof each !== 'string') refuse('badExtensions')
+    extensions.set(key, each)
   }
-  if (part.kind !== 'single') return null
-  const isText = part.contentType === TEXT_TYPE || part.contentType.startsWith(PLAIN_TYPE)
-  return isText ? utf8Decode(part.content) : null
+  return extensions
 }
 
-/** Sender and room that a content names; null where one is missing (CONTENT-2). */
-export function namedUris(
-  content: MimiContent,
-): { readonly senderUri: string; readonly roomUri: string } | null {
-  const named = (wanted: number) => {
-    const entry = content.extensions.find(([key]) =>
-      key.kind === 'integer' && key.value === BigInt(wanted)
-    )
-    return entry?.[1].kind === 'text' ? entry[1].value : null
-  }
-  const senderUri = named(EXTENSION_KEYS.senderUri)
-  const roomUri = named(EXTENSION_KEYS.roomUri)
-  return senderUri === null || roomUri === null ? null : { senderUri, roomUri }
+function isExtensionKey(key: number | string): boolean {
+  if (typeof key === 'number') return true
+  return key.length > 0 && utf8Encode(key).length <= EXTENSION_KEY_LENGTH_MAX
 }
