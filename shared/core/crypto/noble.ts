@@ -150,10 +150,10 @@ export type PreparedP384 = (signed: SignedBytes) => boolean | null
 
 /** Uses of a public key after which its table, worth some ten verifications, is built. */
 const TABLE_AFTER_USES = 32
-/** Tables take a quarter of a megabyte each. */
+/** Tables take 0.4 megabytes each. */
 const TABLES_MAX = 16
 const COUNTED_KEYS_MAX = 1_024
-const TABLE_WINDOW_BITS = 4
+const TABLE_WINDOW_BITS = 6
 
 /**
  * ECDSA verification with tables for the public keys that come again and again, such as those of
@@ -174,7 +174,9 @@ export function createPreparedP384(): PreparedP384 {
     if (point === null) return null
     uses.delete(name)
     forgetOldest(tables, TABLES_MAX)
-    tables.set(name, point.precompute(TABLE_WINDOW_BITS, false))
+    // Built by the first use. Built at once it would be of the width of secret, blinded scalars, and
+    // verification would then build its own beside it.
+    tables.set(name, point.precompute(TABLE_WINDOW_BITS, true))
     return attempt(() => verifyP384(point, signed)) === true
   }
 }
