@@ -28,7 +28,6 @@ export type ContentMalformedCode =
   | 'badExpiration'
   | 'badExtensions'
   | 'badPart'
-  | 'partsTooDeep'
   | 'tooManyParts'
 
 export type Decoding<T, Code> =

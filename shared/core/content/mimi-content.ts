@@ -87,7 +87,7 @@ export interface MessageUris {
 
 /** What a message id is computed from. */
 export interface IdentifiedMessage extends MessageUris {
-  /** The encoded content, as it was sent: made by `encodeContent` or accepted by `decodeContent`. */
+  /** The content as it was sent: made by `encodeContent` or accepted by `decodeContent`. */
   readonly content: Uint8Array
 }
 
@@ -108,7 +108,7 @@ export function messageId(
   return concat(Uint8Array.of(HASH_ALGORITHM_SHA256), hash.subarray(0, MESSAGE_ID_LENGTH - 1))
 }
 
-/** Sender and room that a content names in its extensions; null where one is missing (CONTENT-2). */
+/** Sender and room that the extensions name; null where one is missing (CONTENT-2). */
 export function namedUris({ mimiExtensions }: MimiContent): MessageUris | null {
   const senderUri = mimiExtensions.get(EXTENSION_KEYS.senderUri)
   const roomUri = mimiExtensions.get(EXTENSION_KEYS.roomUri)

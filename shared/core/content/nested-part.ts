@@ -1,6 +1,6 @@
 /**
- * NestedPart of draft-ietf-mimi-content as CBOR values, both ways. Owns the layout of the four kinds
- * of part and their bounds in depth and count; owns no choice of which part to show.
+ * NestedPart of draft-ietf-mimi-content as CBOR values, both ways. Owns the layout of the four
+ * kinds of part and their bounds in depth and count; owns no choice of which part to show.
  */
 import { unreachable } from '#core/base/assert.ts'
 import { LIMITS } from '#core/base/limits.ts'
@@ -45,7 +45,7 @@ export function cborOfPart(part: NestedPart): CborValue {
 export function partOfCbor(value: CborValue | undefined): NestedPart {
   let count = 0
   const read = (each: CborValue | undefined, depth: number): NestedPart => {
-    if (depth > LIMITS.contentDepthMax) refuse('partsTooDeep')
+    if (depth > LIMITS.contentDepthMax) refuse('tooDeep')
     count++
     if (count > LIMITS.contentPartsMax) refuse('tooManyParts')
     return readPart(each, (inner) => read(inner, depth + 1))
