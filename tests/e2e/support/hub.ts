@@ -34,9 +34,14 @@ export interface HubProcess {
 
 type Command = (env: Record<string, string>) => readonly string[]
 
+export interface HubOptions {
+  /** Program and arguments that run the hub's command, such as a tracer. */
+  readonly prefix?: readonly string[]
+}
+
 /** Starts a hub and waits until it is healthy. */
-export function startHub(): Promise<HubProcess> {
-  return startProcess((env) => hubCommand(env))
+export function startHub({ prefix = [] }: HubOptions = {}): Promise<HubProcess> {
+  return startProcess((env) => [...prefix, ...hubCommand(env)])
 }
 
 /** Starts transports that send every frame back. */
