@@ -29,12 +29,7 @@ type Stored =
 export function runTurns(hub: Hub): void {
   if (hub.turnRunning) return flush(hub)
   hub.turnRunning = true
-  run(hub).then(
-    () => {
-      hub.turnRunning = false
-    },
-    (error) => hub.ports.effects.faulted(error),
-  )
+  run(hub).catch((error) => hub.ports.effects.faulted(error))
 }
 
 async function run(hub: Hub): Promise<void> {
@@ -46,8 +41,10 @@ async function run(hub: Hub): Promise<void> {
     flush(hub)
     before = []
     if (storing !== null) before = await storing
-    else if (hub.ready.size === 0) return
+    else if (hub.ready.size === 0) break
   }
+  // In the same step as the last look at `ready`: what gets ready later starts a new run.
+  hub.turnRunning = false
 }
 
 /** Rooms in the order in which they got ready; one that is not done goes to the end. */

@@ -1,7 +1,26 @@
-/** The gateway with devices by hand over memory: the way of a message, joining, catching up. */
-import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import { leafIndex } from '#core/base/ids.ts'
-import { createHubWorld } from '../support/hub-world.ts'
+/** The gateway with devices by hand over memory: sessions, the way of a message, membership. */
+import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { type AccountName, type DeviceId, leafIndex, logPosition } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { verifyCertificate } from '#core/identity/certificate.ts'
+import { verifyHead } from '#core/identity/head.ts'
+import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
+import { NO_ROOM } from '#core/base/ids.ts'
+import { encode } from '#core/wire/codec.ts'
+import { HandDevice, type HandRoom, makeIdentity } from '../support/hand-device.ts'
+import { createHubWorld, DOMAIN, type HubWorld } from '../support/hub-world.ts'
+
+/** Adds a device by its published KeyPackage; both follow the room afterwards. */
+async function add(member: HandDevice, room: HandRoom, joiner: HandDevice): Promise<HandRoom> {
+  const made = await joiner.makeKeyPackage()
+  const { certificate } = joiner.self
+  await member.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
+  return await joiner.join(made)
+}
+
+function noFaults(world: HubWorld): void {
+  deepStrictEqual(world.faults, [])
+}
 
 Deno.test('HUB-3: a frame is stored, acknowledged with its position and delivered in order', async () => {
   const world = createHubWorld()
@@ -14,5 +33,387 @@ Deno.test('HUB-3: a frame is stored, acknowledged with its position and delivere
     'frame',
     'frame',
   ])
-  deepStrictEqual(world.faults, [])
+  noFaults(world)
+})
+
+Deno.test('HUB-3: nothing is acknowledged or delivered before the log has stored it', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  await alice.follow(room, 1n)
+  const gate = Promise.withResolvers<void>()
+  world.log.hold = gate.promise
+  const appends = world.log.appends
+  const frames = await alice.seal(room, 3)
+  const requests = frames.map((frame) => alice.submit(room, frame))
+  await alice.beat()
+  // The append has begun, and all that is asked meanwhile is answered without the frames.
+  await alice.subscribe(room)
+  strictEqual(world.log.appends, appends + 1)
+  strictEqual(room.next, 1n)
+  strictEqual(alice.heard.some(({ kind }) => kind === 'accepted'), false)
+  gate.resolve()
+  deepStrictEqual(await Promise.all(requests.map((request) => alice.position(request))), [
+    1n,
+    2n,
+    3n,
+  ])
+  await alice.follow(room, 4n)
+  noFaults(world)
+})
+
+Deno.test('HUB-3: when the log stores nothing, senders are told and nothing is in the room', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  await alice.follow(room, 1n)
+  const [frame] = await alice.seal(room)
+  world.log.failing = true
+  strictEqual(await alice.answer(alice.submit(room, frame as Uint8Array)), 'unavailable')
+  world.log.failing = false
+  strictEqual(await alice.position(alice.submit(room, frame as Uint8Array)), 1n)
+  await alice.follow(room, 2n)
+  strictEqual(world.events.filter(({ kind }) => kind === 'appendRejected').length, 1)
+  noFaults(world)
+})
+
+Deno.test('SES-3: a device proves itself; a wrong signature or an unknown device does not', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const other = new HandDevice(world.parts, { ...alice.self })
+  await other.open(world.dialer())
+  const greeted = await other.greet()
+  const proof = await other.proof(greeted)
+  const refusal = async (over: Partial<typeof proof>) => {
+    other.say('authenticate', { ...proof, ...over })
+    return (await other.hear('refused')).body.refusal.kind
+  }
+  strictEqual(
+    await refusal({ signature: proof.signature.map((byte) => byte ^ 1) }),
+    'wrongSignature',
+  )
+  strictEqual(await refusal({ device: new Uint8Array(16) as DeviceId }), 'unknownDevice')
+  strictEqual(await refusal({ account: 'nobody@hub.example' as AccountName }), 'unknownDevice')
+  other.say('authenticate', proof)
+  await other.hear('ready')
+  noFaults(world)
+})
+
+Deno.test('SES-3: a proof of one session is nothing in another', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const first = new HandDevice(world.parts, alice.self)
+  await first.open(world.dialer())
+  const proof = await first.proof(await first.greet())
+  const second = new HandDevice(world.parts, alice.self)
+  await second.open(world.dialer())
+  await second.greet()
+  second.say('authenticate', proof)
+  strictEqual((await second.hear('refused')).body.refusal.kind, 'wrongSignature')
+})
+
+Deno.test('ID-4: a name is attested once; the same certificate may ask again', async () => {
+  const world = createHubWorld()
+  const guest = async (self: HandDevice['self']) => {
+    const device = new HandDevice(world.parts, self)
+    await device.open(world.dialer())
+    await device.greet()
+    return device
+  }
+  const self = await makeIdentity(world.parts, 'olga')
+  const first = await guest({ ...self })
+  await first.register()
+  const again = await guest({ ...self })
+  await again.register()
+  deepStrictEqual(again.self.certificate, first.self.certificate)
+  const hubKey = await verifyCertificate(world.parts.crypto, first.self.certificate, {
+    hubKey: null,
+  })
+  ok(hubKey.kind === 'verified' && hubKey.attestedBy === DOMAIN)
+  const refusalOf = async (certificate: Uint8Array) => {
+    const device = await guest({ ...self, certificate })
+    const request = device.nextRequest()
+    device.say('register', { request, token: null, certificate })
+    return await device.answer(request)
+  }
+  const rival = await makeIdentity(world.parts, 'olga')
+  strictEqual(await refusalOf(rival.certificate), 'nameTaken')
+  const elsewhere = { ...world.parts, domain: 'other.example' as typeof DOMAIN }
+  strictEqual(
+    await refusalOf((await makeIdentity(elsewhere, 'olga')).certificate),
+    'badCertificate',
+  )
+  const forged = self.certificate.slice()
+  forged[forged.length - 3] = (forged[forged.length - 3] as number) ^ 1
+  strictEqual(await refusalOf(forged), 'badCertificate')
+  noFaults(world)
+})
+
+Deno.test('SES-6: a second session of a device ends the first and says so', async () => {
+  const world = createHubWorld()
+  const first = await world.device('alice')
+  const second = new HandDevice(world.parts, first.self)
+  await second.connect(world.dialer())
+  strictEqual((await first.hear('sessionClosing')).body.reason, 'replaced')
+  world.clock.advance(LIMITS.closeGraceMs)
+  world.gateway.tick()
+  await first.closed
+  await second.beat()
+  strictEqual(world.gateway.sessionCount, 1)
+})
+
+Deno.test('SES-5: a silent session is told and cut, one that beats lives', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  world.clock.advance(LIMITS.sessionSilenceMsMax)
+  await bob.beat()
+  world.clock.advance(1)
+  world.gateway.tick()
+  strictEqual((await alice.hear('sessionClosing')).body.reason, 'silence')
+  world.clock.advance(LIMITS.closeGraceMs)
+  world.gateway.tick()
+  await alice.closed
+  await bob.beat()
+})
+
+Deno.test('SES-7: a drain says so or where to go, takes nobody new, and ends', async () => {
+  for (const redirect of [undefined, { endpoint: 'https://other.example', reason: 1 }]) {
+    const world = createHubWorld()
+    const alice = await world.device('alice')
+    world.gateway.drain(redirect)
+    if (redirect !== undefined) {
+      strictEqual((await alice.hear('redirect')).body.endpoint, redirect.endpoint)
+    }
+    strictEqual((await alice.hear('sessionClosing')).body.reason, 'drain')
+    const late = new HandDevice(world.parts, alice.self)
+    await late.open(world.dialer()).then(() => ok(false, 'turned away'), () => {})
+    world.clock.advance(LIMITS.closeGraceMs)
+    world.gateway.tick()
+    await alice.closed
+    strictEqual(world.gateway.idle, true)
+  }
+})
+
+Deno.test('ROOM-4, ROOM-7: members are added by claimed KeyPackages and talk; a removed one is out', async () => {
+  const world = createHubWorld()
+  const [alice, bob, carol] = [
+    await world.device('alice'),
+    await world.device('bob'),
+    await world.device('carol'),
+  ]
+  const room = await alice.createRoom()
+  await alice.write(room)
+  const bobs = await add(alice, room, bob)
+  strictEqual(bobs.next, 3n)
+  strictEqual(bobs.entries[1]?.entry.body.kind, 'hole')
+  const carols = await add(alice, room, carol)
+  await bob.follow(bobs, 4n)
+  await bob.process(bobs)
+  for (const [device, of] of [[bob, bobs], [carol, carols]] as const) await device.write(of)
+  await alice.follow(room, 6n)
+  // Carol goes: she gets everything up to the commit and nothing after.
+  const position = await alice.change(room, { removes: [leafIndex(2)] })
+  await carol.follow(carols, position + 1n)
+  await bob.follow(bobs, position + 1n)
+  await bob.process(bobs)
+  await bob.write(bobs)
+  await carol.beat()
+  strictEqual(carols.next, position + 1n)
+  const request = carol.nextRequest()
+  const from = logPosition(carols.next)
+  carol.say('subscribe', { request, from, holesBefore: from, open: false }, carols.id)
+  strictEqual(await carol.answer(request), 'unknownRoom')
+  strictEqual(await carol.answer(carol.submit(carols, new Uint8Array(8))), 'unknownRoom')
+  noFaults(world)
+})
+
+Deno.test('ROOM-7: a Welcome waits for a device until it has it', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const room = await alice.createRoom()
+  const made = await bob.makeKeyPackage()
+  bob.hangUp()
+  await bob.closed
+  await alice.follow(room, 1n)
+  const { certificate } = bob.self
+  await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
+  world.restart()
+  const back = new HandDevice(world.parts, bob.self)
+  await back.connect(world.dialer())
+  await back.join(made)
+  await back.beat()
+  const again = new HandDevice(world.parts, bob.self)
+  await again.connect(world.dialer())
+  await again.beat()
+  strictEqual(again.heard.some(({ kind }) => kind === 'welcome'), false)
+  noFaults(world)
+})
+
+Deno.test('DIR-2, DIR-4: a claim gives each KeyPackage once, and every answer has one size', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const [one, last] = [await bob.makeKeyPackage(), await bob.makeKeyPackage()]
+  const request = bob.nextRequest()
+  bob.say('publishKeyPackages', {
+    request,
+    keyPackages: [one.keyPackage],
+    lastResort: last.keyPackage,
+  })
+  strictEqual(await bob.answer(request), 'accepted')
+  const claim = async (account: string) => {
+    const { body } = await (alice.say('claimKeyPackages', {
+      request: alice.nextRequest(),
+      token: null,
+      account: account as AccountName,
+      suite: alice.suite.id,
+    }),
+      alice.hear('keyPackages'))
+    strictEqual(encode(BODIES.keyPackages[1], body).length, LIMITS.claimAnswerSize)
+    return body.claimed
+  }
+  const claimed = [await claim(bob.self.account), await claim(bob.self.account)].flat()
+  deepStrictEqual(claimed.map(({ lastResort }) => lastResort), [false, true])
+  deepStrictEqual(claimed.map(({ keyPackage }) => keyPackage), [one.keyPackage, last.keyPackage])
+  deepStrictEqual(claimed[0]?.certificate, bob.self.certificate)
+  deepStrictEqual(await claim('nobody@hub.example'), [])
+  noFaults(world)
+})
+
+Deno.test('DIR-1: a device publishes KeyPackages of its own identity only', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const foreign = await bob.makeKeyPackage()
+  const publish = async (keyPackages: Uint8Array[]) => {
+    const request = alice.nextRequest()
+    alice.say('publishKeyPackages', { request, keyPackages, lastResort: null })
+    return await alice.answer(request)
+  }
+  strictEqual(await publish([foreign.keyPackage]), 'badCertificate')
+  strictEqual(await publish([new Uint8Array(9)]), 'malformed')
+  world.clock.advance(2 * 86_400_000)
+  await alice.beat()
+  strictEqual(await publish([]), 'accepted')
+})
+
+Deno.test('LOG-3: heads are signed, at most one a second, and shown after catching up', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  const { greeting } = await (async () => {
+    const guest = new HandDevice(world.parts, alice.self)
+    await guest.open(world.dialer())
+    return await guest.greet()
+  })()
+  const first = (await alice.hear('head')).body
+  const said = { hubDomain: DOMAIN, room: room.id, head: first }
+  ok(await verifyHead(world.parts.crypto, said, greeting.hubKey))
+  deepStrictEqual(first.position, logPosition(0n))
+  for (let i = 0; i < 3; i++) await alice.write(room)
+  world.gateway.tick()
+  await alice.beat()
+  strictEqual(alice.heard.some(({ kind }) => kind === 'head'), false)
+  world.clock.advance(LIMITS.headIntervalMs)
+  world.gateway.tick()
+  const second = (await alice.hear('head')).body
+  deepStrictEqual(second.position, logPosition(3n))
+  deepStrictEqual(second.entryHash, room.headHash)
+  notDeepStrictEqual(second.signature, first.signature)
+  await alice.subscribe(room)
+  deepStrictEqual((await alice.hear('head')).body, second)
+  noFaults(world)
+})
+
+Deno.test('SES-8: typing goes to members by datagram or control, from one’s own leaf, and not too often', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const room = await alice.createRoom()
+  const bobs = await add(alice, room, bob)
+  const { sealTypingFrame } = await import('#core/sender-keys/ephemeral.ts')
+  const typing = async (device: HandDevice, of: HandRoom, over: object = {}) =>
+    await sealTypingFrame(world.parts.crypto, {
+      ...device.context(of),
+      root: new Uint8Array(32),
+      ...over,
+    }, {
+      time: world.clock.nowMs(),
+      nonce: new Uint8Array(24),
+      signatureSecret: device.self.key.secretKey,
+    })
+  const frame = await typing(bob, bobs)
+  bob.say('ephemeral', { frame }, room.id)
+  deepStrictEqual((await alice.hear('ephemeral')).body.frame, frame)
+  const refusal = async (over: object) => {
+    bob.say('ephemeral', { frame: await typing(bob, bobs, over) }, room.id)
+    return (await bob.hear('refused')).body.refusal.kind
+  }
+  strictEqual(await refusal({ leaf: leafIndex(0) }), 'wrongLeaf')
+  strictEqual(await refusal({ epoch: 0n }), 'staleEpoch')
+  strictEqual(await refusal({ epoch: 9n }), 'futureEpoch')
+  strictEqual(await refusal({ epochId: new Uint8Array(32) }), 'wrongEpochId')
+  for (let i = 0; i < LIMITS.ephemeralsPerSecondMax; i++) bob.say('ephemeral', { frame }, room.id)
+  strictEqual((await bob.hear('refused')).body.refusal.kind, 'tooMany')
+  deepStrictEqual(bob.heard.filter(({ kind }) => kind === 'ephemeral'), [])
+  noFaults(world)
+})
+
+Deno.test('ROOM-1: everything that is said about a room while it is being created waits for it', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const { room, body } = await alice.genesis()
+  alice.rooms.set([...room.id].map((byte) => byte.toString(16).padStart(2, '0')).join(''), room)
+  alice.say('createRoom', body, room.id)
+  const subscribed = alice.subscribe(room)
+  strictEqual(await alice.position(body.request), 0n)
+  strictEqual((await subscribed).next, 1n)
+  await alice.follow(room, 1n)
+  alice.sayBytes(encodeMessage('createRoom', room.id, body))
+  strictEqual(await alice.position(body.request), 0n)
+  strictEqual(room.next, 1n)
+  noFaults(world)
+})
+
+Deno.test('LOG-1: after a restart the chain, the epoch and the generations go on', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const room = await alice.createRoom()
+  await add(alice, room, bob)
+  const [old] = await alice.seal(room)
+  await alice.position(alice.submit(room, old as Uint8Array))
+  await alice.follow(room, 3n)
+  world.restart()
+  const back = new HandDevice(world.parts, alice.self)
+  await back.connect(world.dialer())
+  back.rooms.set([...room.id].map((byte) => byte.toString(16).padStart(2, '0')).join(''), room)
+  const subscribed = await back.subscribe(room)
+  deepStrictEqual(subscribed, {
+    request: subscribed.request,
+    next: 3n,
+    epoch: 1n,
+    leaf: 0,
+    lastGenerations: [{ lane: 0, generation: 0 }],
+  })
+  strictEqual(await back.answer(back.submit(room, old as Uint8Array)), 'replayed')
+  strictEqual(await back.write(room), 3n)
+  noFaults(world)
+})
+
+Deno.test('ROOM-6: a request beyond the end, or of nobody known, is refused', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  const request = alice.nextRequest()
+  const holesBefore = logPosition(0n)
+  alice.say('subscribe', { request, from: logPosition(9n), holesBefore, open: false }, room.id)
+  strictEqual(await alice.answer(request), 'unknownEntry')
+  alice.say('acknowledge', { position: logPosition(9n) }, room.id)
+  strictEqual((await alice.hear('refused')).body.refusal.kind, 'unknownEntry')
+  alice.say('acknowledge', { position: logPosition(0n) }, room.id)
+  const end = alice.nextRequest()
+  alice.say('unsubscribe', { request: end }, room.id)
+  strictEqual(await alice.answer(end), 'accepted')
+  const [frame] = await alice.seal(room)
+  await alice.position(alice.submit(room, frame as Uint8Array))
+  await alice.beat()
+  strictEqual(room.next, 1n)
+  strictEqual(NO_ROOM.length, 32)
 })

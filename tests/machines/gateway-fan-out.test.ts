@@ -1,0 +1,229 @@
+/** Following a room: catch-up by pages and tail, holes, slow devices, many subscribers. */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { toHex } from '#core/base/bytes.ts'
+import { logPosition } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
+import { BODIES } from '#core/wire/bodies.ts'
+import type { HubSession } from '#hub/ports.ts'
+import { HandDevice, type HandRoom } from '../support/hand-device.ts'
+import { createHubWorld, type HubWorld } from '../support/hub-world.ts'
+
+/** Alice with a room of `count` frames, followed to the end. */
+async function filled(
+  count: number,
+): Promise<{ world: HubWorld; alice: HandDevice; room: HandRoom }> {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  await write(alice, room, count)
+  return { world, alice, room }
+}
+
+async function write(device: HandDevice, room: HandRoom, count: number): Promise<void> {
+  for (let left = count; left > 0; left -= LIMITS.burstFramesMax) {
+    const frames = await device.seal(room, Math.min(left, LIMITS.burstFramesMax))
+    const requests = frames.map((frame) => device.submit(room, frame))
+    const positions = await Promise.all(requests.map((request) => device.position(request)))
+    await device.follow(room, (positions.at(-1) as bigint) + 1n)
+  }
+}
+
+/** The same person again, with nothing of the room but its id. */
+async function again(
+  world: HubWorld,
+  device: HandDevice,
+  room: HandRoom,
+  dialer = world.dialer(),
+): Promise<{ device: HandDevice; room: HandRoom }> {
+  const fresh = new HandDevice(world.parts, device.self)
+  await fresh.connect(dialer)
+  const empty = await fresh.enter(room.id, room.group)
+  fresh.rooms.set(toHex(room.id), empty)
+  return { device: fresh, room: empty }
+}
+
+Deno.test('ROOM-6: a device catches up from any position, by pages, to the same chain', async () => {
+  const { world, alice, room } = await filled(900)
+  for (const from of [0n, 1n, 450n, 900n, 901n]) {
+    const back = await again(world, alice, room)
+    back.room.next = from
+    back.room.headHash = hashBefore(world, room, from)
+    strictEqual((await back.device.subscribe(back.room)).next, 901n)
+    await back.device.follow(back.room, 901n)
+    deepStrictEqual(back.room.headHash, room.headHash)
+  }
+  deepStrictEqual(world.faults, [])
+})
+
+/** The chain hash below a position, computed from the entries. */
+function hashBefore(world: HubWorld, room: HandRoom, position: bigint): Uint8Array {
+  const replay = new HandDevice(world.parts, {} as never)
+  const empty: HandRoom = { ...room, next: 0n, headHash: new Uint8Array(32), entries: [] }
+  replay.rooms.set(toHex(room.id), empty)
+  const entries = room.entries.slice(0, Number(position)).map(({ entry }) => entry)
+  replay.chain(room.id, 0n, entries)
+  return empty.headHash
+}
+
+Deno.test('ROOM-6: frames from before a device’s time come as holes, everything else whole', async () => {
+  const { world, alice, room } = await filled(20)
+  await alice.invite(room)
+  await write(alice, room, 3)
+  const back = await again(world, alice, room)
+  await back.device.subscribe(back.room, { holesBefore: logPosition(22n) })
+  await back.device.follow(back.room, 25n)
+  deepStrictEqual(back.room.headHash, room.headHash)
+  const forms = back.room.entries.map(({ entry }) => `${entry.header.entry} ${entry.body.kind}`)
+  deepStrictEqual(forms[0], 'genesis whole')
+  deepStrictEqual(new Set(forms.slice(1, 21)), new Set(['frame hole']))
+  deepStrictEqual(forms.slice(21), [
+    'invitation whole',
+    'frame whole',
+    'frame whole',
+    'frame whole',
+  ])
+})
+
+Deno.test('ROOM-6: entries that come while a device catches up are neither lost nor doubled', async () => {
+  const { world, alice, room } = await filled(700)
+  const reader = await again(world, alice, room)
+  const writer = reader.device
+  await writer.subscribe(reader.room)
+  const context = { seen: { position: room.next - 1n, hash: room.headHash } }
+  reader.room.keys = room.keys
+  const requests = []
+  for (let i = 0; i < 5; i++) {
+    for (const frame of await writer.seal(reader.room, 40, context)) {
+      requests.push(writer.submit(reader.room, frame))
+    }
+  }
+  await Promise.all(requests.map((request) => writer.position(request)))
+  await writer.follow(reader.room, 901n)
+  strictEqual(reader.room.entries.length, 901)
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('HUB-5: a slow device is cut, told from where, and catches up; others are not held up', async () => {
+  const { world, alice, room } = await filled(1)
+  const bob = await world.device('bob')
+  const made = await bob.makeKeyPackage()
+  const { certificate } = bob.self
+  await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
+  const bobs = await bob.join(made)
+  bob.hangUp()
+  await bob.closed
+  const gate = Promise.withResolvers<void>()
+  const slow = new HandDevice(world.parts, bob.self)
+  slow.rooms.set(toHex(bobs.id), bobs)
+  await slow.connect(world.dialer({
+    stall: (lane) => lane.kind === 'control' ? undefined : gate.promise,
+  }))
+  const request = slow.nextRequest()
+  const from = logPosition(bobs.next)
+  slow.say('subscribe', { request, from, holesBefore: from, open: false }, bobs.id)
+  await slow.beat()
+  const before = room.next
+  // Frames of 64 KiB: the queue of a session holds 4 MiB.
+  for (let i = 0; i < 5; i++) await writeLarge(alice, room, 16)
+  const { position } = (await slow.hear('catchUp')).body
+  ok(position >= before && position < room.next, 'from something that was not delivered')
+  strictEqual(world.events.filter(({ kind }) => kind === 'subscriptionCut').length, 1)
+  gate.resolve()
+  await slow.subscribe(bobs)
+  await slow.follow(bobs, room.next)
+  deepStrictEqual(bobs.headHash, room.headHash)
+  deepStrictEqual(world.faults, [])
+})
+
+async function writeLarge(device: HandDevice, room: HandRoom, count: number): Promise<void> {
+  const plaintext = new Uint8Array(60_000)
+  const items = device.take(room, count).map((item) => ({ ...item, plaintext }))
+  const { sealBurst } = await import('#core/sender-keys/seal.ts')
+  const frames = await sealBurst(device.parts.crypto, device.context(room), items)
+  const requests = frames.map((frame) => device.submit(room, frame))
+  const positions = await Promise.all(requests.map((request) => device.position(request)))
+  await device.follow(room, (positions.at(-1) as bigint) + 1n)
+}
+
+Deno.test('HUB-5: a device that reads nothing at all is ended, and the hub holds no more for it', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const stuck = new HandDevice(world.parts, alice.self)
+  const reading = { stopped: false }
+  const never = new Promise<void>(() => {})
+  await stuck.connect(world.dialer({ stall: () => reading.stopped ? never : undefined }))
+  reading.stopped = true
+  const request = stuck.nextRequest()
+  const ask = () =>
+    stuck.say('claimKeyPackages', {
+      request,
+      token: null,
+      account: 'nobody@hub.example' as never,
+      suite: stuck.suite.id,
+    })
+  for (let i = 0; i < 40; i++) ask()
+  const beatLength = FRAME_HEADER_LENGTH + 4
+  const flood = Math.ceil(LIMITS.controlQueueBytesMax / beatLength) + 1
+  for (let i = 0; i < flood; i++) stuck.say('heartbeat', { sequence: i })
+  const ended = world.events.find((event) =>
+    event.kind === 'sessionEnded' && event.reason === 'slow'
+  )
+  ok(ended !== undefined)
+  world.clock.advance(LIMITS.closeGraceMs)
+  world.gateway.tick()
+  await stuck.closed
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('entries are encoded once: every subscriber is given the same bytes', async () => {
+  const { world, alice, room } = await filled(1)
+  const written: Uint8Array[][] = [[], []]
+  const names = ['bob', 'carol']
+  for (const [index, name] of names.entries()) {
+    const member = await world.device(name)
+    const made = await member.makeKeyPackage()
+    const { certificate } = member.self
+    await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
+    await member.join(made)
+    member.hangUp()
+    await member.closed
+    const entriesOnly = (frame: Uint8Array) => frame[1] === BODIES.entries[0]
+    const back = new HandDevice(world.parts, member.self)
+    await back.connect(
+      watched(world, (frames) => written[index]?.push(...frames.filter(entriesOnly))),
+    )
+    await back.subscribe(await back.enter(room.id, room.group), { from: logPosition(room.next) })
+    await back.beat()
+  }
+  for (const frames of written) frames.length = 0
+  await write(alice, room, 3)
+  ok((written[0]?.length ?? 0) > 0)
+  strictEqual(written[0]?.length, written[1]?.length)
+  for (const [index, frame] of (written[0] ?? []).entries()) {
+    strictEqual(frame, written[1]?.[index])
+    ok(frame.length > FRAME_HEADER_LENGTH)
+  }
+})
+
+/** A dialer that shows what the hub writes, before any copy. */
+function watched(world: HubWorld, seen: (frames: readonly Uint8Array[]) => void) {
+  return {
+    dial(_endpoint: string, listener: Parameters<ReturnType<HubWorld['dialer']>['dial']>[1]) {
+      const session: HubSession = {
+        transport: 'memory',
+        write(_lane, frames) {
+          seen(frames)
+          listener.framesReceived(frames)
+          return Promise.resolve()
+        },
+        writeDatagram: () => false,
+        close: () => listener.closed(),
+      }
+      const hub = world.gateway.accept(session)
+      const send = (frame: Uint8Array) => void hub?.framesReceived([frame])
+      listener.opened({ kind: 'memory', send, sendDatagram: send, close: () => hub?.closed() })
+      return { abort: () => {} }
+    },
+  }
+}
