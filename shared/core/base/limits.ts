@@ -93,6 +93,7 @@ export const LIMITS = {
   outboxMax: 10_000,
   timelineWindowMax: 500,
   textMax: 16_000,
+  recentHashesMax: 256,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,
   requestMsMax: 15_000,

@@ -13,7 +13,8 @@ import { joinByLink, joinRefused, welcomeReceived } from '#core/device/joining.t
 import { addMember, commitRefused, invite, inviteAccepted } from '#core/device/membership.ts'
 import { joinRequested, keyPackagesReceived } from '#core/device/membership.ts'
 import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
-import { breakRoom, createRoom, markRead, openRoom, roomKey, subscribe } from '#core/device/room.ts'
+import { breakRoom, createRoom, markRead, openRoom, resubscribe } from '#core/device/room.ts'
+import { roomKey, subscribe } from '#core/device/room.ts'
 import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
 import { readyReceived, redialDue, redirectReceived, sessionEnded } from '#core/device/session.ts'
 import { sessionOpened } from '#core/device/session.ts'
@@ -193,8 +194,7 @@ async function messageReceived(turn: Turn, message: Message): Promise<void> {
     case 'head':
       return await headReceived(turn, key, message.body)
     case 'catchUp':
-      if (turn.room(key) !== null) turn.setRoom(key, { subscription: { kind: 'none' } })
-      return subscribe(turn, key)
+      return resubscribe(turn, key)
     case 'joinRequested':
       return await joinRequested(turn, key, message.body.joinRequest)
     case 'ephemeral':

@@ -218,6 +218,8 @@ export interface OpenedFrame {
   readonly member: Member
   readonly plaintext: Uint8Array
   readonly messageSecret: Uint8Array
+  /** Last entry that the sender had seen (LOG-5). */
+  readonly seen: { readonly position: bigint; readonly hash: Uint8Array }
 }
 
 export type FrameRefusal = OpenRefusal | 'ownFrame' | 'noKeys'
@@ -245,8 +247,8 @@ export async function openFrame(
   if (opened.leaf === mls.ownLeaf(room.group)) return { kind: 'refused', code: 'ownFrame' }
   moveKeys(turn, key, opened, 'relaxed')
   const member = memberAt(opened.leaf) ?? nobody
-  const { plaintext, messageSecret } = opened
-  return { kind: 'opened', member, plaintext, messageSecret }
+  const { plaintext, messageSecret, seen } = opened
+  return { kind: 'opened', member, plaintext, messageSecret, seen }
 }
 
 const nobody: Member = {

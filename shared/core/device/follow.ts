@@ -7,8 +7,10 @@ import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { type LogPosition, logPosition, type TimeMs } from '#core/base/ids.ts'
 import { openFrame } from '#core/device/epoch-keys.ts'
 import { enterEpoch } from '#core/device/epoch-keys.ts'
+import { contradicts, remember, type SeenEntry } from '#core/device/heads.ts'
 import { finishJoin, gatherCertificate } from '#core/device/joining.ts'
 import { commitAdopted, commitLost, invitationListed } from '#core/device/membership.ts'
+import { pumpCommits, seenCodec } from '#core/device/membership.ts'
 import { verifiedMembers } from '#core/device/members.ts'
 import {
   ownFrameSequenced,
@@ -16,8 +18,7 @@ import {
   reconcileGenerations,
   requeueOutbox,
 } from '#core/device/outbox.ts'
-import { addItem, breakRoom, caughtUp, subscribe } from '#core/device/room.ts'
-import { pumpCommits } from '#core/device/membership.ts'
+import { addItem, breakRoom, caughtUp, resubscribe } from '#core/device/room.ts'
 import type { Member, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { contentReceived } from '#core/device/timeline.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -42,11 +43,7 @@ export async function entriesReceived(
     const position = logPosition(batch.first + BigInt(index))
     if (position < next) continue
     if (position > next) {
-      if (room.subscription.kind !== 'asked') {
-        turn.setRoom(key, { subscription: { kind: 'none' } })
-        subscribe(turn, key)
-      }
-      return
+      return resubscribe(turn, key)
     }
     await entryReceived(turn, room, position, entry)
   }
@@ -72,6 +69,7 @@ async function entryReceived(
   const placed = { position, time: Number(entry.header.time) as TimeMs, entry }
   const { joinedAt } = room.record
   turn.setRecord(key, { next: logPosition(position + 1n), headHash })
+  remember(turn, key, { position, hash: headHash })
   if (joinedAt !== null && position <= joinedAt) await entryBeforeJoin(turn, key, placed)
   else await entryInRoom(turn, key, placed)
 }
@@ -171,6 +169,8 @@ async function commitReceived(
   if (decoded.kind === 'malformed') return breakRoom(turn, key, 'malformed')
   const { commit, newEpochId, certificates } = decoded.value
   const { mls } = turn.ports
+  const seen = seenByCommitter(turn, commit)
+  if (seen !== null && contradicts(turn, key, seen)) return breakRoom(turn, key, 'fork')
   const before = room.members
   const own = room.pending !== null && equalBytes(room.pending.commit, commit)
   let group = room.pending?.next ?? null
@@ -199,6 +199,14 @@ function actorOf(turn: Turn, commit: Uint8Array, before: readonly Member[]): Mem
   const view = turn.ports.mls.readCommit(commit)
   if (view.kind === 'refused') return null
   return before.find((member) => member.leaf === view.sender && member.verified) ?? null
+}
+
+/** What the committer signed as its last entry (LOG-5); null when it says nothing readable. */
+function seenByCommitter(turn: Turn, commit: Uint8Array): SeenEntry | null {
+  const view = turn.ports.mls.readCommit(commit)
+  if (view.kind === 'refused') return null
+  const decoded = decode(seenCodec, view.authenticated)
+  return decoded.kind === 'decoded' ? decoded.value : null
 }
 
 function noteMembership(
@@ -252,6 +260,7 @@ async function frameReceived(
   if (ownFrameSequenced(turn, key, placed, bytes)) return
   const opened = await openFrame(turn, key, bytes)
   if (opened.kind === 'refused') return note(turn, key, placed, opened.code)
+  if (contradicts(turn, key, opened.seen)) return breakRoom(turn, key, 'fork')
   contentReceived(turn, key, placed, opened)
 }
 

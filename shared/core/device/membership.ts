@@ -11,7 +11,7 @@ import { DEFAULT_SUITE } from '#core/device/account.ts'
 import { memberOf } from '#core/device/members.ts'
 import { queueProfile } from '#core/device/outbox.ts'
 import { pendingRecordCodec } from '#core/device/records.ts'
-import { caughtUp, subscribe } from '#core/device/room.ts'
+import { caughtUp, resubscribe } from '#core/device/room.ts'
 import type { CommitJob, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { parseAccountName } from '#core/identity/account-name.ts'
@@ -103,6 +103,11 @@ export async function invitationListed(
   const invitation = readInvitation(bytes)
   if (room === null || room.group === null || invitation === null) return null
   if (!equalBytes(invitation.room, room.id)) return null
+  // Whoever joins later cannot know the epochs before; whoever was there does.
+  const { joinedAt, next } = room.record
+  const wasThere = joinedAt === null || next > joinedAt + 1n
+  const current = room.keys?.epochId ?? new Uint8Array(0)
+  if (wasThere && !equalBytes(invitation.epochId, current)) return null
   const { crypto, mls } = turn.ports
   const leaf = mls.leaves(room.group).find((each) => each.leaf === invitation.leaf)
   const algorithm = mls.suite(room.group).signature
@@ -111,12 +116,12 @@ export async function invitationListed(
     return null
   }
   const { publicKey, expiresAt } = invitation
-  const current = room.record.invitations.filter((each) =>
+  const others = room.record.invitations.filter((each) =>
     each.expiresAt > turn.nowMs && !equalBytes(each.publicKey, publicKey)
   )
   const listed = { id: invitationId(crypto, publicKey), publicKey, expiresAt }
   turn.setRecord(key, {
-    invitations: [...current, listed].slice(-LIMITS.invitationsPerRoomMax),
+    invitations: [...others, listed].slice(-LIMITS.invitationsPerRoomMax),
   })
   return leaf.leaf
 }
@@ -359,6 +364,5 @@ export function commitRefused(turn: Turn, key: string, code: Body<'refused'>['re
     for (const job of room.pending.jobs) turn.fail(job.command, code.kind)
     dropPending(turn, key)
   }
-  turn.setRoom(key, { subscription: { kind: 'none' } })
-  subscribe(turn, key)
+  resubscribe(turn, key)
 }

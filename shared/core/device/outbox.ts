@@ -12,7 +12,7 @@ import { decodeContent, roomProfileContent, textContent } from '#core/content/mi
 import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
 import { outboxKey, outboxRecordCodec } from '#core/device/records.ts'
 import type { OutboxRecord } from '#core/device/records.ts'
-import { addItem, caughtUp, roomUri, subscribe } from '#core/device/room.ts'
+import { addItem, caughtUp, resubscribe, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import type { Body } from '#core/wire/bodies.ts'
@@ -250,9 +250,7 @@ export function frameRefused(
   if (refusal.kind === 'replayed' || refusal.kind === 'generationTooFar') {
     skipGenerations(turn, pending.room, refusal.generation)
   }
-  if (!again) return
-  turn.setRoom(pending.room, { subscription: { kind: 'none' } })
-  subscribe(turn, pending.room)
+  if (again) resubscribe(turn, pending.room)
 }
 
 /**

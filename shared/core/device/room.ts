@@ -72,6 +72,7 @@ export function newRoom(options: NewRoom): RoomState {
     typing: [],
     typingSentAtMs: 0,
     gathered: new Map(),
+    recent: [],
   }
 }
 
@@ -176,6 +177,14 @@ export function subscribe(turn: Turn, key: string): void {
     holesBefore: joinedAt === null ? logPosition(0n) : logPosition(joinedAt + 1n),
     open: false,
   }, room.id)
+}
+
+/** Begins to follow anew, unless the hub has been asked already. */
+export function resubscribe(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null || room.subscription.kind === 'asked') return
+  turn.setRoom(key, { subscription: { kind: 'none' } })
+  subscribe(turn, key)
 }
 
 /** True when every entry that the hub had at the time of asking has been taken. */

@@ -167,6 +167,13 @@ export interface RoomState {
   readonly typingSentAtMs: number
   /** Certificates by hex hash, gathered while joining. */
   readonly gathered: ReadonlyMap<string, Uint8Array>
+  /** Hashes of the last entries that this device chained, oldest first (LOG-5). */
+  readonly recent: readonly ChainedHash[]
+}
+
+export interface ChainedHash {
+  readonly position: LogPosition
+  readonly hash: Uint8Array
 }
 
 export interface DeviceState {

@@ -175,6 +175,8 @@ export type Opened =
     readonly plaintext: Uint8Array
     /** Reveals this one message; kept with the plaintext or wiped (KEY-8). */
     readonly messageSecret: Uint8Array
+    /** Last entry that the sender had seen, as it signed it (LOG-5). */
+    readonly seen: SealHeader['seen']
   }
   | { readonly kind: 'refused'; readonly code: OpenRefusal }
 
@@ -215,6 +217,7 @@ export async function open(
     contentType: header.contentType,
     plaintext: opened.plaintext,
     messageSecret: secret,
+    seen: header.seen,
   }
 }
 
