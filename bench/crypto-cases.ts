@@ -5,12 +5,11 @@
  * A sample of sealing begins with the plaintext and ends with the bytes of a frame: ratchet, nonce,
  * encryption, signature, encoding, and wiping of what was used up. A sample of opening begins with
  * bytes and ends with the plaintext: decoding, signature, ratchet, decryption, wiping. The samples
- * of MLS begin and end alike, in the same group, with the same keys and the same primitives. No
- * state is stored in either.
+ * of MLS begin and end alike, in a group of as many, with the same primitives. No state is stored
+ * in either.
  */
 import { createApplicationMessage, decodeMlsMessage, emptyPskIndex } from 'ts-mls'
-import { type CiphersuiteImpl, type ClientState, encodeMlsMessage } from 'ts-mls'
-import { processPrivateMessage } from 'ts-mls'
+import { encodeMlsMessage, processPrivateMessage } from 'ts-mls'
 import { assert } from '#core/base/assert.ts'
 import { equalBytes, utf8Encode, wipe } from '#core/base/bytes.ts'
 import { type Epoch, type EpochId, leafIndex, type RoomId, type TimeMs } from '#core/base/ids.ts'
@@ -30,6 +29,7 @@ import {
 } from '#core/sender-keys/seal.ts'
 import { BurstCache } from '#core/sender-keys/sealed-frame.ts'
 import { createSenderKeys, reserve, type SenderKeys } from '#core/sender-keys/secret-tree.ts'
+import { createMemberStates } from './private-message-pair.ts'
 
 /** The suites that have a data plane. */
 export type BenchSuite = Suite & { readonly name: Exclude<SuiteName, 'interoperation'> }
@@ -154,7 +154,7 @@ interface Room {
 
 async function createRoom(host: Host, suite: BenchSuite): Promise<Room> {
   const pair = await createPair(host, suite)
-  return { ...await createSealed(host, suite, pair), ...createPrivateMessages(host, suite, pair) }
+  return { ...await createSealed(host, suite, pair), ...await createPrivateMessages(host, suite) }
 }
 
 interface Pair {
@@ -270,13 +270,11 @@ async function createSealed({ crypto, entropy }: Host, suite: Suite, pair: Pair)
 
 type PrivateMessages = Pick<Room, 'privateMessageSeal' | 'privateMessageOpen'>
 
-/** The port's opaque group is the library's state. */
-const stateOf = (group: MlsGroup): ClientState => group as unknown as ClientState
-
-function createPrivateMessages(host: Host, suite: Suite, pair: Pair): PrivateMessages {
-  const implementation: CiphersuiteImpl = ciphersuiteOf(host.crypto, suite, host.entropy)
-  let sending = stateOf(pair.alice)
-  let receiving = stateOf(pair.bob)
+async function createPrivateMessages(host: Host, suite: Suite): Promise<PrivateMessages> {
+  const { crypto, entropy } = host
+  const implementation = ciphersuiteOf(crypto, suite, entropy)
+  const states = await createMemberStates({ crypto, entropy, suite, implementation })
+  let { alice: sending, bob: receiving } = states
   return {
     async privateMessageSeal(plaintext) {
       const made = await createApplicationMessage(sending, plaintext, implementation)

@@ -47,10 +47,7 @@ export type MlsRefusal = {
 
 export interface CommitMade {
   readonly kind: 'committed'
-  /**
-   * Commit as PublicMessage in an MLSMessage, proposals by value. A Remove brings a path; Adds alone
-   * need none (RFC 9420 section 12.4).
-   */
+  /** Commit as PublicMessage in an MLSMessage. Adds and removes travel by value, with a path. */
   readonly commit: Uint8Array
   /** Welcome as an MLSMessage with the tree inside; null without adds. */
   readonly welcome: Uint8Array | null
@@ -156,11 +153,19 @@ export interface Mls {
   leafCount(group: MlsGroup): number
   leaves(group: MlsGroup): readonly MlsLeaf[]
   epochAuthenticator(group: MlsGroup): Uint8Array
-  /** MLS-Exporter (RFC 9420 section 8.5). */
+  /** MLS-Exporter (RFC 9420 section 8.5). Not after `withoutExporter`. */
   exportSecret(
     group: MlsGroup,
     options: { readonly label: string; readonly context: Uint8Array; readonly length: number },
   ): Promise<Uint8Array>
+  /**
+   * The group without what further exports need, once the exports of its epoch have been taken
+   * (KEY-1): whoever takes the stored state can then derive none of them again. `consumed` is the
+   * caller's to wipe when no other state of the epoch is in use.
+   */
+  withoutExporter(
+    group: MlsGroup,
+  ): { readonly group: MlsGroup; readonly consumed: readonly Uint8Array[] }
   serialise(group: MlsGroup): Uint8Array
   /** Null when the bytes are not a state of this version. */
   restore(bytes: Uint8Array): MlsGroup | null

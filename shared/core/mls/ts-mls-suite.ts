@@ -1,15 +1,17 @@
 /**
  * The primitives that `ts-mls` computes with: a suite of ours as its `CiphersuiteImpl`, over the
- * `Crypto` port and the HPKE of this core. Owns the mapping only; randomness is the caller's.
+ * `Crypto` port and the HPKE of this core. Owns the mapping only; randomness is the caller's. The
+ * library's own providers, which take time and entropy from the host, are never loaded.
  */
 import type { CiphersuiteImpl, CiphersuiteName, PrivateKey, PublicKey } from 'ts-mls'
-import { assert } from '#core/base/assert.ts'
-import { EMPTY, equalBytes } from '#core/base/bytes.ts'
+import { AssertionFailure } from '#core/base/assert.ts'
+import { EMPTY, equalBytes, wipe } from '#core/base/bytes.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { hpkeOpen, hpkeReceiveExport, hpkeSeal } from '#core/crypto/hpke.ts'
 import { hpkeSendExport, type HpkeSuite, hpkeSuite } from '#core/crypto/hpke.ts'
 import { AEAD_LENGTHS, kemRandomnessLength, type Suite, SUITES } from '#core/crypto/suites.ts'
+import { demanded } from '#core/mls/ts-mls-fault.ts'
 
 /** Keying material for a fresh KEM key pair: enough for every KEM of the suites. */
 const IKM_LENGTH = 64
@@ -22,6 +24,18 @@ export function cipherSuiteName(suite: Suite): CiphersuiteName {
   return name as CiphersuiteName
 }
 
+const suiteByName: ReadonlyMap<string, Suite> = new Map(
+  Object.values<Suite>(SUITES).map((suite) => [cipherSuiteName(suite), suite]),
+)
+
+/** The names of every suite of ours, as leaves announce them. */
+export const CIPHER_SUITE_NAMES = [...suiteByName.keys()] as readonly CiphersuiteName[]
+
+/** The suite that the library calls so; null for one that is not ours. */
+export function suiteOfName(name: CiphersuiteName): Suite | null {
+  return suiteByName.get(name) ?? null
+}
+
 /** Raw bytes travel as the library's opaque keys; nothing but this file looks into them. */
 const asPrivate = (bytes: Uint8Array): PrivateKey => bytes as unknown as PrivateKey
 const asPublic = (bytes: Uint8Array): PublicKey => bytes as unknown as PublicKey
@@ -29,8 +43,8 @@ const rawKey = (key: PrivateKey | PublicKey): Uint8Array => key as unknown as Ui
 
 /** Refuses to make randomness: for calls that must not need any. */
 export const NO_ENTROPY: Entropy = {
-  randomBytes(): Uint8Array {
-    assert(false, 'this call takes no randomness')
+  randomBytes(): never {
+    throw new AssertionFailure('this call takes no randomness')
   },
 }
 
@@ -55,16 +69,13 @@ export function ciphersuiteOf(crypto: Crypto, suite: Suite, entropy: Entropy): C
       sign: (secretKey, content) => crypto.sign(suite.signature, secretKey, content),
       verify: (publicKey, content, signature) =>
         crypto.verify(suite.signature, { publicKey, content, signature }),
-      keygen: () => Promise.reject(new Error('signature keys belong to the device')),
+      keygen: () => Promise.reject(new AssertionFailure('signature keys belong to the device')),
     },
     hpke: hpkeOf(crypto, suite, entropy),
   }
 }
 
-function found<T>(value: T | null): T {
-  if (value === null) throw new Error('not opened')
-  return value
-}
+const found = <T>(value: T | null): T => demanded(value, 'invalid')
 
 function hpkeOf(crypto: Crypto, suite: Suite, entropy: Entropy): CiphersuiteImpl['hpke'] {
   const hpke = hpkeSuite(suite)
@@ -82,17 +93,19 @@ function hpkeOf(crypto: Crypto, suite: Suite, entropy: Entropy): CiphersuiteImpl
     exportPublicKey: (key) => Promise.resolve(rawKey(key)),
     exportPrivateKey: (key) => Promise.resolve(rawKey(key)),
     deriveKeyPair: pair,
-    generateKeyPair: () => pair(entropy.randomBytes(IKM_LENGTH)),
+    async generateKeyPair() {
+      const ikm = entropy.randomBytes(IKM_LENGTH)
+      const made = await pair(ikm)
+      wipe(ikm)
+      return made
+    },
     encryptAead: (key, nonce, aad, plaintext) =>
       Promise.resolve(
         crypto.aeadSeal(suite.mlsAead, { key, nonce, aad: aad ?? EMPTY }, plaintext),
       ),
-    decryptAead: async (key, nonce, aad, ciphertext) =>
-      found(
-        await Promise.resolve(
-          crypto.aeadOpen(suite.mlsAead, { key, nonce, aad: aad ?? EMPTY }, ciphertext),
-        ),
-      ),
+    async decryptAead(key, nonce, aad, ciphertext) {
+      return found(crypto.aeadOpen(suite.mlsAead, { key, nonce, aad: aad ?? EMPTY }, ciphertext))
+    },
   }
 }
 
@@ -106,24 +119,29 @@ function hpkeMessages(
   parts: { readonly hpke: HpkeSuite; readonly suite: Suite; readonly entropy: Entropy },
 ): HpkeMessages {
   const { hpke, suite, entropy } = parts
-  const sending = (key: PublicKey, info: Uint8Array) => ({
-    publicKey: rawKey(key),
-    info,
-    randomness: entropy.randomBytes(kemRandomnessLength(suite.kem)),
-  })
+  const sending = async <T>(use: (randomness: Uint8Array) => Promise<T | null>): Promise<T> => {
+    const randomness = entropy.randomBytes(kemRandomnessLength(suite.kem))
+    const sent = await use(randomness)
+    wipe(randomness)
+    return found(sent)
+  }
   return {
     async open(privateKey, enc, ciphertext, info, aad = EMPTY) {
       const secretKey = rawKey(privateKey)
       return found(await hpkeOpen(crypto, hpke, { secretKey, enc, info, aad, ciphertext }))
     },
     async seal(publicKey, plaintext, info, aad = EMPTY) {
-      const sealing = { ...sending(publicKey, info), aad, plaintext }
-      const { enc, ciphertext } = found(await hpkeSeal(crypto, hpke, sealing))
+      const to = { publicKey: rawKey(publicKey), info, aad, plaintext }
+      const { enc, ciphertext } = await sending((randomness) =>
+        hpkeSeal(crypto, hpke, { ...to, randomness })
+      )
       return { enc, ct: ciphertext }
     },
     async exportSecret(publicKey, exporterContext, length, info) {
-      const exporting = { ...sending(publicKey, info), exporterContext, length }
-      const { enc, exported } = found(await hpkeSendExport(crypto, hpke, exporting))
+      const to = { publicKey: rawKey(publicKey), info, exporterContext, length }
+      const { enc, exported } = await sending((randomness) =>
+        hpkeSendExport(crypto, hpke, { ...to, randomness })
+      )
       return { enc, secret: exported }
     },
     async importSecret(privateKey, exporterContext, enc, length, info) {
