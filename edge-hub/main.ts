@@ -15,12 +15,13 @@ import { openSqliteStore, type SqliteStore } from '#hub/adapters/sqlite.ts'
 import { systemClock, systemEntropy } from '#hub/adapters/system-clock.ts'
 import { createWebSocketListener } from '#hub/adapters/websocket.ts'
 import { createWebTransportListener } from '#hub/adapters/webtransport.ts'
-import { type HubConfig, readConfig, explainRefusal } from '#hub/config.ts'
-import { createEvents, type Events } from '#hub/events.ts'
+import { explainRefusal, type HubConfig, readConfig } from '#hub/config.ts'
+import { createEvents, type Events, type HubEvent } from '#hub/events.ts'
 import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
 
 const TICK_MS = 250
+const COUNTS_MS = 10_000
 const DRAIN_MS_MAX = 10_000
 const APP_VERSION = 1
 
@@ -54,8 +55,16 @@ interface Parts {
   readonly publicKey: Uint8Array
 }
 
+/** Reports an event; with a broken medium nothing can be promised any more (HUB-3). */
+function observer(events: Events): (event: HubEvent) => void {
+  return (event) => {
+    events.report(event)
+    if (event.kind === 'storeBroken') Deno.exit(74)
+  }
+}
+
 async function openParts(config: HubConfig, events: Events): Promise<Parts> {
-  const observe = (event: Parameters<Events['report']>[0]) => events.report(event)
+  const observe = observer(events)
   const cryptoPort = await hubCrypto()
   const { dataDir, domain, keyFile, certificate } = config
   const opened = await openSqliteStore({ dataDir, clock: systemClock, observe })
@@ -99,7 +108,7 @@ interface Listeners {
 
 async function listen(config: HubConfig, events: Events, parts: Parts): Promise<Listeners> {
   const { certificates, gateway, store } = parts
-  const observe = (event: Parameters<Events['report']>[0]) => events.report(event)
+  const observe = observer(events)
   const webSocket = createWebSocketListener({ observe })
   const hubKey = toBase64Url(parts.publicKey)
   const http = await startHttp({
@@ -144,6 +153,7 @@ async function drain(events: Events, parts: Parts, listeners: Listeners): Promis
   parts.certificates.close()
   await parts.store.close()
   clearTimeout(overdue)
+  events.writeCounts()
   events.report({ kind: 'hubStopped' })
 }
 
@@ -158,11 +168,13 @@ async function main(): Promise<void> {
     giveUp(`port ${config.port} is taken`)
   )
   const ticking = setInterval(() => parts.gateway.tick(), TICK_MS)
+  const counting = setInterval(() => events.writeCounts(), COUNTS_MS)
   let draining = false
   const stop = () => {
     if (draining) return
     draining = true
     clearInterval(ticking)
+    clearInterval(counting)
     void drain(events, parts, listeners).then(() => Deno.exit(0))
   }
   for (const signal of ['SIGTERM', 'SIGINT'] as const) Deno.addSignalListener(signal, stop)

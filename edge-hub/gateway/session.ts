@@ -29,12 +29,13 @@ export interface SessionTerms {
 }
 
 interface Greeted {
+  readonly openedAtMs: TimeMs
   readonly hello: Hello
   readonly greeting: Greeting
   readonly failures: number
 }
 
-/** Each state holds only its own fields; `lastHeardMs` is in those that fall silent. */
+/** Each state holds only its own fields. */
 export type SessionState =
   | { readonly kind: 'opened'; readonly openedAtMs: TimeMs }
   | { readonly kind: 'greeting'; readonly openedAtMs: TimeMs; readonly hello: Hello }
@@ -265,7 +266,7 @@ function helloReceived(
 function greetingSigned(state: SessionState, greeting: Greeting, nowMs: TimeMs): SessionStep {
   if (state.kind !== 'greeting') return stay(state)
   return {
-    state: { kind: 'guest', hello: state.hello, greeting, failures: 0, lastHeardMs: nowMs },
+    state: { ...state, kind: 'guest', greeting, failures: 0, lastHeardMs: nowMs },
     effects: [{ kind: 'send', message: 'greeting', body: greeting }],
   }
 }
@@ -334,20 +335,20 @@ function guestOf(
   state: Extract<SessionState, { kind: 'registering' | 'proving' }>,
   failures: number,
 ): SessionState {
-  const { hello, greeting, lastHeardMs } = state
-  return { kind: 'guest', hello, greeting, failures, lastHeardMs }
+  const { openedAtMs, hello, greeting, lastHeardMs } = state
+  return { kind: 'guest', openedAtMs, hello, greeting, failures, lastHeardMs }
 }
 
-/** SES-5: silence ends a session, and so does a hello that does not come. */
+/** Silence ends a session (SES-5), and so does a proof that does not come (SES-4). */
 function timePassed(state: SessionState, nowMs: TimeMs): SessionStep {
   switch (state.kind) {
     case 'opened':
     case 'greeting':
-      if (nowMs - state.openedAtMs <= LIMITS.handshakeMsMax) return stay(state)
-      return close(state, 'handshakeTimeout', nowMs)
     case 'guest':
     case 'registering':
     case 'proving':
+      if (nowMs - state.openedAtMs <= LIMITS.handshakeMsMax) return stay(state)
+      return close(state, 'handshakeTimeout', nowMs)
     case 'ready':
       if (nowMs - state.lastHeardMs <= LIMITS.sessionSilenceMsMax) return stay(state)
       return close(state, 'silence', nowMs)

@@ -65,6 +65,15 @@ export function welcomeReceived(
 ): void {
   const owner = connection.actor.device
   if (owner === null) return
-  // What is not deleted now is offered again in the next session.
-  background(hub, hub.ports.directory.deleteWelcome(owner, body.id).catch(() => {}))
+  background(hub, forget(hub, connection, { owner, id: body.id }))
+}
+
+/** What is not deleted now is offered again in the next session. The store reads in pages. */
+async function forget(
+  hub: Hub,
+  connection: Connection,
+  { owner, id }: { readonly owner: Owner; readonly id: bigint },
+): Promise<void> {
+  await hub.ports.directory.deleteWelcome(owner, id).catch(() => {})
+  if (connection.welcomes.waiting.length === 0) await read(hub, connection)
 }

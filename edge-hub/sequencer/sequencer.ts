@@ -1,6 +1,6 @@
 /**
- * The sequencer: who may append what to a room's log, and at which position (LOG-1, LOG-4, LOG-5,
- * ROOM-3, ROOM-4, KEY-5). Pure and synchronous: `sequence` decides on a batch and changes nothing;
+ * The sequencer: who may append what to a room's log, and at which position (SEQ-1 to SEQ-6, LOG-1,
+ * LOG-4, LOG-5). Pure and synchronous: `sequence` decides on a batch and changes nothing;
  * `install` takes the decision into the room's state once the log has stored it. Signatures and
  * certificates were checked before; what they said is part of a submission.
  */
@@ -15,7 +15,7 @@ import type { Refusal } from '#core/wire/refusals.ts'
 import type { StoredEntry, StoredGeneration, StoredWelcome } from '#hub/ports.ts'
 import { type ChainMemory, createChainMemory } from '#hub/sequencer/chain-memory.ts'
 import { addInvitation, type CertifiedLeaf, changeRoster } from '#hub/sequencer/group-view.ts'
-import { countUse, deviceKey, encodeView, type GroupView } from '#hub/sequencer/group-view.ts'
+import { countUse, encodeView, type GroupView } from '#hub/sequencer/group-view.ts'
 import type { InvitationView, MemberLeaf } from '#hub/sequencer/group-view.ts'
 import { openGroup } from '#hub/sequencer/group-view.ts'
 
@@ -308,13 +308,10 @@ function decide(draft: Draft, submission: Submission): Verdict {
   }
 }
 
-/** The same creator may say the same again; it is answered and not sequenced again (ROOM-1). */
+/** The same genesis again finds its room, and is not sequenced again (ROOM-1). */
 function decideGenesis(draft: Draft, submission: GenesisSubmission): Verdict {
-  const { author, suite, epochId, creator } = submission
-  if (draft.view !== null) {
-    const own = memberOf(draft.view, author)
-    return own?.leaf === 0 ? accepted(logPosition(0n)) : refused({ kind: 'roomExists' })
-  }
+  const { suite, epochId, creator } = submission
+  if (draft.view !== null) return refused({ kind: 'roomExists' })
   draft.change(openGroup({ suite, epochId, creator }))
   return accepted(draft.append('genesis', submission.bytes))
 }
@@ -377,10 +374,6 @@ function judgeEpoch(view: GroupView, epoch: bigint): Refusal | null {
   if (epoch < view.epoch) return { kind: 'staleEpoch', epoch: view.epoch }
   if (epoch > view.epoch) return { kind: 'futureEpoch', epoch: view.epoch }
   return null
-}
-
-function memberOf(view: GroupView, author: Author): MemberLeaf | null {
-  return view.byDevice.get(deviceKey(author.account, author.device)) ?? null
 }
 
 /** True when the leaf is the author's own: nobody speaks from another leaf. */

@@ -49,13 +49,13 @@ function judge(kind: BodyKind, who: Actor, room = true): string {
   return outcome.kind === 'allowed' ? 'allowed' : outcome.refusal.kind
 }
 
-Deno.test('what hubs say is allowed to no device in any standing', () => {
+Deno.test('HUB-1: what hubs say is allowed to no device in any standing', () => {
   for (const kind of HUB_ONLY) {
     for (const standing of standings) strictEqual(judge(kind, actor(standing)), 'notAllowed')
   }
 })
 
-Deno.test('each opcode without membership is allowed in its standings and in no other', () => {
+Deno.test('HUB-1: each opcode without membership is allowed in its standings and in no other', () => {
   for (const [kind, allowed] of Object.entries(OPEN) as [BodyKind, Standing[]][]) {
     for (const standing of standings) {
       const expected = allowed.includes(standing) ? 'allowed' : 'notInThisState'
@@ -64,7 +64,7 @@ Deno.test('each opcode without membership is allowed in its standings and in no 
   }
 })
 
-Deno.test('every other opcode is for members of an existing room alone', () => {
+Deno.test('HUB-1: every other opcode is for members of an existing room alone', () => {
   const members = kinds.filter((kind) => !HUB_ONLY.includes(kind) && OPEN[kind] === undefined)
   deepStrictEqual(members.sort(), [
     'acknowledge',
@@ -84,7 +84,7 @@ Deno.test('every other opcode is for members of an existing room alone', () => {
   }
 })
 
-Deno.test('no code tells whether a room exists: a stranger to it gets the answer for none', () => {
+Deno.test('ROOM-12: no code tells whether a room exists: a stranger to it gets the answer for none', () => {
   for (const kind of kinds.filter((each) => !isSessionKind(each))) {
     strictEqual(judge(kind, actor('device', BOB)), judge(kind, actor('device', BOB), false))
   }

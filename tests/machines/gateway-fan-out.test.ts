@@ -4,6 +4,7 @@ import { toHex } from '#core/base/bytes.ts'
 import { logPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
+import { sealBurst } from '#core/sender-keys/seal.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import type { HubSession } from '#hub/ports.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
@@ -139,7 +140,6 @@ Deno.test('HUB-5: a slow device is cut, told from where, and catches up; others 
 async function writeLarge(device: HandDevice, room: HandRoom, count: number): Promise<void> {
   const plaintext = new Uint8Array(60_000)
   const items = device.take(room, count).map((item) => ({ ...item, plaintext }))
-  const { sealBurst } = await import('#core/sender-keys/seal.ts')
   const frames = await sealBurst(device.parts.crypto, device.context(room), items)
   const requests = frames.map((frame) => device.submit(room, frame))
   const positions = await Promise.all(requests.map((request) => device.position(request)))
@@ -176,7 +176,7 @@ Deno.test('HUB-5: a device that reads nothing at all is ended, and the hub holds
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('entries are encoded once: every subscriber is given the same bytes', async () => {
+Deno.test('HUB-4: entries are encoded once: every subscriber is given the same bytes', async () => {
   const { world, alice, room } = await filled(1)
   const written: Uint8Array[][] = [[], []]
   const names = ['bob', 'carol']

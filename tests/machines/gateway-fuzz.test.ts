@@ -2,7 +2,7 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { logPosition, NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
 import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
-import type { HandDevice, HandRoom } from '../support/hand-device.ts'
+import { HandDevice, type HandRoom } from '../support/hand-device.ts'
 import { createHubWorld } from '../support/hub-world.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
 
@@ -111,8 +111,7 @@ Deno.test('SES-1: whatever bytes a stranger sends, nobody else notices', async (
   const world = createHubWorld(SEED)
   const alice = await world.device('alice')
   const room = await alice.createRoom()
-  const { HandDevice: Device } = await import('../support/hand-device.ts')
-  const stranger = new Device(world.parts, alice.self)
+  const stranger = new HandDevice(world.parts, alice.self)
   await stranger.open(world.dialer())
   for (let round = 0; round < ROUNDS; round++) {
     const bytes = random(prng, room.id)

@@ -92,7 +92,7 @@ const item = (lane: Lane, value: number, size = 4): OutboundItem => ({
 })
 const firstBytes = (write: Written | undefined) => write?.frames.map((frame) => frame[0])
 
-Deno.test('one write in flight for each lane, the next one takes all that came since', async () => {
+Deno.test('HUB-4: one write in flight for each lane, the next one takes all that came since', async () => {
   const { session, writes } = fakeSession('webTransport')
   const outbound = createOutbound(session, { taken: () => {} })
   const sender = { queuedBytes: 0 }
@@ -108,7 +108,7 @@ Deno.test('one write in flight for each lane, the next one takes all that came s
   strictEqual(sender.queuedBytes, 12)
 })
 
-Deno.test('control goes before data, also where one stream carries all lanes', () => {
+Deno.test('HUB-6: control goes before data, also where one stream carries all lanes', () => {
   const { session, writes } = fakeSession('webSocket')
   const outbound = createOutbound(session, { taken: () => {} })
   const sender = { queuedBytes: 0 }
@@ -136,7 +136,7 @@ Deno.test('HUB-5: what is not being written can be taken back, by its first posi
   strictEqual(kept.queuedBytes, 0)
 })
 
-Deno.test('one write holds a bounded number of bytes, and at least one item', async () => {
+Deno.test('HUB-5: one write holds a bounded number of bytes, and at least one item', async () => {
   const { session, writes } = fakeSession('webTransport')
   const outbound = createOutbound(session, { taken: () => {} })
   const sender = { queuedBytes: 0 }

@@ -60,7 +60,7 @@ Deno.test('WIRE-3: an unknown version and an unknown opcode are refused with the
   await end(scene)
 })
 
-Deno.test('WIRE-4: a room where none belongs, none where one belongs, a room of nobody', async () => {
+Deno.test('ROOM-12: a room where none belongs, none where one belongs, a room of nobody', async () => {
   const scene = await begin()
   const { alice, room } = scene
   const beat = encodeMessage('heartbeat', NO_ROOM, { sequence: 1 })
@@ -77,7 +77,7 @@ Deno.test('WIRE-4: a room where none belongs, none where one belongs, a room of 
   await end(scene)
 })
 
-Deno.test('WIRE-5: a malformed body is refused under the number of its request', async () => {
+Deno.test('WIRE-3, WIRE-5: a malformed body is refused under the number of its request', async () => {
   const scene = await begin()
   const { alice, room } = scene
   const whole = encodeMessage('submitFrame', room.id, {
@@ -93,7 +93,7 @@ Deno.test('WIRE-5: a malformed body is refused under the number of its request',
   await end(scene)
 })
 
-Deno.test('what only hubs say, and what does not fit the state of a session', async () => {
+Deno.test('HUB-1: what only hubs say, and what does not fit the state of a session', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   alice.say('ready', {
@@ -126,7 +126,7 @@ Deno.test('what only hubs say, and what does not fit the state of a session', as
   await end(scene)
 })
 
-Deno.test('KEY-5: a replayed frame, whole or with another signature, is stored once', async () => {
+Deno.test('SEQ-4: a replayed frame, whole or with another signature, is stored once', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const [frame] = await alice.seal(room) as [Uint8Array]
@@ -142,7 +142,7 @@ Deno.test('KEY-5: a replayed frame, whole or with another signature, is stored o
   await end({ ...scene, before: scene.before + 1 }, 3n)
 })
 
-Deno.test('SEAL-2: a wrong signature, and each change to what is signed', async () => {
+Deno.test('SEQ-3, SEAL-2: a wrong signature, and each change to what is signed', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const frames = [...await alice.seal(room), ...await alice.seal(room, 2)]
@@ -173,7 +173,7 @@ Deno.test('SEAL-2: a wrong signature, and each change to what is signed', async 
   await end({ ...scene, before: scene.before + 1 })
 })
 
-Deno.test('ROOM-3, LOG-5: stale and future epoch, another epoch id, suite, and a foreign past', async () => {
+Deno.test('SEQ-2, LOG-5: stale and future epoch, another epoch id, suite, and a foreign past', async () => {
   const scene = await begin()
   const { alice, room } = scene
   await alice.change(room, {})
@@ -192,7 +192,7 @@ Deno.test('ROOM-3, LOG-5: stale and future epoch, another epoch id, suite, and a
   await end({ ...scene, before: scene.before + 1 }, 3n)
 })
 
-Deno.test('an unknown sender: a non-member, and a member that speaks from another leaf', async () => {
+Deno.test('SEQ-3, ROOM-12: an unknown sender: a non-member, and a member that speaks from another leaf', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const bob = await world.device('bob')
@@ -234,7 +234,7 @@ Deno.test('ROOM-1: a genesis of another room, another device, another hub, or a 
   await end({ ...scene, before: scene.before + 1 })
 })
 
-Deno.test('ROOM-4: a commit that disagrees with its submission, and a second one of an epoch', async () => {
+Deno.test('SEQ-5: a commit that disagrees with its submission, and a second one of an epoch', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const bob = await world.device('bob')
@@ -282,7 +282,7 @@ Deno.test('a device commits six times a minute, and again when a minute has pass
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('a session has a bounded number of requests in flight, and all are answered', async () => {
+Deno.test('HUB-5: a session has a bounded number of requests in flight, and all are answered', async () => {
   const { world, alice, room } = await begin()
   const gate = Promise.withResolvers<void>()
   world.log.hold = gate.promise

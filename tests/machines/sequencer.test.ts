@@ -20,7 +20,7 @@ import {
 import { genesis, invitation, openedRoom, person, ROOM, run } from '../support/sequencer-parts.ts'
 import { seenNow, sha256, START_MS, SUITE } from '../support/sequencer-parts.ts'
 
-Deno.test('LOG-1: positions have no gap and every entry chains to the one before', () => {
+Deno.test('SEQ-1, LOG-1: positions have no gap and every entry chains to the one before', () => {
   const room = emptyRoom(ROOM, 1n as Term)
   const first = run(room, [genesis(), frame(room)])
   deepStrictEqual(codes(first), ['accepted', 'unknownEntry'])
@@ -59,14 +59,14 @@ Deno.test('LOG-4: hub time never decreases within a room', () => {
   deepStrictEqual(earlier.entries[0]?.entry.header.time, BigInt(START_MS + 50))
 })
 
-Deno.test('ROOM-1: the creator may repeat the genesis, nobody else may take the room', () => {
+Deno.test('ROOM-1: the same genesis again finds its room and is not stored twice', () => {
   const room = openedRoom()
   const again = run(room, [genesis(), { ...genesis(), author: authorOf(BOB), creator: BOB }])
-  deepStrictEqual(codes(again), ['accepted', 'roomExists'])
+  deepStrictEqual(codes(again), ['roomExists', 'roomExists'])
   deepStrictEqual(again.entries, [])
 })
 
-Deno.test('ROOM-3: stale and future epochs are told apart, another epoch id is refused', () => {
+Deno.test('SEQ-2: stale and future epochs are told apart, another epoch id is refused', () => {
   const room = openedRoom()
   run(room, [commit(room)])
   const at = (epoch: bigint) => frame(room, { epoch, epochId: epochIdAt(epoch) })
@@ -79,7 +79,7 @@ Deno.test('ROOM-3: stale and future epochs are told apart, another epoch id is r
   })
 })
 
-Deno.test('ROOM-4: one commit for each epoch, and frames behind it are stale', () => {
+Deno.test('SEQ-5, ROOM-4: one commit for each epoch, and frames behind it are stale', () => {
   const room = openedRoom()
   const first = commit(room, { adds: [BOB] })
   const second = commit(room, { adds: [CAROL] })
@@ -88,7 +88,7 @@ Deno.test('ROOM-4: one commit for each epoch, and frames behind it are stale', (
   deepStrictEqual(room.view?.leaves.size, 2)
 })
 
-Deno.test('KEY-5: a generation is above the last one and at most 1,024 above', () => {
+Deno.test('SEQ-4: a generation is above the last one and at most 1,024 above', () => {
   const room = openedRoom()
   const at = (generation: number, lane = 0) => frame(room, { generation, lane })
   const first = run(room, [at(LIMITS.generationJumpMax), at(LIMITS.generationJumpMax - 1)])
@@ -106,7 +106,7 @@ Deno.test('KEY-5: a generation is above the last one and at most 1,024 above', (
   ])
 })
 
-Deno.test('KEY-5: generations begin anew with an epoch and survive a restart within it', () => {
+Deno.test('SEQ-4, KEY-5: generations begin anew with an epoch and survive a restart within it', () => {
   const room = openedRoom()
   run(room, [frame(room, { generation: 9 })])
   run(room, [commit(room)])
@@ -170,7 +170,7 @@ Deno.test('LOG-5: 8,192 hashes are remembered, older ones are forgotten', () => 
   deepStrictEqual(equalBytes(room.memory.recall(room.next - 1n) as Uint8Array, room.headHash), true)
 })
 
-Deno.test('a device speaks from its own leaf only, and a frame must be signed', () => {
+Deno.test('SEQ-3: a device speaks from its own leaf only, and a frame must be signed', () => {
   const room = openedRoom()
   run(room, [commit(room, { adds: [BOB] })])
   const decision = run(room, [
@@ -191,7 +191,7 @@ Deno.test('a device speaks from its own leaf only, and a frame must be signed', 
   ])
 })
 
-Deno.test('ROOM-4: removes blank leaves, then adds take the leftmost blank', () => {
+Deno.test('SEQ-5: removes blank leaves, then adds take the leftmost blank', () => {
   const room = openedRoom()
   run(room, [commit(room, { adds: [BOB, CAROL] })])
   const dave = person('dave', 4)
@@ -213,7 +213,7 @@ Deno.test('ROOM-4: removes blank leaves, then adds take the leftmost blank', () 
   ])
 })
 
-Deno.test('ROOM-4: a commit that contradicts the roster is refused and changes nothing', () => {
+Deno.test('SEQ-5: a commit that contradicts the roster is refused and changes nothing', () => {
   const room = openedRoom()
   run(room, [commit(room, { adds: [BOB] })])
   const otherRoot = { ...person('bob', 2, 9), rootHash: new Uint8Array(32).fill(99) }
@@ -245,7 +245,7 @@ Deno.test('ROOM-4: a commit that contradicts the roster is refused and changes n
   deepStrictEqual(room.view?.epoch, 1n as never)
 })
 
-Deno.test('ROOM-4: a path may bring a new key for the same device', () => {
+Deno.test('SEQ-5: a path may bring a new key for the same device', () => {
   const room = openedRoom()
   const renewed = { ...ALICE, signatureKey: new Uint8Array(32).fill(77) }
   run(room, [commit(room, { senderLeaf: renewed })])
@@ -305,7 +305,7 @@ Deno.test('a batch does not mutate what it is given', () => {
   deepStrictEqual(batch, copy)
 })
 
-Deno.test('a queue is bounded, and a barrier holds back what comes behind it', () => {
+Deno.test('HUB-5: a queue is bounded, and a barrier holds back what comes behind it', () => {
   const queue = createRoomQueue<string, string>()
   const offer = (item: string, barrier = false) => queue.offer(item, { size: 10, barrier })
   offer('a')

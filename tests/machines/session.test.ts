@@ -164,16 +164,26 @@ Deno.test('SES-5: silence ends a session, and anything that is heard does not le
   deepStrictEqual(alive, { state: heard, effects: [] })
 })
 
-Deno.test('SES-1: a hello that does not come ends the session', () => {
-  const waiting = openSession(START)
-  const early = stepSession(waiting, { kind: 'timePassed' }, terms, at(LIMITS.handshakeMsMax))
-  strictEqual(early.state, waiting)
-  const late = stepSession(waiting, { kind: 'timePassed' }, terms, at(LIMITS.handshakeMsMax + 1))
-  deepStrictEqual(late.effects.at(-1), {
-    kind: 'send',
-    message: 'sessionClosing',
-    body: { reason: 'handshakeTimeout' },
-  })
+Deno.test('SES-4: a session that is not ready in time ends, however far it has got', () => {
+  const ways: SessionInput[][] = [
+    [],
+    [helloSaid],
+    [helloSaid, greeted()],
+    [helloSaid, greeted(), registerSaid],
+    [helloSaid, greeted(), authenticateSaid],
+  ]
+  for (const inputs of ways) {
+    const { state } = run(...inputs)
+    const heard = stepSession(state, { kind: 'heard' }, terms, at(LIMITS.handshakeMsMax)).state
+    const early = stepSession(heard, { kind: 'timePassed' }, terms, at(LIMITS.handshakeMsMax))
+    strictEqual(early.state, heard)
+    const late = stepSession(heard, { kind: 'timePassed' }, terms, at(LIMITS.handshakeMsMax + 1))
+    deepStrictEqual(late.effects.at(-1), {
+      kind: 'send',
+      message: 'sessionClosing',
+      body: { reason: 'handshakeTimeout' },
+    })
+  }
 })
 
 Deno.test('SES-6: the hub says why, waits a moment, then cuts; it releases the session once', () => {
