@@ -45,8 +45,12 @@ function connectionView(state: DeviceState, nowMs: TimeMs): ConnectionView {
   const { session } = state
   switch (session.kind) {
     case 'ready':
-    case 'guest':
       return { kind: 'connected', transport: session.transport }
+    case 'guest': {
+      // Without an account there is nothing more to wait for.
+      const stranger = state.account.kind === 'none' || state.account.kind === 'refused'
+      return stranger ? { kind: 'connected', transport: session.transport } : { kind: 'connecting' }
+    }
     case 'dialing':
       return session.failures === 0 ? { kind: 'connecting' } : { kind: 'offline', retryInMs: 0 }
     case 'greeting':

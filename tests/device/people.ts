@@ -117,6 +117,15 @@ export function sees(person: Person, room: string, text: string): Promise<RoomVi
   return roomShows(person, room, (view) => texts(view).includes(text), `"${text}"`)
 }
 
+/** The text stands in the room's log, as this person sees it. */
+export function sent(person: Person, room: string, text: string): Promise<RoomView> {
+  const isSent = (view: RoomView) =>
+    view.items.some((item) =>
+      item.kind === 'message' && item.text === text && item.position !== null
+    )
+  return roomShows(person, room, isSent, `"${text}" in the log`)
+}
+
 let nextId = 1
 export function say(person: Person, room: string, text: string): Promise<void> {
   return person.sdk.sendMessage({ room, text, id: `m${nextId++}` })

@@ -145,7 +145,7 @@ const mldsa65Signature: OneSignature = {
 
 const UNCOMPRESSED = 0x04
 
-/** Verdict under a key that has a table; null for other keys, and what is thrown is outside input. */
+/** Verdict under a key that has a table; null for other keys. What is thrown is outside input. */
 export type PreparedP384 = (signed: SignedBytes) => boolean | null
 
 /** Uses of a public key after which its table, worth some ten verifications, is built. */
@@ -174,8 +174,8 @@ export function createPreparedP384(): PreparedP384 {
     if (point === null) return null
     uses.delete(name)
     forgetOldest(tables, TABLES_MAX)
-    // Built by the first use. Built at once it would be of the width of secret, blinded scalars, and
-    // verification would then build its own beside it.
+    // Built by its first use. Built at once it has the width of secret, blinded scalars, and
+    // verification then builds its own beside it.
     tables.set(name, point.precompute(TABLE_WINDOW_BITS, true))
     return attempt(() => verifyP384(point, signed)) === true
   }

@@ -130,10 +130,17 @@ export async function registered(turn: Turn, body: Body<'registered'>): Promise<
   }
   const record: AccountRecord = { ...account.record, phase: 'registered', certificate }
   turn.storeAccount(record)
-  turn.set({ account: { kind: 'registered', record } })
-  turn.done(account.command, record.name)
+  turn.set({ account: { kind: 'registered', record, command: account.command } })
   turn.effect({ kind: 'showAccount' })
   return true
+}
+
+/** The hub holds KeyPackages, or cannot be asked: whoever signed up has an account (DIR-1). */
+export function signedUp(turn: Turn): void {
+  const { account } = turn.state
+  if (account.kind !== 'registered' || account.command === null) return
+  turn.done(account.command, account.record.name)
+  turn.set({ account: { ...account, command: null } })
 }
 
 /** The hub did not give the name: nothing of the attempt is kept. */
@@ -203,7 +210,7 @@ export function dropKeyPackage(turn: Turn, key: string): void {
 
 /** Fills the hub's stock up when it runs low (DIR-1). */
 export async function fillKeyPackages(turn: Turn, left: number): Promise<void> {
-  if (left >= LIMITS.keyPackagesLow) return
+  if (left >= LIMITS.keyPackagesLow) return signedUp(turn)
   const keyPackages: Uint8Array[] = []
   for (let count = left; count < LIMITS.keyPackagesTarget; count++) {
     const keyPackage = await makeKeyPackage(turn, DEFAULT_SUITE, false)

@@ -5,7 +5,7 @@
 import { unreachable } from '#core/base/assert.ts'
 import type { Machine } from '#core/base/driver.ts'
 import { fillKeyPackages, register, registered, registrationRefused } from '#core/device/account.ts'
-import { signUp } from '#core/device/account.ts'
+import { signedUp, signUp } from '#core/device/account.ts'
 import { entriesReceived, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
@@ -114,6 +114,7 @@ function endSession(turn: Turn): void {
     if (pending.kind === 'claim' || pending.kind === 'invite') turn.fail(pending.command, 'offline')
   }
   turn.set({ requests: new Map() })
+  signedUp(turn)
   for (const room of turn.state.rooms.values()) {
     turn.setRoom(room.key, {
       subscription: { kind: 'none' },
@@ -217,6 +218,7 @@ function requestAccepted(turn: Turn, body: Body<'accepted'>): void {
   const pending = turn.takeRequest(body.request)
   if (pending?.kind === 'invite') inviteAccepted(turn, pending)
   else if (pending?.kind === 'createRoom') subscribe(turn, pending.room)
+  else if (pending?.kind === 'publish') signedUp(turn)
 }
 
 function requestRefused(turn: Turn, body: Body<'refused'>): void {
@@ -227,7 +229,7 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'register':
       return registrationRefused(turn, refusal)
     case 'publish':
-      return
+      return signedUp(turn)
     case 'claim':
     case 'invite':
       return turn.fail(pending.command, refusal.kind)

@@ -3,7 +3,7 @@
  * it, and the walk through the log up to the entry that added this device. Owns no committing.
  */
 import { equalBytes, toHex, wipe } from '#core/base/bytes.ts'
-import type { RoomId, TimeMs } from '#core/base/ids.ts'
+import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
 import { enterEpoch } from '#core/device/epoch-keys.ts'
 import { dropKeyPackage, makeKeyPackage } from '#core/device/account.ts'
 import { verifiedMembers } from '#core/device/members.ts'
@@ -51,6 +51,7 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     id,
     phase: 'joining',
     suite: link.suite,
+    domain: link.hubDomain,
     title: link.title === '' ? null : link.title,
     opening,
     inviterRootHash: link.inviterRootHash,
@@ -84,6 +85,7 @@ export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promis
       id,
       phase: 'joining',
       suite,
+      domain: turn.state.hub?.domain ?? '' as HubDomain,
       title: null,
       opening: new Uint8Array(0),
       inviterRootHash: new Uint8Array(0),

@@ -44,7 +44,7 @@ export async function loadDevice(
     account: record?.kind !== 'decoded'
       ? { kind: 'none' }
       : record.value.phase === 'registered'
-      ? { kind: 'registered', record: record.value }
+      ? { kind: 'registered', record: record.value, command: null }
       : { kind: 'registering', record: record.value, command: null },
     rooms,
     keyPackages,
@@ -124,6 +124,7 @@ function blankRoom(id: RoomId, record: RoomRecord): RoomState {
     id,
     phase: record.phase,
     suite: record.suite,
+    domain: record.domain,
     title: record.title,
     opening: record.opening,
     inviterRootHash: record.inviterRootHash,

@@ -83,6 +83,7 @@ export const roomRecordCodec = struct({
   code: utf8(64),
   title: optional(utf8(LIMITS.titleMax * 4)),
   suite: u16,
+  domain: hubDomainCodec,
   /** First position that has not been taken yet, and the hash of the entry before it. */
   next: positionCodec,
   headHash: fixed(32),

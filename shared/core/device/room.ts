@@ -4,7 +4,7 @@
  * `outbox.ts`, membership is `membership.ts`.
  */
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
-import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { DEFAULT_SUITE, signerFor } from '#core/device/account.ts'
@@ -35,6 +35,8 @@ export interface NewRoom {
   readonly id: RoomId
   readonly phase: RoomRecord['phase']
   readonly suite: number
+  /** Domain of creation, which every message's room URI names (CONTENT-2). */
+  readonly domain: HubDomain
   readonly title: string | null
   readonly opening: Uint8Array
   readonly inviterRootHash: Uint8Array
@@ -121,6 +123,7 @@ export async function createRoom(turn: Turn, command: number, title: string): Pr
     id,
     phase: 'creating',
     suite: suite.id,
+    domain: account.hubDomain,
     title: checked,
     opening,
     inviterRootHash: new Uint8Array(0),
@@ -236,7 +239,7 @@ export function breakRoom(turn: Turn, key: string, code: string): void {
   turn.effect({ kind: 'showAccount' })
 }
 
-/** URI of a room in message content (CONTENT-2). */
+/** URI of a room in message content, under the domain where it was created (CONTENT-2). */
 export function roomUri(room: RoomState): string {
-  return `mimi://kalandra/r/${room.key}`
+  return `mimi://${room.record.domain}/r/${room.key}`
 }

@@ -27,7 +27,12 @@ export type AccountState =
     readonly command: number | null
   }
   | { readonly kind: 'refused'; readonly name: string; readonly code: string }
-  | { readonly kind: 'registered'; readonly record: AccountRecord }
+  | {
+    readonly kind: 'registered'
+    readonly record: AccountRecord
+    /** The sign-up that is done once the hub holds KeyPackages of the device. */
+    readonly command: number | null
+  }
 
 /** What a hub said of itself first, and must keep to (SES-2). */
 export interface KnownHub {
