@@ -11,24 +11,10 @@
 import { createApplicationMessage, decodeMlsMessage, emptyPskIndex } from 'ts-mls'
 import { encodeMlsMessage, processPrivateMessage } from 'ts-mls'
 import { assert } from '#core/base/assert.ts'
-import { equalBytes, utf8Encode, wipe } from '#core/base/bytes.ts'
-import { type Epoch, type EpochId, leafIndex, type RoomId, type TimeMs } from '#core/base/ids.ts'
-import type { Entropy } from '#core/base/ports.ts'
-import { type Crypto, SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
+import { equalBytes, wipe } from '#core/base/bytes.ts'
 import type { Suite, SuiteName } from '#core/crypto/suites.ts'
-import type { MlsGroup, MlsSigner } from '#core/mls/mls.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
 import { ciphersuiteOf } from '#core/mls/ts-mls-suite.ts'
-import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/exports.ts'
-import {
-  open,
-  type OpenContext,
-  seal,
-  sealBurst,
-  type SealContext,
-} from '#core/sender-keys/seal.ts'
-import { BurstCache } from '#core/sender-keys/sealed-frame.ts'
-import { createSenderKeys, reserve, type SenderKeys } from '#core/sender-keys/secret-tree.ts'
+import { createCrowd, createPair, type Ends, type Host } from './crypto-ends.ts'
 import { createMemberStates } from './private-message-pair.ts'
 
 /** The suites that have a data plane. */
@@ -37,7 +23,12 @@ export type BenchSuite = Suite & { readonly name: Exclude<SuiteName, 'interopera
 export const PLAINTEXT_LENGTH = 300
 export const BURST_FRAMES = 64
 
-/** What is measured, each in microseconds for one frame. */
+/**
+ * What is measured, each in microseconds for one frame. Of a burst, and of as many PrivateMessages
+ * one after the other, all is one sample: the longer a sample, the more it meets what else runs.
+ * The first frame of a sender takes the way down the tree and the check of a signature under a key
+ * that was never seen.
+ */
 export const MEASURES = [
   'seal',
   'open',
@@ -45,6 +36,9 @@ export const MEASURES = [
   'burstOpen',
   'privateMessageSeal',
   'privateMessageOpen',
+  'privateMessageSeriesSeal',
+  'privateMessageSeriesOpen',
+  'firstOpen',
 ] as const
 export type Measure = typeof MEASURES[number]
 /** Medians of one round. */
@@ -52,21 +46,15 @@ export type Round = Readonly<Record<Measure, number>>
 
 export interface Effort {
   readonly rounds: number
-  /** Samples of each single measure in a round. */
-  readonly samples: number
+  /** Bursts in a round. */
   readonly bursts: number
+  /** Samples of each single measure before each burst. */
+  readonly samplesPerBurst: number
+  /** People of whom the first frame is opened in a round. */
+  readonly newSenders: number
 }
 
-/** What an engine gives: its primitives and its clock, in milliseconds. */
-export interface Host {
-  readonly crypto: Crypto
-  readonly entropy: Entropy
-  readonly nowMs: () => number
-  /** Wall clock: leaves have a lifetime. */
-  readonly wallMs: number
-}
-
-/** Sizes on the wire, in bytes, of one sealed plaintext. */
+/** Bytes on the wire of one sealed plaintext. */
 export interface Sizes {
   readonly sealed: number
   readonly burst: number
@@ -84,19 +72,21 @@ export async function measureSuite(
   suite: BenchSuite,
   effort: Effort,
 ): Promise<SuiteRounds> {
-  const room = await createRoom(host, suite)
+  const room = { ...await createPair(host, suite), ...await createPrivateMessages(host, suite) }
   const plaintext = host.entropy.randomBytes(PLAINTEXT_LENGTH)
-  await measureRound(host, room, { ...effort, plaintext })
+  const burst = Array.from({ length: BURST_FRAMES }, () => plaintext)
+  const work: RoundWork = { ...effort, suite, plaintext, burst }
+  await measureRound(host, room, work)
   const rounds: Round[] = []
   for (let round = 0; round < effort.rounds; round++) {
-    rounds.push(await measureRound(host, room, { ...effort, plaintext }))
+    rounds.push(await measureRound(host, room, work))
   }
-  const [burst] = await room.sealBurst([plaintext])
+  const [ofBurst] = await room.sealBurst(burst)
   return {
     rounds,
     sizes: {
       sealed: (await room.seal(plaintext)).length,
-      burst: (burst as Uint8Array).length,
+      burst: (ofBurst as Uint8Array).length,
       privateMessage: (await room.privateMessageSeal(plaintext)).length,
     },
   }
@@ -109,166 +99,70 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] as number)) / 2
 }
 
+interface RoundWork extends Effort {
+  readonly suite: Suite
+  readonly plaintext: Uint8Array
+  readonly burst: readonly Uint8Array[]
+}
+
 /** Every kind of sample in turn, so that what else the machine does meets all of them alike. */
 async function measureRound(
-  { nowMs }: Host,
-  room: Room,
-  work: Effort & { readonly plaintext: Uint8Array },
+  host: Host,
+  room: Ends & PrivateMessages,
+  work: RoundWork,
 ): Promise<Round> {
-  const { plaintext } = work
+  const { plaintext, burst } = work
   const taken = Object.fromEntries(MEASURES.map((name) => [name, []])) as unknown as Readonly<
     Record<Measure, number[]>
   >
   const timed = async <T>(name: Measure, frames: number, sample: () => Promise<T>): Promise<T> => {
-    const began = nowMs()
+    const began = host.nowMs()
     const result = await sample()
-    taken[name].push((nowMs() - began) * 1_000 / frames)
+    taken[name].push((host.nowMs() - began) * 1_000 / frames)
     return result
   }
+  const series = <From, To>(
+    name: Measure,
+    each: readonly From[],
+    one: (each: From) => Promise<To>,
+  ): Promise<readonly To[]> => timed(name, each.length, () => inTurn(each, one))
   const expect = (opened: Uint8Array) => assert(equalBytes(opened, plaintext), 'a text comes back')
-  for (let sample = 0; sample < work.samples; sample++) {
-    const sealed = await timed('seal', 1, () => room.seal(plaintext))
-    expect(await timed('open', 1, () => room.open(sealed)))
-    const message = await timed('privateMessageSeal', 1, () => room.privateMessageSeal(plaintext))
-    expect(await timed('privateMessageOpen', 1, () => room.privateMessageOpen(message)))
-  }
-  const burst = Array.from({ length: BURST_FRAMES }, () => plaintext)
-  for (let sample = 0; sample < work.bursts; sample++) {
-    const frames = await timed('burstSeal', BURST_FRAMES, () => room.sealBurst(burst))
-    const opened = await timed('burstOpen', BURST_FRAMES, () => room.openAll(frames))
+  for (let turn = 0; turn < work.bursts; turn++) {
+    for (let sample = 0; sample < work.samplesPerBurst; sample++) {
+      const sealed = await timed('seal', 1, () => room.seal(plaintext))
+      expect(await timed('open', 1, () => room.open(sealed)))
+      const message = await timed('privateMessageSeal', 1, () => room.privateMessageSeal(plaintext))
+      expect(await timed('privateMessageOpen', 1, () => room.privateMessageOpen(message)))
+    }
+    const frames = await timed('burstSeal', burst.length, () => room.sealBurst(burst))
+    const opened = await series('burstOpen', frames, room.open)
     opened.forEach(expect)
+    const messages = await series('privateMessageSeriesSeal', burst, room.privateMessageSeal)
+    const read = await series('privateMessageSeriesOpen', messages, room.privateMessageOpen)
+    read.forEach(expect)
+  }
+  const crowd = createCrowd(host, work.suite, work.newSenders)
+  for (let leaf = 0; leaf < work.newSenders; leaf++) {
+    const sealed = await crowd.seal(plaintext, leaf)
+    expect(await timed('firstOpen', 1, () => crowd.open(sealed)))
   }
   const medians = MEASURES.map((name) => [name, median(taken[name])])
   return Object.fromEntries(medians) as unknown as Round
 }
 
-/** Both ends of one sender's messages, with all the state that moves on. */
-interface Room {
-  seal(plaintext: Uint8Array): Promise<Uint8Array>
-  open(bytes: Uint8Array): Promise<Uint8Array>
-  sealBurst(plaintexts: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
-  openAll(frames: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
+async function inTurn<From, To>(
+  each: readonly From[],
+  one: (each: From) => Promise<To>,
+): Promise<readonly To[]> {
+  const results: To[] = []
+  for (const item of each) results.push(await one(item))
+  return results
+}
+
+interface PrivateMessages {
   privateMessageSeal(plaintext: Uint8Array): Promise<Uint8Array>
   privateMessageOpen(bytes: Uint8Array): Promise<Uint8Array>
 }
-
-async function createRoom(host: Host, suite: BenchSuite): Promise<Room> {
-  const pair = await createPair(host, suite)
-  return { ...await createSealed(host, suite, pair), ...await createPrivateMessages(host, suite) }
-}
-
-interface Pair {
-  readonly alice: MlsGroup
-  readonly bob: MlsGroup
-  readonly signer: MlsSigner
-}
-
-/** A group of two: Alice, who sends, and Bob, who joined by her Welcome. */
-async function createPair({ crypto, entropy, wallMs }: Host, suite: BenchSuite): Promise<Pair> {
-  const mls = createTsMls(crypto)
-  const signerOf = (name: string): MlsSigner => {
-    const seed = entropy.randomBytes(SIGNATURE_SEED_LENGTH[suite.signature])
-    const { secretKey, publicKey } = crypto.signatureKeyPair(suite.signature, seed)
-    return { identity: utf8Encode(name), signatureKey: publicKey, signatureSecret: secretKey }
-  }
-  const nowMs = wallMs as TimeMs
-  const signer = signerOf('alice')
-  const bob = await mls.makeKeyPackage({
-    suite,
-    signer: signerOf('bob'),
-    notBefore: wallMs - 3_600_000 as TimeMs,
-    notAfter: wallMs + 3_600_000 as TimeMs,
-    entropy,
-  })
-  const group = await mls.createGroup({
-    suite,
-    groupId: entropy.randomBytes(36),
-    signer,
-    nowMs,
-    entropy,
-  })
-  const made = await mls.commit(group, {
-    adds: [bob.keyPackage],
-    removes: [],
-    authenticated: new Uint8Array(0),
-    nowMs,
-    entropy,
-  })
-  assert(made.kind === 'committed' && made.welcome !== null, 'Alice adds Bob')
-  const joined = await mls.join({ ...bob, welcome: made.welcome, nowMs })
-  assert(joined.kind === 'joined', 'Bob joins')
-  return { alice: made.next, bob: joined.group, signer }
-}
-
-type Sealed = Pick<Room, 'seal' | 'open' | 'sealBurst' | 'openAll'>
-
-async function createSealed({ crypto, entropy }: Host, suite: Suite, pair: Pair): Promise<Sealed> {
-  const mls = createTsMls(crypto)
-  const room = entropy.randomBytes(32) as RoomId
-  const leaf = leafIndex(0)
-  const epochId: EpochId = mls.epochId(pair.alice)
-  const keysOf = async (group: MlsGroup): Promise<SenderKeys> => {
-    const root = await mls.exportSecret(group, {
-      label: EPOCH_EXPORTS.dataPlane,
-      context: exportContext(suite, room, epochId),
-      length: exportLength(suite),
-    })
-    return createSenderKeys({ suite, root, leafCount: mls.leafCount(group) })
-  }
-  let sending = await keysOf(pair.alice)
-  let receiving = await keysOf(pair.bob)
-  const epoch: Epoch = mls.epoch(pair.alice)
-  const { signatureSecret, signatureKey } = pair.signer
-  const seen = { position: 7n, hash: entropy.randomBytes(32) }
-  const sealing: SealContext = { suite, room, epoch, epochId, leaf, lane: 0, seen, signatureSecret }
-  const bursts = new BurstCache()
-  const opening: OpenContext = { suite, room, epochId, signatureKeyOf: () => signatureKey, bursts }
-  const itemsOf = (plaintexts: readonly Uint8Array[]) => {
-    const { reserved, keys, consumed } = reserve(crypto, sending, {
-      leaf,
-      lane: 0,
-      count: plaintexts.length,
-    })
-    sending = keys
-    wipe(...consumed)
-    return reserved.map(({ generation, secret }, index) => ({
-      generation,
-      messageSecret: secret,
-      nonce: entropy.randomBytes(suite.frameNonceLength),
-      plaintext: plaintexts[index] as Uint8Array,
-    }))
-  }
-  const openOne = async (bytes: Uint8Array): Promise<Uint8Array> => {
-    const opened = await open(crypto, receiving, opening, bytes)
-    assert(opened.kind === 'opened', 'a frame opens')
-    receiving = opened.keys
-    wipe(...opened.consumed)
-    return opened.plaintext
-  }
-  return {
-    async seal(plaintext) {
-      const [item] = itemsOf([plaintext])
-      assert(item !== undefined, 'one key was reserved')
-      const bytes = await seal(crypto, sealing, item)
-      wipe(item.messageSecret)
-      return bytes
-    },
-    open: openOne,
-    async sealBurst(plaintexts) {
-      const items = itemsOf(plaintexts)
-      const frames = await sealBurst(crypto, sealing, items)
-      for (const item of items) wipe(item.messageSecret)
-      return frames
-    },
-    async openAll(frames) {
-      const opened: Uint8Array[] = []
-      for (const frame of frames) opened.push(await openOne(frame))
-      return opened
-    },
-  }
-}
-
-type PrivateMessages = Pick<Room, 'privateMessageSeal' | 'privateMessageOpen'>
 
 async function createPrivateMessages(host: Host, suite: Suite): Promise<PrivateMessages> {
   const { crypto, entropy } = host

@@ -1,6 +1,6 @@
 /**
- * The measurement in Chromium: bundles `crypto-page.ts` as the app is bundled, serves it on loopback
- * and drives the browser. Owns build, server and browser for the time of one call.
+ * The measurement in Chromium: bundles `crypto-page.ts` as the app is bundled, serves it on
+ * loopback and drives the browser. Owns build, server and browser for the time of one call.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
@@ -44,9 +44,10 @@ async function buildPage(directory: string): Promise<void> {
     configFile: false,
     root: fileURLToPath(new URL('..', import.meta.url)),
     publicDir: false,
-    logLevel: 'warn',
+    logLevel: 'error',
     build: {
       outDir: directory,
+      emptyOutDir: true,
       target: 'es2023',
       modulePreload: { polyfill: false },
       rolldownOptions: {

@@ -2,15 +2,13 @@
  * The measurement of one engine, in whatever engine this file is loaded: the product's primitives
  * over that engine's WebCrypto. Owns entropy and clocks of the host; owns no output.
  */
-import type { SuiteName } from '#core/crypto/suites.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { SUITES } from '#core/crypto/suites.ts'
 import { createWebCrypto, detectEngine } from '#native/webcrypto.ts'
-import { type BenchSuite, type Effort, type Host, measureSuite } from './crypto-cases.ts'
-import type { SuiteRounds } from './crypto-cases.ts'
+import { type BenchSuite, type Effort, measureSuite, type SuiteRounds } from './crypto-cases.ts'
+import type { Host } from './crypto-ends.ts'
 
-export const BENCH_SUITES: readonly BenchSuite[] = [SUITES.performance, SUITES.compliance]
-export type BenchSuiteName = Exclude<SuiteName, 'interoperation'>
+export type BenchSuiteName = BenchSuite['name']
 
 export interface EngineRounds {
   readonly suites: Readonly<Record<BenchSuiteName, SuiteRounds>>
