@@ -69,7 +69,7 @@ export const LIMITS = {
   membersPerCommitMax: 64,
   commitsPerMinuteMax: 6,
   certificatesPerCommitMax: 65,
-  certificatesSizeMax: 262_144,
+  certificatesSizeMax: 524_288,
   invitationSizeMax: 2_048,
   invitationsPerRoomMax: 256,
   joinRequestSizeMax: 65_536,

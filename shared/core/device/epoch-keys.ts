@@ -38,9 +38,13 @@ export async function enterEpoch(
 ): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
-  const { group, members } = entered
-  const same = room.group === group && room.keys !== null
-  const keys = same && room.keys !== null ? room.keys : await exportKeys(turn.ports, room.id, group)
+  const { members } = entered
+  const same = room.group === entered.group && room.keys !== null
+  const keys = same && room.keys !== null
+    ? room.keys
+    : await exportKeys(turn.ports, room.id, entered.group)
+  const { group, consumed } = turn.ports.mls.withoutExporter(entered.group)
+  turn.effect({ kind: 'wipe', secrets: consumed })
   if (!same) {
     for (const chain of room.keys?.senderKeys.chains.keys() ?? []) {
       turn.delete('chains', `${key}:${chain}`)
