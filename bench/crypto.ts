@@ -46,7 +46,7 @@ function explain(engines: Record<string, EngineRounds>): void {
   const samples = bursts * samplesPerBurst
   console.log(
     [
-      `${PLAINTEXT_LENGTH} bytes of plaintext, a group of two; ${rounds} rounds after a warm-up,`,
+      `${PLAINTEXT_LENGTH} bytes of plaintext, two members; ${rounds} rounds after a warm-up,`,
       `each of ${samples} single frames, ${bursts} bursts of ${BURST_FRAMES} and the first frames of`,
       `${newSenders} people.`,
       'From plaintext to bytes on the wire and back: ratchet, signature and its check, encoding,',

@@ -7,7 +7,7 @@ import { ok } from 'node:assert/strict'
 import { toHex } from '#core/base/bytes.ts'
 import { logPosition, type RoomId } from '#core/base/ids.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { BODIES, type Body, decodeMessage } from '#core/wire/bodies.ts'
+import { BODIES, type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { FRAME_HEADER_LENGTH, parseFrame } from '#core/wire/frame.ts'
 import { type ClientAccount, ProtocolSession } from '../tests/support/protocol-client.ts'
 
@@ -16,6 +16,7 @@ const REFUSED = BODIES.refused[0]
 const ENTRIES = BODIES.entries[0]
 const HEAD = BODIES.head[0]
 const CATCH_UP = BODIES.catchUp[0]
+const WELCOME = BODIES.welcome[0]
 /** kind 1 + time 8 + form 1 byte in front of the body of an entry. */
 const ENTRY_HEAD_LENGTH = 10
 const HASH_LENGTH = 32
@@ -60,7 +61,7 @@ export class Member {
   answered: (request: number, position: bigint) => void = () => {}
   /** Called when entries have come. */
   progressed: () => void = () => {}
-  #heads: (() => void)[] = []
+  readonly #heads = new Map<FollowedRoom, () => void>()
   #lastRoom: FollowedRoom | null = null
 
   private constructor(session: ProtocolSession) {
@@ -87,7 +88,7 @@ export class Member {
   async follow(id: RoomId, from: number): Promise<FollowedRoom> {
     const room: FollowedRoom = { id, next: from, head: null, leaf: 0 }
     this.rooms.set(toHex(id), room)
-    const shown = new Promise<void>((resolve) => this.#heads.push(resolve))
+    const shown = new Promise<void>((resolve) => this.#heads.set(room, resolve))
     const { leaf, next } = await this.#subscribe(room)
     room.leaf = leaf
     ok(Number(next) >= from, 'the log is as long as was thought')
@@ -118,6 +119,9 @@ export class Member {
         return true
       case CATCH_UP:
         this.#catchUp(frame)
+        return true
+      case WELCOME:
+        this.#welcome(frame)
         return true
       default:
         return false
@@ -158,26 +162,37 @@ export class Member {
   }
 
   #refused(frame: Uint8Array): never {
-    const parsed = parseFrame(frame)
-    const decoded = parsed.kind === 'frame' ? decodeMessage(parsed) : null
-    throw new Error(`the hub refused: ${describe(decoded)}`)
+    const { body } = decodeFrame(frame)
+    const write = (_: string, value: unknown) => typeof value === 'bigint' ? `${value}` : value
+    throw new Error(`the hub refused: ${JSON.stringify(body, write)}`)
   }
 
   #head(frame: Uint8Array): void {
-    const parsed = parseFrame(frame)
-    ok(parsed.kind === 'frame', 'a whole frame')
-    const decoded = decodeMessage(parsed)
-    ok(decoded.kind === 'message' && decoded.message.kind === 'head', 'a head')
-    const room = this.rooms.get(toHex(decoded.message.room))
+    const message = decodeFrame(frame)
+    ok(message.kind === 'head', 'a head')
+    const room = this.rooms.get(toHex(message.room))
     if (room === undefined) return
-    if (room.head === null) this.#heads.shift()?.()
-    room.head = decoded.message.body
+    room.head = message.body
+    this.#heads.get(room)?.()
+    this.#heads.delete(room)
+  }
+
+  /** Says that it is stored: nobody opens it here. */
+  #welcome(frame: Uint8Array): void {
+    const message = decodeFrame(frame)
+    ok(message.kind === 'welcome', 'a welcome')
+    this.session.send('welcomeReceived', { id: message.body.id })
   }
 
   #catchUp(frame: Uint8Array): void {
     this.cutCount++
     const room = this.#roomOf(frame)
     this.#subscribe(room).catch(() => {})
+  }
+
+  /** Keeps the session alive, as devices do (SES-5). */
+  beat(): void {
+    this.session.send('heartbeat', { sequence: this.session.nextRequest() })
   }
 
   /** Submits with at most `window` unanswered; resolves when all are accepted. */
@@ -198,8 +213,12 @@ export class Member {
   }
 }
 
-function describe(decoded: ReturnType<typeof decodeMessage> | null): string {
-  return JSON.stringify(decoded, (_, value) => typeof value === 'bigint' ? `${value}` : value)
+function decodeFrame(bytes: Uint8Array): Message {
+  const frame = parseFrame(bytes)
+  ok(frame.kind === 'frame', 'a whole frame')
+  const decoded = decodeMessage(frame)
+  ok(decoded.kind === 'message', 'a message of this version')
+  return decoded.message
 }
 
 /** Entries of a whole `entries` frame, by their lengths alone. */
@@ -230,15 +249,21 @@ function varint(view: DataView, at: number): { readonly length: number; readonly
   return { length: 4, value: view.getUint32(at) & 0x3fffffff }
 }
 
-/** A dialer whose frames are shown to `take` first. */
+/** A dialer whose frames are shown to `take` first. What `take` throws ends the thread. */
 function tapped(dialer: Dialer, take: (frame: Uint8Array) => boolean): Dialer {
   return {
     dial: (endpoint, listener) =>
       dialer.dial(endpoint, {
         opened: (transport) => listener.opened(transport),
         framesReceived(frames) {
-          const left = frames.filter((frame) => !take(frame))
-          if (left.length > 0) listener.framesReceived(left)
+          try {
+            const left = frames.filter((frame) => !take(frame))
+            if (left.length > 0) listener.framesReceived(left)
+          } catch (error) {
+            queueMicrotask(() => {
+              throw error
+            })
+          }
         },
         closed: () => listener.closed(),
       }),
