@@ -47,8 +47,8 @@ function explain(engines: Record<string, EngineRounds>): void {
   console.log(
     [
       `${PLAINTEXT_LENGTH} bytes of plaintext, two members; ${rounds} rounds after a warm-up,`,
-      `each of ${samples} single frames, ${bursts} bursts of ${BURST_FRAMES} and the first frames of`,
-      `${newSenders} people.`,
+      `each of ${samples} single frames, ${bursts} bursts of ${BURST_FRAMES}`,
+      `and the first frames of ${newSenders} people.`,
       'From plaintext to bytes on the wire and back: ratchet, signature and its check, encoding,',
       'wiping; nothing is stored. Median of the medians of rounds in microseconds for one frame,',
       'and the lowest and highest median of a round.',
