@@ -9,7 +9,7 @@ import { AEAD_LENGTHS, HASH_LENGTHS, type Suite, suiteById, SUITES } from '#core
 const noble = createNobleCrypto()
 const suites: readonly Suite[] = Object.values(SUITES)
 
-Deno.test('suites are found by identifier, and classical IANA suites are not among ours', () => {
+Deno.test('WIRE-7: suites are found by identifier, and classical IANA suites are not among ours', () => {
   for (const suite of suites) strictEqual(suiteById(suite.id), suite)
   for (const id of [0, 2, 3, 4, 7, 0xf000, 0xf005, 0xffff, -1, NaN]) {
     strictEqual(suiteById(id), null)
