@@ -90,8 +90,9 @@ async function checkFrame(hub: Hub, room: Room, check: FrameCheck): Promise<Chec
   if (frame === null) return MALFORMED
   const { suite, epoch, epochId, leaf, generation, seen } = frame.header
   const signed = isExpected(room, author, frame) && await isSigned(hub, room, { frame, bursts })
-  const recalled = room.sequenced.memory.recall(seen.position) !== null
-  const found = recalled || !signed ? null : await findHash(hub, room, seen.position)
+  // Kept with the frame: the room may have forgotten it by the frame's turn.
+  const recalled = room.sequenced.memory.recall(seen.position)
+  const found = recalled ?? (signed ? await findHash(hub, room, seen.position) : null)
   const submission: FrameSubmission = {
     kind: 'frame',
     author,

@@ -6,6 +6,7 @@ import { decodeSealedFrame, encodeSealedFrame } from '#core/sender-keys/sealed-f
 import { seal } from '#core/sender-keys/seal.ts'
 import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
 import { buildFrame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
+import { entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
 import { createHubWorld, type HubWorld } from '../support/hub-world.ts'
@@ -297,5 +298,47 @@ Deno.test('HUB-5: a session has a bounded number of requests in flight, and all 
   const refused = answers.filter((code) => code !== 'accepted')
   strictEqual(refused.length, frames.length - LIMITS.requestsInFlightMax)
   strictEqual(refused.every((code) => code === 'tooMany'), true)
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('LOG-5: what a sender had seen counts, however far the room has grown meanwhile', async () => {
+  const { world, alice, room } = await begin()
+  const [first] = room.entries
+  ok(first !== undefined)
+  const position = logPosition(0n)
+  const place = { room: room.id, position, previous: FIRST_PREVIOUS_HASH }
+  const sha256 = (bytes: Uint8Array) => world.parts.crypto.hash('sha256', bytes)
+  const seen = { position, hash: entryHash(sha256, place, first.entry) }
+  const submit = async (count: number): Promise<readonly RequestId[]> => {
+    const requests: RequestId[] = []
+    while (requests.length < count) {
+      const left = Math.min(count - requests.length, LIMITS.burstFramesMax)
+      for (const frame of await alice.seal(room, left, { seen })) {
+        requests.push(alice.submit(room, frame))
+      }
+    }
+    await alice.subscribe(room)
+    return requests
+  }
+  const accepted = async (requests: readonly RequestId[]) => {
+    for (const request of requests) strictEqual(await alice.answer(request), 'accepted')
+  }
+  for (let next = 2; next + 512 < LIMITS.hashesRememberedMax; next += 512) {
+    await accepted(await submit(512))
+  }
+  // Three turns: the first holds the second back until it is whole, and so on. What is checked
+  // while the second is stored has its turn when the room has forgotten the entry.
+  const [one, two] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  world.log.hold = one.promise
+  const opening = await submit(1)
+  const crossing = await submit(512)
+  world.log.hold = two.promise
+  one.resolve()
+  await accepted(opening)
+  const late = await submit(64)
+  world.log.hold = null
+  two.resolve()
+  await accepted([...crossing, ...late])
+  strictEqual(world.events.some((event) => event.kind === 'requestDenied'), false)
   deepStrictEqual(world.faults, [])
 })
