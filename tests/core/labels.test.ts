@@ -9,7 +9,7 @@ import { AEAD_LENGTHS, HASH_LENGTHS, type Suite, suiteById, SUITES } from '#core
 const noble = createNobleCrypto()
 const suites: readonly Suite[] = Object.values(SUITES)
 
-Deno.test('WIRE-7: suites are found by identifier, and classical IANA suites are not among ours', () => {
+Deno.test('suites are found by identifier, and classical IANA suites are not among ours', () => {
   for (const suite of suites) strictEqual(suiteById(suite.id), suite)
   for (const id of [0, 2, 3, 4, 7, 0xf000, 0xf005, 0xffff, -1, NaN]) {
     strictEqual(suiteById(id), null)
@@ -34,7 +34,7 @@ Deno.test('a label is its own name, in plain letters', () => {
   }
 })
 
-Deno.test('a signature counts under its label only', async () => {
+Deno.test('WIRE-7: a signature counts under its label only', async () => {
   const { secretKey, publicKey } = noble.signatureKeyPair('ed25519', new Uint8Array(32).fill(1))
   const content = new Uint8Array(40)
   const signing = { algorithm: 'ed25519', secretKey, content } as const
