@@ -117,7 +117,8 @@ function listenerOf(hub: Hub, connection: Connection): HubSessionListener {
         return promise
       }
     },
-    framingLost() {
+    framingLost(code) {
+      refuseMalformed(hub, connection, code)
       step(hub, connection, { kind: 'closeRequested', reason: 'protocolError' })
       flush(hub)
     },
@@ -131,12 +132,7 @@ function listenerOf(hub: Hub, connection: Connection): HubSessionListener {
 /** One frame: whatever is wrong with it is answered by its code, and the session goes on. */
 function frameReceived(hub: Hub, connection: Connection, bytes: Uint8Array): void {
   const frame = parseFrame(bytes)
-  if (frame.kind === 'malformed') {
-    const refusal: Refusal = frame.code === 'oversized'
-      ? { kind: 'oversized', sizeMax: LIMITS.frameSizeMax }
-      : { kind: 'malformed' }
-    return refuse(hub, connection, { request: NO_REQUEST, opcode: 0, refusal })
-  }
+  if (frame.kind === 'malformed') return refuseMalformed(hub, connection, frame.code)
   const decoded = decodeMessage(frame)
   if (decoded.kind === 'refused') {
     const { opcode, refusal } = decoded
@@ -160,6 +156,18 @@ function frameReceived(hub: Hub, connection: Connection, bytes: Uint8Array): voi
 }
 
 const NO_REQUEST = 0 as RequestId
+
+/** What is no frame at all has neither opcode nor request (WIRE-2, WIRE-5). */
+function refuseMalformed(
+  hub: Hub,
+  connection: Connection,
+  code: 'truncated' | 'oversized',
+): void {
+  const refusal: Refusal = code === 'oversized'
+    ? { kind: 'oversized', sizeMax: LIMITS.frameSizeMax }
+    : { kind: 'malformed' }
+  refuse(hub, connection, { request: NO_REQUEST, opcode: 0, refusal })
+}
 
 function deny(hub: Hub, connection: Connection, message: Message, refusal: Refusal): void {
   const request = requestOf(message)
