@@ -2,11 +2,11 @@
  * Which browsers the tests drive, and how a missing one is installed. Owns finding them; how they
  * are launched is told by the tests' own configuration.
  */
-import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import process from 'node:process'
-import { packageBin, root } from './project.mjs'
+import { installFromDebian, isRootOnDebian, succeeds } from './debian.mjs'
+import { packageBin } from './project.mjs'
 
 export const browserNames = /** @type {const} */ (['chromium', 'firefox'])
 
@@ -29,22 +29,6 @@ export function findBrowser(name) {
   return existsSync(playwright[name].executablePath())
     ? { kind: 'downloaded' }
     : { kind: 'missing' }
-}
-
-const succeeds = (program, args, env = {}) =>
-  spawnSync(program, args, {
-    cwd: root,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  }).status === 0
-
-const isRootOnDebian = () => process.getuid?.() === 0 && existsSync('/etc/debian_version')
-
-function installFromDebian(packages) {
-  console.log(`Installing ${packages.join(' and ')} with apt-get`)
-  const quiet = { DEBIAN_FRONTEND: 'noninteractive' }
-  return succeeds('apt-get', ['-qq', 'update'], quiet) &&
-    succeeds('apt-get', ['-qq', 'install', '-y', '--no-install-recommends', ...packages], quiet)
 }
 
 function download(name) {

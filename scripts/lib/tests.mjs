@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { buildApp } from './app.mjs'
 import { browserNames, ensureBrowsers } from './browsers.mjs'
+import { ensureTracer } from './debian.mjs'
 import { deno, inRoot, packageBin } from './project.mjs'
 import { readJunit, readPlaywright } from './reports.mjs'
 import { run } from './run.mjs'
@@ -17,6 +18,7 @@ function freshReport(name) {
 
 /** Everything that needs no browser. Types and tidy are a part of check. */
 export async function runDenoTests() {
+  ensureTracer()
   const report = freshReport('deno.xml')
   const { code } = await run([
     deno(),
