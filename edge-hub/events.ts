@@ -1,7 +1,7 @@
 /**
  * Operational events: a closed catalogue (HUB-7). Owns, for each kind, what is counted and what is
- * written as one JSON line. Every label is chosen here one by one, from a closed set of words or as a
- * number, so that an id, a name, an address or a text cannot be said, whatever a caller passes.
+ * written as one JSON line. Every label is chosen here one by one, from a closed set of words or as
+ * a number, so that an id, a name, an address or a text cannot be said, whatever a caller passes.
  *
  * What a device can cause is counted, and the counts are one line in each interval: nobody can fill
  * the log from outside. What is rare, or is ours to act upon, is a line at once.

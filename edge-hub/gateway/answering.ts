@@ -10,7 +10,9 @@ import { acceptedFrame } from '#hub/gateway/entries-frame.ts'
 import type { Arrival, Connection, Hub, Room } from '#hub/gateway/model.ts'
 import type { Verdict } from '#hub/sequencer/sequencer.ts'
 
-/** Queues a frame on the control lane. A device that lets even control overflow is ended (HUB-5). */
+/**
+ * Queues a frame on the control lane. A device that lets even control overflow is ended (HUB-5).
+ */
 export function sendFrame(hub: Hub, connection: Connection, frame: Uint8Array): void {
   if (connection.state.kind === 'closed') return
   connection.outbound.control(frame)

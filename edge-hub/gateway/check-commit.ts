@@ -1,7 +1,7 @@
 /**
  * The check of a commit (ROOM-4, ROOM-9): what anybody can read from it agrees with the submission
- * around it, and a certificate bears out each leaf that it brings. What the hub cannot see (tags, the
- * encrypted path) members check for themselves. Owns no roster (see `sequencer/group-view.ts`).
+ * around it, and a certificate bears out each leaf that it brings. What the hub cannot see (tags,
+ * the encrypted path) members check for themselves. Owns no roster (see `sequencer/group-view.ts`).
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'

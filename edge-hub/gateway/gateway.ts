@@ -1,8 +1,8 @@
 /**
- * The gateway: many sessions, the rooms that they speak about, and the order of it all. Owns the way
- * of each frame from its bytes to the part that handles it, behind `authorize`; owns no rule itself.
- * It knows no transport, no store, no clock and no timer: the host gives sessions, calls `tick`, and
- * may be a simulated world.
+ * The gateway: many sessions, the rooms that they speak about, and the order of it all. Owns the
+ * way of each frame from its bytes to the part that handles it, behind `authorize`; owns no rule
+ * itself. It knows no transport, no store, no clock and no timer: the host gives sessions, calls
+ * `tick`, and may be a simulated world.
  */
 import { assert } from '#core/base/assert.ts'
 import { equalBytes } from '#core/base/bytes.ts'

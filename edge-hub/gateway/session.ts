@@ -364,7 +364,9 @@ function timePassed(state: SessionState, nowMs: TimeMs): SessionStep {
 
 const CUT: SessionEffect = { kind: 'closeTransport' }
 
-/** Says why, then waits a moment for the device to hang up (no code crosses a transport's close). */
+/**
+ * Says why, then waits a moment for the device to hang up (no code crosses a transport's close).
+ */
 function close(state: SessionState, reason: CloseReason, nowMs: TimeMs): SessionStep {
   if (state.kind === 'closing' || state.kind === 'closed') return stay(state)
   return {

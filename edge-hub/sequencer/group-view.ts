@@ -172,7 +172,9 @@ function isSameDevice(a: CertifiedLeaf, b: CertifiedLeaf): boolean {
   return a.account === b.account && equalBytes(a.device, b.device)
 }
 
-/** One account has one root in a tree, and no leaf falls behind a manifest that the tree has seen. */
+/**
+ * One account has one root in a tree, and no leaf falls behind a manifest that the tree has seen.
+ */
 function isConsistent(leaves: ReadonlyMap<number, MemberLeaf>, leaf: CertifiedLeaf): boolean {
   for (const member of leaves.values()) {
     if (member.account !== leaf.account) continue

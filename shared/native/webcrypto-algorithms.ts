@@ -17,7 +17,9 @@ import type { DiffieHellman, MlKem } from '#core/crypto/kem.ts'
 type Key = { readonly type: string }
 type Algorithm = string | Readonly<Record<string, unknown>>
 
-/** The part of `SubtleCrypto` that is used, with the formats that type libraries do not know yet. */
+/**
+ * The part of `SubtleCrypto` that is used, with the formats that type libraries do not know yet.
+ */
 export interface Engine {
   importKey(
     format: string,

@@ -150,7 +150,9 @@ const ED25519 = {
   ),
 }
 
-/** R has a part of order 8: valid where the equation is multiplied by the cofactor, nowhere else. */
+/**
+ * R has a part of order 8: valid where the equation is multiplied by the cofactor, nowhere else.
+ */
 const ED25519_WITH_COFACTOR = {
   publicKey: constant('62244e218f4deae680de9a6832ab808cbda6da6451c5caae6be7eca4d466b5d9'),
   signature: constant(

@@ -78,7 +78,8 @@ export function toBase64Url(bytes: Uint8Array): string {
 
 /**
  * Bytes of a base64url string (RFC 4648 section 5). Null for padding, for another character, for an
- * impossible length, and where unused bits of the last digit are set: each byte string has one form.
+ * impossible length, and where unused bits of the last digit are set: each byte string has one
+ * form.
  */
 export function fromBase64Url(text: string): Uint8Array | null {
   if (text.length % 4 === 1) return null

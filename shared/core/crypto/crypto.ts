@@ -27,7 +27,9 @@ export interface Encapsulation {
   readonly sharedSecret: Uint8Array
 }
 
-/** Lengths in bytes are those of the registries; wrong lengths of own keys are assertion failures. */
+/**
+ * Lengths in bytes are those of the registries; wrong lengths of own keys are assertion failures.
+ */
 export interface Crypto {
   hash(hash: HashName, content: Uint8Array): Uint8Array
   hmac(hash: HashName, key: Uint8Array, content: Uint8Array): Uint8Array

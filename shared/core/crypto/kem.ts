@@ -1,7 +1,8 @@
 /**
  * The three KEMs: DHKEM(X25519, HKDF-SHA256) of RFC 9180 section 4.1, and the hybrids X-Wing
- * (draft-connolly-cfrg-xwing-kem) and MLKEM1024-P384 (draft-ietf-hpke-pq). Owns their constructions,
- * once, over primitives that an implementation of the `Crypto` port brings; owns no primitive.
+ * (draft-connolly-cfrg-xwing-kem) and MLKEM1024-P384 (draft-ietf-hpke-pq). Owns their
+ * constructions, once, over primitives that an implementation of the `Crypto` port brings; owns no
+ * primitive.
  *
  * The secret key of a hybrid is the seed of both halves, so it is expanded at each use.
  */
@@ -155,8 +156,8 @@ const MLKEM_RANDOMNESS_LENGTH = 32
 
 /**
  * ML-KEM with a nominal group. Keys and encapsulations are those of ML-KEM followed by those of the
- * group; the secret is SHA3-256(ss_M || ss_G || ct_G || pk_G || label). A group element that gives a
- * neutral result is refused, where X-Wing would let it pass: no honest sender makes one.
+ * group; the secret is SHA3-256(ss_M || ss_G || ct_G || pk_G || label). A group element that gives
+ * a neutral result is refused, where X-Wing would let it pass: no honest sender makes one.
  */
 function hybridKem(primitives: KemPrimitives, options: HybridOptions): OneKem {
   const { shake256, sha3 } = primitives

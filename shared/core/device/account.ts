@@ -1,6 +1,6 @@
 /**
- * The account on this device (ID-2 to ID-6, DIR-1 to DIR-3): choosing a name, making the certificate,
- * registering it, keeping KeyPackages at the hub. Owns no rooms.
+ * The account on this device (ID-2 to ID-6, DIR-1 to DIR-3): choosing a name, making the
+ * certificate, registering it, keeping KeyPackages at the hub. Owns no rooms.
  */
 import { wipe } from '#core/base/bytes.ts'
 import type { DeviceId, RequestId, TimeMs } from '#core/base/ids.ts'
@@ -115,7 +115,9 @@ function sendRegistration(turn: Turn, record: AccountRecord): void {
   turn.send('register', { request, token: null, certificate: record.certificate })
 }
 
-/** The hub's attestation (ID-4): checked, put into the certificate, stored. True when all is well. */
+/**
+ * The hub's attestation (ID-4): checked, put into the certificate, stored. True when all is well.
+ */
 export async function registered(turn: Turn, body: Body<'registered'>): Promise<boolean> {
   const pending = turn.takeRequest(body.request as RequestId)
   const { account, hub } = turn.state

@@ -1,7 +1,7 @@
 /**
  * The keys of a room's current epoch on this device (KEY-1 to KEY-5): taking the exports, storing
- * chains as they move, reserving generations, sealing and opening. Owns the bond between sender keys
- * and the store; wiping follows storing.
+ * chains as they move, reserving generations, sealing and opening. Owns the bond between sender
+ * keys and the store; wiping follows storing.
  */
 import type { AccountName, EpochId, LeafIndex, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'

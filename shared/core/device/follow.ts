@@ -1,7 +1,7 @@
 /**
  * Following a room's log (LOG-1, ROOM-3 to ROOM-7): chaining each entry, adopting or processing
- * commits, opening frames. Owns the order in which an entry changes the room; a device takes an entry
- * whole or not at all, and every entry leaves a trace in the timeline or is control traffic.
+ * commits, opening frames. Owns the order in which an entry changes the room; a device takes an
+ * entry whole or not at all, and every entry leaves a trace in the timeline or is control traffic.
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { type LogPosition, logPosition, type TimeMs } from '#core/base/ids.ts'

@@ -22,8 +22,8 @@ export function remember(turn: Turn, key: string, chained: ChainedHash): void {
 }
 
 /**
- * True when somebody's word on an entry differs from what this device chained at that position. What
- * it does not remember it does not judge.
+ * True when somebody's word on an entry differs from what this device chained at that position.
+ * What it does not remember it does not judge.
  */
 export function contradicts(turn: Turn, key: string, seen: SeenEntry): boolean {
   const known = turn.room(key)?.recent.find((each) => each.position === seen.position)

@@ -1,6 +1,7 @@
 /**
- * Joining a room (ROOM-7 to ROOM-9): the request that a link's secret signs, the Welcome that answers
- * it, and the walk through the log up to the entry that added this device. Owns no committing.
+ * Joining a room (ROOM-7 to ROOM-9): the request that a link's secret signs, the Welcome that
+ * answers it, and the walk through the log up to the entry that added this device. Owns no
+ * committing.
  */
 import { equalBytes, toHex, wipe } from '#core/base/bytes.ts'
 import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'

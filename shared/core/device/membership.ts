@@ -1,7 +1,7 @@
 /**
- * Changing who is in a room (ROOM-5, ROOM-8, ROOM-9): invitations, requests to join, adding by name,
- * and the one commit that may be under way. Owns jobs and the pending commit; following the log is
- * `follow.ts`.
+ * Changing who is in a room (ROOM-5, ROOM-8, ROOM-9): invitations, requests to join, adding by
+ * name, and the one commit that may be under way. Owns jobs and the pending commit; following the
+ * log is `follow.ts`.
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import type { AccountName, LeafIndex, TimeMs } from '#core/base/ids.ts'

@@ -1,6 +1,6 @@
 /**
- * The outbox of a room (DEV-4, DEV-5): what was written is stored, sealed in the current epoch, given
- * to the hub, and leaves only when it stands in the log. Owns no keys (`epoch-keys.ts`).
+ * The outbox of a room (DEV-4, DEV-5): what was written is stored, sealed in the current epoch,
+ * given to the hub, and leaves only when it stands in the log. Owns no keys (`epoch-keys.ts`).
  *
  * An item is queued (no seal), sealed (bytes of one epoch), in flight (the hub has it). A new epoch
  * takes the seal away. The same bytes may be given twice: the hub takes a generation once.

@@ -170,7 +170,9 @@ export function heartbeatDue(turn: Turn): void {
   armHeartbeat(turn)
 }
 
-/** Delay before the next dial: doubles from the least to the most, with up to a quarter of jitter. */
+/**
+ * Delay before the next dial: doubles from the least to the most, with up to a quarter of jitter.
+ */
 export function redialDelayMs(failures: number, jitter: number): number {
   const doubled = LIMITS.redialDelayMsMin * 2 ** Math.min(failures, 20)
   const bounded = Math.min(doubled, LIMITS.redialDelayMsMax)

@@ -1,6 +1,6 @@
 /**
- * From opened content to what a person reads (DEV-8): the records of a room's timeline and the items
- * of its view. Owns the reading of content; owns no keys and no order.
+ * From opened content to what a person reads (DEV-8): the records of a room's timeline and the
+ * items of its view. Owns the reading of content; owns no keys and no order.
  */
 import { toBase64Url } from '#core/base/bytes.ts'
 import { decodeContent, messageId, plainText } from '#core/content/mimi-content.ts'

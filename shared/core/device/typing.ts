@@ -1,6 +1,6 @@
 /**
- * Who is typing (SES-8): ephemeral frames by datagram, outside of the log. Owns when one is sent and
- * how long a mark is shown; nothing here is stored.
+ * Who is typing (SES-8): ephemeral frames by datagram, outside of the log. Owns when one is sent
+ * and how long a mark is shown; nothing here is stored.
  */
 import type { LeafIndex } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'

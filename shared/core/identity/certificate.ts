@@ -1,7 +1,7 @@
 /**
  * Accounts and their certificates (ID-2 to ID-7): root, account signing key, manifest of devices,
- * the hub's attestation. Owns encodings, making and verifying; owns no storage, no trust decision of
- * a person, and no clock.
+ * the hub's attestation. Owns encodings, making and verifying; owns no storage, no trust decision
+ * of a person, and no clock.
  */
 import { concat, equalBytes, wipe } from '#core/base/bytes.ts'
 import type { AccountName, DeviceId, HubDomain, TimeMs } from '#core/base/ids.ts'

@@ -1,6 +1,6 @@
 /**
- * The genesis of a room (ROOM-1, ROOM-2): the signed statement whose hash is the room's id. Owns its
- * encoding, signature and the MLS group id that follows from it.
+ * The genesis of a room (ROOM-1, ROOM-2): the signed statement whose hash is the room's id. Owns
+ * its encoding, signature and the MLS group id that follows from it.
  */
 import type { AccountName, DeviceId, HubDomain, RoomId } from '#core/base/ids.ts'
 import { ROOM_ID_LENGTH } from '#core/base/ids.ts'
@@ -36,7 +36,9 @@ export interface GenesisRequest {
   readonly random: Uint8Array
 }
 
-/** Signs a genesis with the creator's Ed25519 device key; the result's hash is the room (ROOM-1). */
+/**
+ * Signs a genesis with the creator's Ed25519 device key; the result's hash is the room (ROOM-1).
+ */
 export async function makeGenesis(
   crypto: Crypto,
   request: GenesisRequest,
@@ -58,7 +60,10 @@ export function roomIdOf(crypto: Crypto, genesis: Uint8Array): RoomId {
   return crypto.hash('sha256', genesis) as RoomId
 }
 
-/** The genesis if its creator's certificate bears out creator, root, device and signature; else null. */
+/**
+ * The genesis if its creator's certificate bears out creator, root, device and signature; else
+ * null.
+ */
 export async function verifyGenesis(
   crypto: Crypto,
   genesis: Uint8Array,

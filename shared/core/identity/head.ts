@@ -1,6 +1,6 @@
 /**
- * Signed heads (LOG-3): the hub's word, once and for all, on what stands at a position. Owns what is
- * signed and its check; when a head is due is the gateway's.
+ * Signed heads (LOG-3): the hub's word, once and for all, on what stands at a position. Owns what
+ * is signed and its check; when a head is due is the gateway's.
  */
 import type { HubDomain, RoomId } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'

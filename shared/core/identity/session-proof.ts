@@ -28,7 +28,9 @@ function greetingBytes(hello: Hello, greeting: Omit<Greeting, 'signature'>): Uin
   })
 }
 
-/** Signs a greeting with the hub's key; both nonces and both lists of versions are in it (SES-2). */
+/**
+ * Signs a greeting with the hub's key; both nonces and both lists of versions are in it (SES-2).
+ */
 export async function signGreeting(
   crypto: Crypto,
   said: { readonly hello: Hello; readonly greeting: Omit<Greeting, 'signature'> },

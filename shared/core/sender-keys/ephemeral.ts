@@ -1,6 +1,6 @@
 /**
- * Ephemeral frames (SES-8): typing, sealed under a key of the epoch and leaf, outside of the log and
- * its ratchets. Owns their wire form; who may send and how often is the hub's.
+ * Ephemeral frames (SES-8): typing, sealed under a key of the epoch and leaf, outside of the log
+ * and its ratchets. Owns their wire form; who may send and how often is the hub's.
  */
 import { equalBytes, wipe } from '#core/base/bytes.ts'
 import type { Epoch, EpochId, LeafIndex, RoomId, TimeMs } from '#core/base/ids.ts'

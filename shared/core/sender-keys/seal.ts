@@ -1,6 +1,7 @@
 /**
- * Sealing and opening of room messages (SEAL-3 to SEAL-7). Owns keys from a message secret, padding,
- * commitment, signature and their order; takes message secrets, nonces and signing keys as arguments.
+ * Sealing and opening of room messages (SEAL-3 to SEAL-7). Owns keys from a message secret,
+ * padding, commitment, signature and their order; takes message secrets, nonces and signing keys as
+ * arguments.
  */
 import { assert } from '#core/base/assert.ts'
 import { equalBytes, wipe } from '#core/base/bytes.ts'
@@ -181,8 +182,8 @@ export type Opened =
   | { readonly kind: 'refused'; readonly code: OpenRefusal }
 
 /**
- * Opens a sealed frame: signature first, then the key of its generation, then the commitment, then the
- * text (SEAL-7). A refusal leaves the keys as they were.
+ * Opens a sealed frame: signature first, then the key of its generation, then the commitment, then
+ * the text (SEAL-7). A refusal leaves the keys as they were.
  */
 export async function open(
   crypto: Crypto,

@@ -1,6 +1,6 @@
 /**
- * The wire form of a sealed frame and what its sender signs (SEAL-1, SEAL-2, SEAL-6). Owns layout and
- * signature check, for hub and members alike; owns no keys and no plaintext.
+ * The wire form of a sealed frame and what its sender signs (SEAL-1, SEAL-2, SEAL-6). Owns layout
+ * and signature check, for hub and members alike; owns no keys and no plaintext.
  */
 import { toHex } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'

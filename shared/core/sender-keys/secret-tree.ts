@@ -1,8 +1,8 @@
 /**
- * Sender keys of one epoch (KEY-2, KEY-3): a secret tree of the shape of RFC 9420 section 9, computed
- * as far as it is needed, and a chain for each leaf and lane. Owns derivation, bounds and what is to
- * be wiped; owns no storage. States are values: a call returns the next one, and the secrets that
- * it no longer holds.
+ * Sender keys of one epoch (KEY-2, KEY-3): a secret tree of the shape of RFC 9420 section 9,
+ * computed as far as it is needed, and a chain for each leaf and lane. Owns derivation, bounds and
+ * what is to be wiped; owns no storage. States are values: a call returns the next one, and the
+ * secrets that it no longer holds.
  */
 import { assert } from '#core/base/assert.ts'
 import type { LeafIndex } from '#core/base/ids.ts'
@@ -181,7 +181,9 @@ function level(node: number): number {
   return result
 }
 
-/** Derives the way down to a leaf and its chains, if they are not derived yet (RFC 9420 section 9). */
+/**
+ * Derives the way down to a leaf and its chains, if they are not derived yet (RFC 9420 section 9).
+ */
 function openLeaf(crypto: Crypto, keys: SenderKeys, leaf: LeafIndex): Transition {
   const unchanged = { keys, consumed: [], touched: [], nodesChanged: false }
   if (keys.chains.has(chainKey(leaf, 0))) return unchanged

@@ -271,7 +271,9 @@ export type DecodedMessage =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'refused'; readonly opcode: number; readonly refusal: Refusal }
 
-/** Decodes a frame of this version; any fault becomes the refusal that answers it (WIRE-3, WIRE-5). */
+/**
+ * Decodes a frame of this version; any fault becomes the refusal that answers it (WIRE-3, WIRE-5).
+ */
 export function decodeMessage(frame: Frame): DecodedMessage {
   const refused = (refusal: Refusal): DecodedMessage => ({
     kind: 'refused',

@@ -18,7 +18,9 @@ export type Decoded<T> =
   | { readonly kind: 'decoded'; readonly value: T }
   | { readonly kind: 'malformed'; readonly code: MalformedCode }
 
-/** One type's encoding. `decode` leaves its reader behind what it took, or calls `Reader.refuse`. */
+/**
+ * One type's encoding. `decode` leaves its reader behind what it took, or calls `Reader.refuse`.
+ */
 export interface Codec<T> {
   encode(w: Writer, value: T): void
   decode(r: Reader): T
@@ -138,7 +140,9 @@ export class Writer {
   }
 }
 
-/** Bounded cursor over input. Reading past the end is a refusal, never an exception of the engine. */
+/**
+ * Bounded cursor over input. Reading past the end is a refusal, never an exception of the engine.
+ */
 export class Reader {
   readonly #bytes: Uint8Array
   #offset = 0
