@@ -43,7 +43,7 @@ for (const [what, answer] of useless) {
   })
 }
 
-Deno.test('an engine that fails later is no verdict: the other implementation decides', async () => {
+Deno.test('an engine that fails later is no verdict: the other one decides', async () => {
   let broken = false
   const subtle = new Proxy(crypto.subtle, {
     get(target, name) {

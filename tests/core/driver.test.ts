@@ -36,7 +36,7 @@ function run(options: { failing?: ReadonlySet<number>; queuedInputsMax?: number 
   return { trace, driver }
 }
 
-Deno.test('DEV-1: effects run after their changes are stored, one input after the other', async () => {
+Deno.test('DEV-1: effects run after their changes are stored, input after input', async () => {
   const { trace, driver } = run()
   driver.post({ kind: 'added', value: 1 })
   driver.post({ kind: 'added', value: 2 })

@@ -57,7 +57,7 @@ Deno.test('AES-GCM and ChaCha20-Poly1305 agree with the engine', async () => {
   }
 })
 
-Deno.test('XChaCha20-Poly1305 is ChaCha20-Poly1305 under the key that HChaCha20 gives', async () => {
+Deno.test('XChaCha20-Poly1305 is ChaCha20-Poly1305 under the key of HChaCha20', async () => {
   for (const length of lengths) {
     const [key, nonce, aad] = [prng.bytes(32), prng.bytes(24), prng.bytes(length)]
     const plaintext = prng.bytes(length)

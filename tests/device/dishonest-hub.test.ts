@@ -1,4 +1,6 @@
-/** A hub, or somebody on the way, that changes what a device receives: what the device does then. */
+/**
+ * A hub, or somebody on the way, that changes what a device receives: what the device does then.
+ */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { createDialer } from '#browser/webtransport-dialer.ts'
 import { logPosition } from '#core/base/ids.ts'

@@ -1,6 +1,7 @@
 /**
- * People for tests on Deno: the real SDK, engine and dialer against a real hub process. Owns waiting
- * for a view (by subscription, with a deadline that only a failure meets) and what a person does.
+ * People for tests on Deno: the real SDK, engine and dialer against a real hub process. Owns
+ * waiting for a view (by subscription, with a deadline that only a failure meets) and what a person
+ * does.
  */
 import { fail } from 'node:assert/strict'
 import { createDialer } from '#browser/webtransport-dialer.ts'

@@ -1,4 +1,6 @@
-/** What a device stores, and when: one transaction for each step, and what follows when it fails. */
+/**
+ * What a device stores, and when: one transaction for each step, and what follows when it fails.
+ */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { createDialer } from '#browser/webtransport-dialer.ts'
 import { fromBase64Url } from '#core/base/bytes.ts'

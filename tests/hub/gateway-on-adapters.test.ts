@@ -1,7 +1,7 @@
 /**
  * The gateway on its real adapters, in one process: SQLite in a folder of the test, WebSocket and
- * WebTransport on free ports. Two devices by hand register, talk, leave, come back and catch up, and
- * a hub that is started again has kept everything.
+ * WebTransport on free ports. Two devices by hand register, talk, leave, come back and catch up,
+ * and a hub that is started again has kept everything.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { toBase64Url, toHex } from '#core/base/bytes.ts'
@@ -124,7 +124,7 @@ const TRANSPORTS: readonly { name: string; dialer(hub: RunningHub): Dialer }[] =
 ]
 
 for (const { name, dialer } of TRANSPORTS) {
-  Deno.test(`SEQ-1, ROOM-6, HUB-3: two devices talk over ${name}, leave, and find everything again`, async () => {
+  Deno.test(`SEQ-1, ROOM-6, HUB-3: two devices over ${name} leave and find all again`, async () => {
     const folder = await Deno.makeTempDir()
     const dataDir = `${folder}/data`
     let hub = await startHub(dataDir)

@@ -55,7 +55,7 @@ Deno.test('HUB-1: what hubs say is allowed to no device in any standing', () => 
   }
 })
 
-Deno.test('HUB-1: each opcode without membership is allowed in its standings and in no other', () => {
+Deno.test('HUB-1: each opcode without membership is allowed in its standings only', () => {
   for (const [kind, allowed] of Object.entries(OPEN) as [BodyKind, Standing[]][]) {
     for (const standing of standings) {
       const expected = allowed.includes(standing) ? 'allowed' : 'notInThisState'
@@ -84,7 +84,7 @@ Deno.test('HUB-1: every other opcode is for members of an existing room alone', 
   }
 })
 
-Deno.test('ROOM-12: no code tells whether a room exists: a stranger to it gets the answer for none', () => {
+Deno.test('ROOM-12: no code tells whether a room exists: a stranger is told of none', () => {
   for (const kind of kinds.filter((each) => !isSessionKind(each))) {
     strictEqual(judge(kind, actor('device', BOB)), judge(kind, actor('device', BOB), false))
   }

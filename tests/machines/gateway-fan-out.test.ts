@@ -44,7 +44,7 @@ async function again(
   return { device: fresh, room: empty }
 }
 
-Deno.test('ROOM-6: a device catches up from any position, by pages, to the same chain', async () => {
+Deno.test('ROOM-6: a device catches up from anywhere, by pages, to the same chain', async () => {
   const { world, alice, room } = await filled(900)
   for (const from of [0n, 1n, 450n, 900n, 901n]) {
     const back = await again(world, alice, room)
@@ -67,7 +67,7 @@ function hashBefore(world: HubWorld, room: HandRoom, position: bigint): Uint8Arr
   return empty.headHash
 }
 
-Deno.test('ROOM-6: frames from before a device’s time come as holes, everything else whole', async () => {
+Deno.test('ROOM-6: frames before a device’s time come as holes, all else whole', async () => {
   const { world, alice, room } = await filled(20)
   await alice.invite(room)
   await write(alice, room, 3)
@@ -86,7 +86,7 @@ Deno.test('ROOM-6: frames from before a device’s time come as holes, everythin
   ])
 })
 
-Deno.test('ROOM-6: entries that come while a device catches up are neither lost nor doubled', async () => {
+Deno.test('ROOM-6: what comes while a device catches up is neither lost nor doubled', async () => {
   const { world, alice, room } = await filled(700)
   const reader = await again(world, alice, room)
   const writer = reader.device
@@ -105,7 +105,7 @@ Deno.test('ROOM-6: entries that come while a device catches up are neither lost 
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('HUB-5: a slow device is cut, told from where, and catches up; others are not held up', async () => {
+Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', async () => {
   const { world, alice, room } = await filled(1)
   const bob = await world.device('bob')
   const made = await bob.makeKeyPackage()
@@ -146,7 +146,7 @@ async function writeLarge(device: HandDevice, room: HandRoom, count: number): Pr
   await device.follow(room, (positions.at(-1) as bigint) + 1n)
 }
 
-Deno.test('HUB-5: a device that reads nothing at all is ended, and the hub holds no more for it', async () => {
+Deno.test('HUB-5: a device that reads nothing is ended, and nothing is held for it', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const stuck = new HandDevice(world.parts, alice.self)

@@ -1,4 +1,6 @@
-/** Random bytes and mutated valid frames: nothing throws, nothing stops, nothing false is stored. */
+/**
+ * Random bytes and mutated valid frames: nothing throws, nothing stops, nothing false is stored.
+ */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { logPosition, NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
 import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
@@ -79,7 +81,7 @@ function random(prng: Prng, room: RoomId): Uint8Array {
   return bytes
 }
 
-Deno.test('WIRE-5: whatever bytes an authenticated session sends, the gateway goes on', async () => {
+Deno.test('WIRE-5: whatever an authenticated session sends, the gateway goes on', async () => {
   const prng = createPrng(SEED)
   const world = createHubWorld(SEED)
   const alice = await world.device('alice')

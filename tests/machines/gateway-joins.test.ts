@@ -34,7 +34,7 @@ async function invited(usesMax = 5): Promise<{
   return { world, alice, bob, room, secret }
 }
 
-Deno.test('ROOM-8, ROOM-9: who holds a link’s secret asks, a member lets them in, and they read on', async () => {
+Deno.test('ROOM-8, ROOM-9: who holds a link’s secret asks, is let in, and reads on', async () => {
   const { world, alice, bob, room, secret } = await invited()
   await alice.write(room)
   const made = await bob.makeKeyPackage()

@@ -92,7 +92,7 @@ const item = (lane: Lane, value: number, size = 4): OutboundItem => ({
 })
 const firstBytes = (write: Written | undefined) => write?.frames.map((frame) => frame[0])
 
-Deno.test('HUB-4: one write in flight for each lane, the next one takes all that came since', async () => {
+Deno.test('HUB-4: one write in flight for each lane, the next takes all since', async () => {
   const { session, writes } = fakeSession('webTransport')
   const outbound = createOutbound(session, { taken: () => {} })
   const sender = { queuedBytes: 0 }
@@ -150,7 +150,7 @@ Deno.test('HUB-5: one write holds a bounded number of bytes, and at least one it
   deepStrictEqual(writes.map(({ frames }) => frames.length), [1, 2, 1])
 })
 
-Deno.test('a bucket gives its count at once and then by time; a clock that jumps back gives none', () => {
+Deno.test('a bucket gives its count at once, then by time; a clock set back gives none', () => {
   const rate = { count: 3, intervalMs: 3_000 }
   const at = (ms: number) => 1_000_000 + ms as TimeMs
   let bucket = fullBucket(rate, at(0))

@@ -49,7 +49,7 @@ Deno.test('WIRE-1: a truncated and an oversized frame', async () => {
   await end(scene)
 })
 
-Deno.test('WIRE-3: an unknown version and an unknown opcode are refused with their number', async () => {
+Deno.test('WIRE-3: unknown versions and opcodes are refused with their number', async () => {
   const scene = await begin()
   const { alice, room } = scene
   const frame = buildFrame(BODIES.subscribe[0], room.id, new Uint8Array(4))
@@ -61,7 +61,7 @@ Deno.test('WIRE-3: an unknown version and an unknown opcode are refused with the
   await end(scene)
 })
 
-Deno.test('ROOM-12: a room where none belongs, none where one belongs, a room of nobody', async () => {
+Deno.test('ROOM-12: a room where none belongs, none where one does, one of nobody', async () => {
   const scene = await begin()
   const { alice, room } = scene
   const beat = encodeMessage('heartbeat', NO_ROOM, { sequence: 1 })
@@ -78,7 +78,7 @@ Deno.test('ROOM-12: a room where none belongs, none where one belongs, a room of
   await end(scene)
 })
 
-Deno.test('WIRE-3, WIRE-5: a malformed body is refused under the number of its request', async () => {
+Deno.test('WIRE-3, WIRE-5: a malformed body is refused under the number it had', async () => {
   const scene = await begin()
   const { alice, room } = scene
   const whole = encodeMessage('submitFrame', room.id, {
@@ -174,7 +174,7 @@ Deno.test('SEQ-3, SEAL-2: a wrong signature, and each change to what is signed',
   await end({ ...scene, before: scene.before + 1 })
 })
 
-Deno.test('SEQ-2, LOG-5: stale and future epoch, another epoch id, suite, and a foreign past', async () => {
+Deno.test('SEQ-2, LOG-5: stale and future epoch, other epoch id, suite and past', async () => {
   const scene = await begin()
   const { alice, room } = scene
   await alice.change(room, {})
@@ -193,7 +193,7 @@ Deno.test('SEQ-2, LOG-5: stale and future epoch, another epoch id, suite, and a 
   await end({ ...scene, before: scene.before + 1 }, 3n)
 })
 
-Deno.test('SEQ-3, ROOM-12: an unknown sender: a non-member, and a member that speaks from another leaf', async () => {
+Deno.test('SEQ-3, ROOM-12: a sender that is no member, and one from another leaf', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const bob = await world.device('bob')
@@ -210,7 +210,7 @@ Deno.test('SEQ-3, ROOM-12: an unknown sender: a non-member, and a member that sp
   await end({ ...scene, before: scene.before + 1 }, 3n)
 })
 
-Deno.test('ROOM-1: a genesis of another room, another device, another hub, or a bad certificate', async () => {
+Deno.test('ROOM-1: a genesis of another room, device or hub, or a bad certificate', async () => {
   const scene = await begin()
   const { world, alice } = scene
   const bob = await world.device('bob')
@@ -235,7 +235,7 @@ Deno.test('ROOM-1: a genesis of another room, another device, another hub, or a 
   await end({ ...scene, before: scene.before + 1 })
 })
 
-Deno.test('SEQ-5: a commit that disagrees with its submission, and a second one of an epoch', async () => {
+Deno.test('SEQ-5: a commit unlike its submission, and a second one of an epoch', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const bob = await world.device('bob')
@@ -283,7 +283,7 @@ Deno.test('a device commits six times a minute, and again when a minute has pass
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('HUB-5: a session has a bounded number of requests in flight, and all are answered', async () => {
+Deno.test('HUB-5: requests in flight of a session are bounded, and all are answered', async () => {
   const { world, alice, room } = await begin()
   const gate = Promise.withResolvers<void>()
   world.log.hold = gate.promise
@@ -301,7 +301,7 @@ Deno.test('HUB-5: a session has a bounded number of requests in flight, and all 
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('LOG-5: what a sender had seen counts, however far the room has grown meanwhile', async () => {
+Deno.test('LOG-5: what a sender had seen counts, however far the room has grown', async () => {
   const { world, alice, room } = await begin()
   const [first] = room.entries
   ok(first !== undefined)

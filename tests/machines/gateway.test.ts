@@ -23,7 +23,7 @@ function noFaults(world: HubWorld): void {
   deepStrictEqual(world.faults, [])
 }
 
-Deno.test('HUB-3: a frame is stored, acknowledged with its position and delivered in order', async () => {
+Deno.test('HUB-3: a frame is stored, accepted at its position, delivered in order', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const room = await alice.createRoom()
@@ -63,7 +63,7 @@ Deno.test('HUB-3: nothing is acknowledged or delivered before the log has stored
   noFaults(world)
 })
 
-Deno.test('HUB-3: when the log stores nothing, senders are told and nothing is in the room', async () => {
+Deno.test('HUB-3: when nothing is stored, senders are told and the room is as before', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const room = await alice.createRoom()
@@ -78,7 +78,7 @@ Deno.test('HUB-3: when the log stores nothing, senders are told and nothing is i
   noFaults(world)
 })
 
-Deno.test('SES-3: a device proves itself; a wrong signature or an unknown device does not', async () => {
+Deno.test('SES-3: a device proves itself; a wrong signature or device does not', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const other = new HandDevice(world.parts, { ...alice.self })
@@ -195,7 +195,7 @@ Deno.test('SES-7, HUB-8: a drain says so or where to go, takes nobody new, and e
   }
 })
 
-Deno.test('SEQ-6, ROOM-7, ROOM-12: members are added by claimed KeyPackages and talk; a removed one is out', async () => {
+Deno.test('SEQ-6, ROOM-7, ROOM-12: added members talk, a removed one is out', async () => {
   const world = createHubWorld()
   const [alice, bob, carol] = [
     await world.device('alice'),
@@ -250,7 +250,7 @@ Deno.test('ROOM-7: a Welcome waits for a device until it has it', async () => {
   noFaults(world)
 })
 
-Deno.test('DIR-2, DIR-4: a claim gives each KeyPackage once, and every answer has one size', async () => {
+Deno.test('DIR-2, DIR-4: a claim gives each KeyPackage once, always in one size', async () => {
   const world = createHubWorld()
   const [alice, bob] = [await world.device('alice'), await world.device('bob')]
   const [one, last] = [await bob.makeKeyPackage(), await bob.makeKeyPackage()]
@@ -296,7 +296,7 @@ Deno.test('DIR-1: a device publishes KeyPackages of its own identity only', asyn
   strictEqual(await publish([]), 'accepted')
 })
 
-Deno.test('LOG-3: heads are signed, at most one a second, and shown after catching up', async () => {
+Deno.test('LOG-3: heads are signed, at most one a second, and after catching up', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const room = await alice.createRoom()
@@ -324,7 +324,7 @@ Deno.test('LOG-3: heads are signed, at most one a second, and shown after catchi
   noFaults(world)
 })
 
-Deno.test('SES-8: typing goes to members by datagram or control, from one’s own leaf, and not too often', async () => {
+Deno.test('SES-8: typing goes to members, from one’s own leaf, and not too often', async () => {
   const world = createHubWorld()
   const [alice, bob] = [await world.device('alice'), await world.device('bob')]
   const room = await alice.createRoom()
@@ -366,7 +366,7 @@ Deno.test('SES-8: typing goes to members by datagram or control, from one’s ow
   noFaults(world)
 })
 
-Deno.test('ROOM-1: everything that is said about a room while it is being created waits for it', async () => {
+Deno.test('ROOM-1: what is said about a room while it is being created waits', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const { room, body } = await alice.genesis()
@@ -382,7 +382,7 @@ Deno.test('ROOM-1: everything that is said about a room while it is being create
   noFaults(world)
 })
 
-Deno.test('SEQ-1, KEY-5: after a restart the chain, the epoch and the generations go on', async () => {
+Deno.test('SEQ-1, KEY-5: after a restart chain, epoch and generations go on', async () => {
   const world = createHubWorld()
   const [alice, bob] = [await world.device('alice'), await world.device('bob')]
   const room = await alice.createRoom()

@@ -39,7 +39,7 @@ const requested: JoinInput = { kind: 'requested', wish: wish() }
 const asked = ({ effects }: JoinStep) =>
   effects.flatMap((effect) => effect.kind === 'ask' ? [effect.leaf] : [])
 
-Deno.test('ROOM-9: one member at a time is asked, the inviter first, then its account, then others', () => {
+Deno.test('ROOM-9: one member at a time is asked: inviter, its account, then others', () => {
   let current = step([], requested)
   const order = [...asked(current)]
   for (let round = 1; round <= 3; round++) {
@@ -62,7 +62,7 @@ Deno.test('ROOM-9: when the asked member goes, the next one is asked at once', (
   deepStrictEqual(asked(second), [3])
 })
 
-Deno.test('ROOM-9: a decline of the asked member is the answer, of another one it is nothing', () => {
+Deno.test('ROOM-9: a decline is the answer if the asked member gave it', () => {
   const { joins } = step([], requested)
   const decline = (leaf: number): JoinInput => ({ kind: 'declined', id: 'one', leaf, reason: 2 })
   deepStrictEqual(step(joins, decline(1), 1).effects, [])

@@ -106,7 +106,7 @@ Deno.test('SEQ-4: a generation is above the last one and at most 1,024 above', (
   ])
 })
 
-Deno.test('SEQ-4, KEY-5: generations begin anew with an epoch and survive a restart within it', () => {
+Deno.test('SEQ-4, KEY-5: generations begin anew with an epoch, not with a restart', () => {
   const room = openedRoom()
   run(room, [frame(room, { generation: 9 })])
   run(room, [commit(room)])
@@ -252,7 +252,7 @@ Deno.test('SEQ-5: a path may bring a new key for the same device', () => {
   deepStrictEqual(room.view?.leaves.get(0)?.signatureKey, renewed.signatureKey)
 })
 
-Deno.test('ROOM-8: invitations are listed, counted, kept when listed again, and go with their maker', () => {
+Deno.test('ROOM-8: invitations are listed once, counted, and go with their maker', () => {
   const room = openedRoom()
   run(room, [commit(room, { adds: [BOB] })])
   const byBob = invitation(room, { author: authorOf(BOB), leaf: 1 })

@@ -79,7 +79,7 @@ Deno.test('SES-1, SES-2: hello is answered by a greeting that the hub signs', ()
   deepStrictEqual(shape(signed.effects), ['greeting'])
 })
 
-Deno.test('SES-1: without a common version the refusal names the number and the session ends', () => {
+Deno.test('SES-1: without a common version the refusal names it, the session ends', () => {
   const step = run(said({ kind: 'hello', body: { ...hello, versions: [9, 12] } }))
   deepStrictEqual(shape(step.effects), ['refused', 'release', 'sessionClosing'])
   deepStrictEqual(step.effects[0], {
@@ -186,7 +186,7 @@ Deno.test('SES-4: a session that is not ready in time ends, however far it has g
   }
 })
 
-Deno.test('SES-6: the hub says why, waits a moment, then cuts; it releases the session once', () => {
+Deno.test('SES-6: the hub says why, waits a moment, then cuts, and releases once', () => {
   const { state } = run(helloSaid, greeted(), authenticateSaid, proven)
   const closing = stepSession(state, { kind: 'closeRequested', reason: 'replaced' }, terms, at(10))
   deepStrictEqual(shape(closing.effects), ['release', 'sessionClosing'])

@@ -1,6 +1,6 @@
 /**
- * A gateway in memory: its own clock, seeded entropy, stores that a test may hold back or break, and
- * a dialer. Nothing in it waits for time; a test moves the clock and calls `tick`.
+ * A gateway in memory: its own clock, seeded entropy, stores that a test may hold back or break,
+ * and a dialer. Nothing in it waits for time; a test moves the clock and calls `tick`.
  */
 import { ok } from 'node:assert/strict'
 import type { HubDomain, TimeMs } from '#core/base/ids.ts'

@@ -43,8 +43,8 @@ function encodings(name: string, bytes: Buffer): readonly (readonly [string, Buf
 }
 
 /**
- * The characters of base64 that depend on `bytes` alone, when `offset` other bytes stand before them
- * in a group of three, whatever comes behind.
+ * The characters of base64 that depend on `bytes` alone, when `offset` other bytes stand before
+ * them in a group of three, whatever comes behind.
  */
 function innerBase64(bytes: Buffer, offset: number, encoding: 'base64' | 'base64url'): string {
   const padded = Buffer.concat([Buffer.alloc(offset), bytes])

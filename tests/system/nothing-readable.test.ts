@@ -1,7 +1,7 @@
 /**
- * What a hub could read: everything that it received, stored and logged in a session of two people is
- * searched for what they said, for the room's title, the invitation's secret and their private keys.
- * A visible name is planted, which the same search finds. Owns the story; the search is
+ * What a hub could read: everything that it received, stored and logged in a session of two people
+ * is searched for what they said, for the room's title, the invitation's secret and their private
+ * keys. A visible name is planted, which the same search finds. Owns the story; the search is
  * `search-forms.ts`.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'

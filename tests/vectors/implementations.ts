@@ -1,4 +1,6 @@
-/** Every implementation of the `Crypto` port that runs under Deno, for tests that must hold on each. */
+/**
+ * Every implementation of the `Crypto` port that runs under Deno, for tests that must hold on each.
+ */
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
