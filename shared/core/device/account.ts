@@ -2,8 +2,8 @@
  * The account on this device (ID-2 to ID-6, DIR-1 to DIR-3): choosing a name, making the
  * certificate, registering it, keeping KeyPackages at the hub. Owns no rooms.
  */
-import { wipe } from '#core/base/bytes.ts'
-import type { DeviceId, RequestId, TimeMs } from '#core/base/ids.ts'
+import { toHex, wipe } from '#core/base/bytes.ts'
+import { DEVICE_ID_LENGTH, type DeviceId, type RequestId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
 import { type Suite, suiteById } from '#core/crypto/suites.ts'
@@ -11,7 +11,12 @@ import { type AccountRecord, keyPackageRecordCodec } from '#core/device/records.
 import type { KeyPackageRecord } from '#core/device/records.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { accountName, isUserName } from '#core/identity/account-name.ts'
-import { accountSecrets, attachAttestation, certificateHash } from '#core/identity/certificate.ts'
+import {
+  ACCOUNT_SEED_LENGTH,
+  accountSecrets,
+  attachAttestation,
+  certificateHash,
+} from '#core/identity/certificate.ts'
 import { makeCertificate, rootHash, verifyCertificate } from '#core/identity/certificate.ts'
 import { encodeIdentity } from '#core/identity/leaf-identity.ts'
 import type { MlsSigner } from '#core/mls/mls.ts'
@@ -19,14 +24,9 @@ import type { Body } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
-import { toHex } from '#core/base/bytes.ts'
 
 /** The suite of rooms where nobody asks for another. */
 export const DEFAULT_SUITE = 0xf003
-
-const KEY_PACKAGE_LIFETIME_MS = 90 * 86_400_000
-/** Tolerance for clocks that are slow. */
-const KEY_PACKAGE_BACKDATE_MS = 86_400_000
 
 /** Chooses a name (ID-1); the certificate follows as soon as the hub has greeted. */
 export function signUp(
@@ -40,7 +40,8 @@ export function signUp(
     return
   }
   const deviceName = wanted.deviceName.trim()
-  if (!isUserName(wanted.name) || deviceName.length === 0 || deviceName.length > 32) {
+  const tooLong = deviceName.length > LIMITS.deviceNameMax
+  if (!isUserName(wanted.name) || deviceName.length === 0 || tooLong) {
     turn.fail(command, 'badName')
     return
   }
@@ -64,8 +65,8 @@ export async function register(turn: Turn): Promise<void> {
     return
   }
   const { crypto, entropy } = turn.ports
-  const secrets = accountSecrets(crypto, entropy.randomBytes(96))
-  const device = entropy.randomBytes(16) as DeviceId
+  const secrets = accountSecrets(crypto, entropy.randomBytes(ACCOUNT_SEED_LENGTH))
+  const device = entropy.randomBytes(DEVICE_ID_LENGTH) as DeviceId
   const ed25519 = deviceKeyPair(turn, 'ed25519')
   const p384 = deviceKeyPair(turn, 'p384')
   const certificate = await makeCertificate(crypto, {
@@ -182,8 +183,9 @@ export async function makeKeyPackage(
   const made = await turn.ports.mls.makeKeyPackage({
     suite,
     signer: signerFor(turn, account, suite),
-    notBefore: turn.nowMs - KEY_PACKAGE_BACKDATE_MS as TimeMs,
-    notAfter: turn.nowMs + KEY_PACKAGE_LIFETIME_MS as TimeMs,
+    // Tolerates clocks that are slow.
+    notBefore: turn.nowMs - LIMITS.keyPackageBackdateMs as TimeMs,
+    notAfter: turn.nowMs + LIMITS.keyPackageLifetimeMs as TimeMs,
     entropy: turn.ports.entropy,
   })
   const record: KeyPackageRecord = {

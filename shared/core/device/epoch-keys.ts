@@ -3,8 +3,9 @@
  * chains as they move, reserving generations, sealing and opening. Owns the bond between sender
  * keys and the store; wiping follows storing.
  */
-import type { AccountName, EpochId, LeafIndex, RoomId } from '#core/base/ids.ts'
+import type { EpochId, LeafIndex, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { NOBODY } from '#core/device/members.ts'
 import { groupRecordCodec, type OutboxRecord } from '#core/device/records.ts'
 import type { EpochKeys, Member, RoomState } from '#core/device/state.ts'
 import type { DeviceRecord } from '#core/device/store.ts'
@@ -20,7 +21,8 @@ import {
   sealBurst,
   type SealContext,
 } from '#core/sender-keys/seal.ts'
-import { chainKey, createSenderKeys, decodeSenderKeys } from '#core/sender-keys/secret-tree.ts'
+import { chainKey } from '#core/sender-keys/chains.ts'
+import { createSenderKeys, decodeSenderKeys } from '#core/sender-keys/secret-tree.ts'
 import { encodeChain, encodeNodes, reserve } from '#core/sender-keys/secret-tree.ts'
 import type { Transition } from '#core/sender-keys/secret-tree.ts'
 import { encode } from '#core/wire/codec.ts'
@@ -46,8 +48,8 @@ export async function enterEpoch(
   const { group, consumed } = turn.ports.mls.withoutExporter(entered.group)
   turn.effect({ kind: 'wipe', secrets: consumed })
   if (!same) {
-    for (const chain of room.keys?.senderKeys.chains.keys() ?? []) {
-      turn.delete('chains', `${key}:${chain}`)
+    for (const { leaf, lane } of room.keys?.senderKeys.chains ?? []) {
+      turn.delete('chains', `${key}:${chainKey(leaf, lane)}`)
     }
     turn.put('chains', `${key}:${NODES_KEY}`, encodeNodes(keys.senderKeys))
     if (room.keys !== null) turn.effect({ kind: 'wipe', secrets: secretsOf(room.keys) })
@@ -81,7 +83,7 @@ async function exportKeys(ports: DevicePorts, room: RoomId, group: MlsGroup): Pr
 
 function secretsOf(keys: EpochKeys): readonly Uint8Array[] {
   const secrets = [...keys.senderKeys.nodes.values(), keys.ephemeralRoot]
-  for (const chain of keys.senderKeys.chains.values()) {
+  for (const chain of keys.senderKeys.chains) {
     secrets.push(chain.secret, ...chain.skipped.values())
   }
   for (const each of keys.reserved) secrets.push(each.secret)
@@ -119,9 +121,9 @@ function moveKeys(
   if (transition.nodesChanged) {
     turn.put('chains', `${key}:${NODES_KEY}`, encodeNodes(transition.keys), durability)
   }
-  for (const name of transition.touched) {
-    const chain = transition.keys.chains.get(name)
-    if (chain !== undefined) turn.put('chains', `${key}:${name}`, encodeChain(chain), durability)
+  for (const chain of transition.touched) {
+    const name = chainKey(chain.leaf, chain.lane)
+    turn.put('chains', `${key}:${name}`, encodeChain(chain), durability)
   }
   turn.effect({ kind: 'wipe', secrets: transition.consumed })
   turn.setRoom(key, { keys: { ...room.keys, senderKeys: transition.keys } })
@@ -156,7 +158,7 @@ export function skipGenerations(turn: Turn, key: string, last: number): void {
   turn.effect({ kind: 'wipe', secrets: spent.map((each) => each.secret) })
   turn.setRoom(key, { keys: { ...room.keys, reserved } })
   const leaf = turn.ports.mls.ownLeaf(room.group)
-  const next = room.keys.senderKeys.chains.get(chainKey(leaf, ENGINE_LANE))?.generation ?? 0
+  const next = room.keys.senderKeys.chains.get(leaf, ENGINE_LANE)?.generation ?? 0
   if (reserved.length > 0 || next > last) return
   const count = last + 1 - next
   if (count > LIMITS.generationJumpMax) return
@@ -250,20 +252,9 @@ export async function openFrame(
   if (opened.kind === 'refused') return opened
   if (opened.leaf === mls.ownLeaf(room.group)) return { kind: 'refused', code: 'ownFrame' }
   moveKeys(turn, key, opened, 'relaxed')
-  const member = memberAt(opened.leaf) ?? nobody
+  const member = memberAt(opened.leaf) ?? NOBODY
   const { plaintext, messageSecret, seen } = opened
   return { kind: 'opened', member, plaintext, messageSecret, seen }
-}
-
-const nobody: Member = {
-  leaf: 0 as LeafIndex,
-  account: '' as AccountName,
-  device: new Uint8Array(16) as Member['device'],
-  deviceName: '',
-  rootHash: new Uint8Array(32),
-  verified: false,
-  signatureKey: new Uint8Array(0),
-  identity: new Uint8Array(0),
 }
 
 /** Seals "I am typing" in the room's epoch; null where the room has no keys (SES-8). */

@@ -59,7 +59,7 @@ async function readHub(store: DeviceStore): Promise<DeviceState['hub']> {
 }
 
 /** All records of a range, page by page. */
-export async function readAll(
+async function readAll(
   store: DeviceStore,
   table: DeviceTable,
   range: { readonly from: string; readonly to: string },
@@ -98,7 +98,7 @@ async function loadRoom(
   if (stored.kind === 'malformed' || state === null) {
     return { ...room, record: { ...room.record, phase: 'broken', code: 'unreadableState' } }
   }
-  const keys = await loadEpochKeys(ports, {
+  const keys = loadEpochKeys(ports, {
     group: state,
     ephemeralRoot: stored.value.ephemeralRoot,
     records: await readAll(store, 'chains', roomRange(row.key)),

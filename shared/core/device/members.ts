@@ -2,15 +2,27 @@
  * Who is in a room, as far as it is proven (ID-5 to ID-7): each leaf of the tree against the
  * certificate that came with it. Owns no log and no group; a leaf without proof has no name.
  */
-import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { EMPTY, equalBytes, toHex } from '#core/base/bytes.ts'
+import { type AccountName, DEVICE_ID_LENGTH, type DeviceId, leafIndex } from '#core/base/ids.ts'
+import type { SignatureName } from '#core/crypto/crypto.ts'
 import type { Member } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { certificateHash, verifyCertificate } from '#core/identity/certificate.ts'
 import type { VerifiedCertificate } from '#core/identity/certificate.ts'
 import { decodeIdentity, leafIsCertified } from '#core/identity/leaf-identity.ts'
 import type { MlsGroup, MlsLeaf } from '#core/mls/mls.ts'
-import type { AccountName, DeviceId } from '#core/base/ids.ts'
-import type { SignatureName } from '#core/crypto/crypto.ts'
+
+/** A leaf that says nothing readable of its member. */
+export const NOBODY: Member = {
+  leaf: leafIndex(0),
+  account: '' as AccountName,
+  device: new Uint8Array(DEVICE_ID_LENGTH) as DeviceId,
+  deviceName: '',
+  rootHash: new Uint8Array(32),
+  verified: false,
+  signatureKey: EMPTY,
+  identity: EMPTY,
+}
 
 export interface MemberSources {
   /** Members that were verified before; an unchanged leaf is not verified again. */
@@ -61,16 +73,8 @@ interface Proofs {
 
 async function verifiedMember(turn: Turn, leaf: MlsLeaf, proofs: Proofs): Promise<Member> {
   const identity = decodeIdentity(leaf.identity)
-  const nobody: Member = {
-    leaf: leaf.leaf,
-    account: '' as AccountName,
-    device: new Uint8Array(16) as DeviceId,
-    deviceName: '',
-    rootHash: new Uint8Array(32),
-    verified: false,
-    signatureKey: leaf.signatureKey,
-    identity: leaf.identity,
-  }
+  const { signatureKey } = leaf
+  const nobody = { ...NOBODY, leaf: leaf.leaf, signatureKey, identity: leaf.identity }
   if (identity === null) return nobody
   const claimed = { ...nobody, account: identity.account, device: identity.device }
   const hash = toHex(identity.certificateHash)
@@ -95,12 +99,17 @@ async function verifiedMember(turn: Turn, leaf: MlsLeaf, proofs: Proofs): Promis
   }
 }
 
+interface AccountDevice {
+  readonly account: AccountName
+  readonly device: DeviceId
+}
+
+/** True for the same device of the same account. */
+export function isSameDevice(a: AccountDevice, b: AccountDevice): boolean {
+  return a.account === b.account && equalBytes(a.device, b.device)
+}
+
 /** The member that holds this device of this account, or null. */
-export function memberOf(
-  members: readonly Member[],
-  who: { readonly account: AccountName; readonly device: DeviceId },
-): Member | null {
-  return members.find((member) =>
-    member.account === who.account && equalBytes(member.device, who.device)
-  ) ?? null
+export function memberOf(members: readonly Member[], who: AccountDevice): Member | null {
+  return members.find((member) => isSameDevice(member, who)) ?? null
 }

@@ -8,7 +8,7 @@ import type { AccountName, LeafIndex, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { DEFAULT_SUITE } from '#core/device/account.ts'
-import { memberOf } from '#core/device/members.ts'
+import { isSameDevice, memberOf } from '#core/device/members.ts'
 import { queueProfile } from '#core/device/outbox.ts'
 import { pendingRecordCodec } from '#core/device/records.ts'
 import { caughtUp, resubscribe } from '#core/device/room.ts'
@@ -26,10 +26,6 @@ import { decode, encode, fixed, struct, u64 } from '#core/wire/codec.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 import { logPosition } from '#core/base/ids.ts'
 
-const INVITATION_LIFETIME_MS = 7 * 86_400_000
-const INVITATION_REUSE_MS = 86_400_000
-const INVITATION_USES_MAX = 100
-
 /** The last entry that a sender had seen (LOG-5): authenticated_data of every commit. */
 export const seenCodec = struct({ position: u64, hash: fixed(32) })
 
@@ -43,14 +39,14 @@ export async function invite(turn: Turn, command: number, key: string): Promise<
     return turn.fail(command, 'roomNotLive')
   }
   const { ownLink, phase, suite } = room.record
-  if (ownLink !== null && ownLink.expiresAt > turn.nowMs + INVITATION_REUSE_MS) {
+  if (ownLink !== null && ownLink.expiresAt > turn.nowMs + LIMITS.invitationReusedMsMin) {
     return turn.done(command, ownLink.fragment)
   }
   if (phase !== 'live') return turn.fail(command, 'roomNotLive')
   if (!turn.ready || !caughtUp(room)) return turn.fail(command, 'offline')
   const { crypto, entropy, mls } = turn.ports
   const secret = entropy.randomBytes(INVITATION_SECRET_LENGTH)
-  const expiresAt = turn.nowMs + INVITATION_LIFETIME_MS as TimeMs
+  const expiresAt = turn.nowMs + LIMITS.invitationLifetimeMs as TimeMs
   const pair = invitationKeyPair(crypto, secret, room.id)
   const algorithm = mls.suite(room.group).signature
   const invitation = await makeInvitation(crypto, {
@@ -59,7 +55,7 @@ export async function invite(turn: Turn, command: number, key: string): Promise<
     leaf: mls.ownLeaf(room.group),
     publicKey: pair.publicKey,
     expiresAt,
-    usesMax: INVITATION_USES_MAX,
+    usesMax: LIMITS.invitationUsesMax,
   }, {
     algorithm,
     secretKey: algorithm === 'p384' ? account.p384.secretKey : account.ed25519.secretKey,
@@ -139,24 +135,11 @@ export async function joinRequested(turn: Turn, key: string, bytes: Uint8Array):
     return
   }
   if (memberOf(room.members, verdict.job) !== null) return
-  const queued = room.jobs.some((job) => memberOf([asMember(job)], verdict.job) !== null)
+  const queued = room.jobs.some((job) => isSameDevice(job, verdict.job))
   const full = room.jobs.length >= LIMITS.membersPerCommitMax
   if (queued || full) return
   turn.setRoom(key, { jobs: [...room.jobs, { ...verdict.job, joinRequest: id }] })
   await pumpCommits(turn, key)
-}
-
-function asMember(job: CommitJob) {
-  return {
-    leaf: 0 as LeafIndex,
-    account: job.account,
-    device: job.device,
-    deviceName: '',
-    rootHash: new Uint8Array(32),
-    verified: false,
-    signatureKey: new Uint8Array(0),
-    identity: new Uint8Array(0),
-  }
 }
 
 type Verdict =

@@ -21,9 +21,6 @@ import type { Refusal } from '#core/wire/refusals.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 
 const SALT_LENGTH = 16
-const ATTEMPTS_MAX = 16
-/** Frames of one room that may wait for the hub's answer. */
-const IN_FLIGHT_MAX = 64
 
 /** Takes a text into the outbox; it is sent when it can be (DEV-4). */
 export async function sendMessage(
@@ -36,8 +33,8 @@ export async function sendMessage(
   if (room === null || !(room.record.phase === 'live' || room.record.phase === 'creating')) {
     return turn.fail(command, 'roomNotLive')
   }
-  const tooLong = text.length > LIMITS.textMax
-  if (text.trim().length === 0 || tooLong || localId.length === 0 || localId.length > 64) {
+  const tooLong = text.length > LIMITS.textMax || localId.length > LIMITS.localIdMax
+  if (text.trim().length === 0 || localId.length === 0 || tooLong) {
     return turn.fail(command, 'badText')
   }
   const known = room.outbox.some((item) => item.record.localId === localId) ||
@@ -112,7 +109,7 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
   const flying = room.outbox.filter((item) => item.inFlight).length
   const waiting = room.outbox
     .filter((item) => !item.inFlight && item.record.refused === '')
-    .slice(0, IN_FLIGHT_MAX - flying)
+    .slice(0, LIMITS.outboxInFlightMax - flying)
   if (waiting.length === 0) return
   const unsealed = waiting.filter((item) => item.record.sealed === null)
   const seals = await sealItems(turn, key, unsealed.map((item) => item.record.content))
@@ -193,7 +190,7 @@ function noteOwnMessage(
   })
   const text = plainText(content.value) ?? ''
   turn.setRecord(key, {
-    sentIds: [...room.record.sentIds, record.localId].slice(-256),
+    sentIds: [...room.record.sentIds, record.localId].slice(-LIMITS.sentIdsMax),
     last: { text, author: account.name, time: placed.time },
   })
   turn.effect({ kind: 'showAccount' })
@@ -232,7 +229,7 @@ export function frameRefused(
   const room = turn.room(pending.room)
   const item = room?.outbox.find((each) => each.key === pending.outboxKey)
   if (room === null || item === undefined) return
-  const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < ATTEMPTS_MAX
+  const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < LIMITS.outboxAttemptsMax
   // A replayed generation may be this very frame: its entry then comes with the catch-up.
   const keepSeal = refusal.kind === 'replayed' && item.attempts === 0
   const changed: OutboxItem = {

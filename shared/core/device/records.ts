@@ -10,6 +10,10 @@ import { bool, enumU8, fixed, type Infer, opaque, optional } from '#core/wire/co
 import { struct, u16, u32, utf8, variant, vector } from '#core/wire/codec.ts'
 import { format } from '#core/wire/structure.ts'
 
+/** Counted in UTF-16 code units, of which each is at most 3 bytes (DEV-4). */
+const localId = utf8(LIMITS.localIdMax * 3)
+/** An `MlsGroup`, serialised: grows with its tree. */
+const groupState = opaque(67_108_864, 1)
 const keyPair = struct({ secretKey: opaque(8_192), publicKey: opaque(8_192) })
 
 /** The account, its keys and the hub's key (ID-2); one record, key `account`. */
@@ -18,7 +22,7 @@ export const accountRecordCodec = struct({
   phase: enumU8({ registering: 0, registered: 1 }),
   name: accountNameCodec,
   device: deviceIdCodec,
-  deviceName: utf8(LIMITS.deviceNameMax),
+  deviceName: utf8(LIMITS.deviceNameMax * 4),
   hubDomain: hubDomainCodec,
   hubKey: fixed(32),
   rootHash: fixed(32),
@@ -50,7 +54,7 @@ export const keyPackageRecordCodec = struct({
 })
 export type KeyPackageRecord = Infer<typeof keyPackageRecordCodec>
 
-export const ROOM_PHASES = {
+const ROOM_PHASES = {
   creating: 0,
   joining: 1,
   joinRefused: 2,
@@ -63,7 +67,7 @@ const memberRecord = struct({
   leaf: u32,
   account: accountNameCodec,
   device: deviceIdCodec,
-  deviceName: utf8(LIMITS.deviceNameMax),
+  deviceName: utf8(LIMITS.deviceNameMax * 4),
   rootHash: fixed(32),
   verified: bool,
   signatureKey: opaque(133, 32),
@@ -90,7 +94,7 @@ export const roomRecordCodec = struct({
   /** Entries up to this one are only chained: the device was added by it (ROOM-7). */
   joinedAt: optional(positionCodec),
   invitations: vector(invitationRecord, LIMITS.invitationsPerRoomMax),
-  ownLink: optional(struct({ fragment: utf8(4_096), expiresAt: timeCodec })),
+  ownLink: optional(struct({ fragment: utf8(LIMITS.inviteLinkMax), expiresAt: timeCodec })),
   /** The request to create or to join, sent again until it is answered. */
   opening: opaque(LIMITS.frameSizeMax),
   inviterRootHash: opaque(32),
@@ -100,15 +104,15 @@ export const roomRecordCodec = struct({
   last: optional(
     struct({ text: utf8(LIMITS.textMax * 4), author: accountNameCodec, time: timeCodec }),
   ),
-  /** Ids of own messages that were sent, the last 256 (DEV-4). */
-  sentIds: vector(utf8(64), 256),
+  /** Ids of own messages that were sent, the last of them (DEV-4). */
+  sentIds: vector(localId, LIMITS.sentIdsMax),
   nextOutboxKey: u32,
 })
 export type RoomRecord = Infer<typeof roomRecordCodec>
 
 export const outboxRecordCodec = struct({
   format: format('outbox record'),
-  localId: utf8(64),
+  localId,
   content: opaque(LIMITS.plaintextSizeMax),
   /** `profile` tells members the room's title and is not shown as a message. */
   purpose: enumU8({ message: 0, profile: 1 }),
@@ -135,7 +139,7 @@ export const timelineRecordCodec = struct({
         own: bool,
         content: opaque(LIMITS.plaintextSizeMax),
         messageId: fixed(32),
-        localId: utf8(64),
+        localId,
         /** Reveals this one message to a hub that it is reported to (KEY-8). */
         messageSecret: opaque(64),
       }),
@@ -158,22 +162,22 @@ export const pendingRecordCodec = struct({
   format: format('pending commit'),
   commit: opaque(LIMITS.commitSizeMax, 1),
   submission: opaque(LIMITS.frameSizeMax, 1),
-  next: opaque(67_108_864, 1),
+  next: groupState,
 })
 
 /** Written with each new epoch and not with each message. */
 export const groupRecordCodec = struct({
   format: format('group record'),
-  group: opaque(67_108_864, 1),
+  group: groupState,
   ephemeralRoot: opaque(64),
-  members: vector(memberRecord, 65_536),
+  members: vector(memberRecord, LIMITS.membersMax),
 })
 
 export const ACCOUNT_KEY = 'account'
 export const HUB_KEY = 'hub'
 
 /** 16 hex digits, so that keys sort as positions do. */
-export function positionKey(position: LogPosition): string {
+function positionKey(position: LogPosition): string {
   return position.toString(16).padStart(16, '0')
 }
 

@@ -86,10 +86,7 @@ export async function greetingReceived(turn: Turn, greeting: Body<'greeting'>): 
     turn.set({ hub: known })
     turn.put('account', HUB_KEY, encode(hubRecordCodec, { format: STRUCTURE_VERSION, ...known }))
   }
-  const { attempt, transport, hello } = session
-  turn.set({
-    session: { kind: 'guest', attempt, transport, hello, lastHeardMs: turn.nowMs, greeting },
-  })
+  turn.set({ session: { ...session, kind: 'guest', greeting, lastHeardMs: turn.nowMs } })
   turn.effect({ kind: 'showAccount' })
   return true
 }
@@ -99,7 +96,7 @@ export async function authenticate(turn: Turn): Promise<void> {
   const { session } = turn.state
   const account = turn.registered
   if (session.kind !== 'guest' || account === null) return
-  const { hello, greeting, attempt, transport, lastHeardMs } = session
+  const { hello, greeting, transport } = session
   const signature = await signSessionChallenge(
     turn.ports.crypto,
     {
@@ -111,17 +108,7 @@ export async function authenticate(turn: Turn): Promise<void> {
     },
     account.ed25519.secretKey,
   )
-  turn.set({
-    session: {
-      kind: 'authenticating',
-      attempt,
-      transport,
-      hello,
-      lastHeardMs,
-      greeting,
-      failures: 0,
-    },
-  })
+  turn.set({ session: { ...session, kind: 'authenticating' } })
   turn.send('authenticate', { account: account.name, device: account.device, signature })
 }
 
@@ -173,7 +160,7 @@ export function heartbeatDue(turn: Turn): void {
 /**
  * Delay before the next dial: doubles from the least to the most, with up to a quarter of jitter.
  */
-export function redialDelayMs(failures: number, jitter: number): number {
+function redialDelayMs(failures: number, jitter: number): number {
   const doubled = LIMITS.redialDelayMsMin * 2 ** Math.min(failures, 20)
   const bounded = Math.min(doubled, LIMITS.redialDelayMsMax)
   return Math.round(bounded * (1 - jitter / 4))

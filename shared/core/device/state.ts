@@ -53,7 +53,11 @@ export type SessionState =
   | { readonly kind: 'dialing'; readonly attempt: number; readonly failures: number }
   | Opened & { readonly kind: 'greeting'; readonly failures: number }
   /** Greeted, not authenticated: there is no account yet, or it is being registered. */
-  | Opened & { readonly kind: 'guest'; readonly greeting: Greeting }
+  | Opened & {
+    readonly kind: 'guest'
+    readonly greeting: Greeting
+    readonly failures: number
+  }
   | Opened & {
     readonly kind: 'authenticating'
     readonly greeting: Greeting

@@ -10,17 +10,9 @@ import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { expandWithLabel, type KdfLabel, LABELS } from '#core/crypto/labels.ts'
 import { type Suite, suiteById } from '#core/crypto/suites.ts'
+import { type Chain, ChainTable } from '#core/sender-keys/chains.ts'
 import { decode, encode, opaque, struct, u16, u32, u8, vector } from '#core/wire/codec.ts'
 import { format, STRUCTURE_VERSION } from '#core/wire/structure.ts'
-
-/** The chain of one leaf and lane: the secret of `generation`, and those that were skipped. */
-export interface Chain {
-  readonly leaf: LeafIndex
-  readonly lane: number
-  readonly generation: number
-  readonly secret: Uint8Array
-  readonly skipped: ReadonlyMap<number, Uint8Array>
-}
 
 /** All keys of one epoch that have not been used. A secret as a whole. */
 export interface SenderKeys {
@@ -29,13 +21,7 @@ export interface SenderKeys {
   readonly width: number
   /** Secrets of nodes whose children are not derived yet, by node index (RFC 9420 appendix C). */
   readonly nodes: ReadonlyMap<number, Uint8Array>
-  /** By `chainKey`. */
-  readonly chains: ReadonlyMap<string, Chain>
-}
-
-/** Name of a chain in `chains` and in records. */
-export function chainKey(leaf: number, lane: number): string {
-  return `${leaf.toString(16).padStart(8, '0')}:${lane}`
+  readonly chains: ChainTable
 }
 
 /** Keys of an epoch from its data-plane root, which the state then owns. */
@@ -45,15 +31,15 @@ export function createSenderKeys(
   const { suite, root, leafCount } = options
   assert(leafCount > 0 && root.length === suite.hashLength, 'a tree has a leaf and a root')
   const width = 2 ** Math.ceil(Math.log2(leafCount))
-  return { suite, width, nodes: new Map([[width - 1, root]]), chains: new Map() }
+  return { suite, width, nodes: new Map([[width - 1, root]]), chains: ChainTable.EMPTY }
 }
 
 /** What a call used up: `consumed` is the caller's to wipe, after the next state is stored. */
 export interface Transition {
   readonly keys: SenderKeys
   readonly consumed: readonly Uint8Array[]
-  /** Chains that differ from before, by `chainKey`. */
-  readonly touched: readonly string[]
+  /** Chains that differ from before. */
+  readonly touched: readonly Chain[]
   readonly nodesChanged: boolean
 }
 
@@ -76,7 +62,7 @@ export function take(crypto: Crypto, keys: SenderKeys, place: KeyPlace): Taken {
     return { kind: 'refused', code: 'unknownLeaf' }
   }
   const opened = openLeaf(crypto, keys, place.leaf)
-  const chain = opened.keys.chains.get(chainKey(place.leaf, place.lane)) as Chain
+  const chain = opened.keys.chains.get(place.leaf, place.lane) as Chain
   const { generation } = place
   if (generation < chain.generation) return takeSkipped(opened, chain, generation)
   if (generation - chain.generation > LIMITS.generationJumpMax) {
@@ -115,11 +101,13 @@ function takeSkipped(opened: Transition, chain: Chain, generation: number): Take
 }
 
 function withChain(before: Transition, chain: Chain): Transition {
-  const key = chainKey(chain.leaf, chain.lane)
+  const others = before.touched.filter((each) =>
+    each.leaf !== chain.leaf || each.lane !== chain.lane
+  )
   return {
     ...before,
-    keys: { ...before.keys, chains: new Map(before.keys.chains).set(key, chain) },
-    touched: before.touched.includes(key) ? before.touched : [...before.touched, key],
+    keys: { ...before.keys, chains: before.keys.chains.with(chain) },
+    touched: [...others, chain],
   }
 }
 
@@ -139,7 +127,7 @@ export function reserve(
 ): Transition & { readonly reserved: readonly ReservedKey[] } {
   assert(place.leaf < keys.width && place.lane < LIMITS.lanesMax, 'an own leaf is in the tree')
   const opened = openLeaf(crypto, keys, place.leaf)
-  const chain = opened.keys.chains.get(chainKey(place.leaf, place.lane)) as Chain
+  const chain = opened.keys.chains.get(place.leaf, place.lane) as Chain
   const consumed = [...opened.consumed]
   const reserved: ReservedKey[] = []
   let { generation, secret } = chain
@@ -186,7 +174,7 @@ function level(node: number): number {
  */
 function openLeaf(crypto: Crypto, keys: SenderKeys, leaf: LeafIndex): Transition {
   const unchanged = { keys, consumed: [], touched: [], nodesChanged: false }
-  if (keys.chains.has(chainKey(leaf, 0))) return unchanged
+  if (keys.chains.get(leaf, 0) !== undefined) return unchanged
   const target = 2 * leaf
   const nodes = new Map(keys.nodes)
   const consumed: Uint8Array[] = []
@@ -214,8 +202,7 @@ function openLeaf(crypto: Crypto, keys: SenderKeys, leaf: LeafIndex): Transition
     context: encode(numberCodec, leaf),
   })
   consumed.push(nodeSecret, leafSecret)
-  const chains = new Map(keys.chains)
-  const touched: string[] = []
+  const opened: Chain[] = []
   for (let lane = 0; lane < LIMITS.lanesMax; lane++) {
     const context = encode(u8, lane)
     const secret = expand(crypto, keys.suite, {
@@ -223,11 +210,10 @@ function openLeaf(crypto: Crypto, keys: SenderKeys, leaf: LeafIndex): Transition
       label: LABELS.senderKeyLane,
       context,
     })
-    const key = chainKey(leaf, lane)
-    chains.set(key, { leaf, lane, generation: 0, secret, skipped: new Map() })
-    touched.push(key)
+    opened.push({ leaf, lane, generation: 0, secret, skipped: new Map() })
   }
-  return { keys: { ...keys, nodes, chains }, consumed, touched, nodesChanged: true }
+  const chains = keys.chains.with(...opened)
+  return { keys: { ...keys, nodes, chains }, consumed, touched: opened, nodesChanged: true }
 }
 
 function child(node: number, target: number): number {
@@ -277,12 +263,12 @@ export function decodeSenderKeys(
   const tree = decode(nodesCodec, nodes)
   const suite = tree.kind === 'decoded' ? suiteById(tree.value.suite) : null
   if (tree.kind === 'malformed' || suite === null) return null
-  const byKey = new Map<string, Chain>()
+  const found: Chain[] = []
   for (const bytes of chains) {
     const decoded = decode(chainCodec, bytes)
     if (decoded.kind === 'malformed') return null
     const { leaf, lane, generation, secret, skipped } = decoded.value
-    byKey.set(chainKey(leaf, lane), {
+    found.push({
       leaf: leaf as LeafIndex,
       lane,
       generation,
@@ -294,6 +280,6 @@ export function decodeSenderKeys(
     suite,
     width: tree.value.width,
     nodes: new Map(tree.value.nodes.map(({ node, secret }) => [node, secret])),
-    chains: byKey,
+    chains: ChainTable.EMPTY.with(...found),
   }
 }
