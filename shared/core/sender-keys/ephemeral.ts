@@ -2,6 +2,7 @@
  * Ephemeral frames (SES-8): typing, sealed under a key of the epoch and leaf, outside of the log
  * and its ratchets. Owns their wire form; who may send and how often is the hub's.
  */
+import { assert } from '#core/base/assert.ts'
 import { equalBytes, wipe } from '#core/base/bytes.ts'
 import type { Epoch, EpochId, LeafIndex, RoomId, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
@@ -10,16 +11,21 @@ import { expandWithLabel, LABELS, signWithLabel, verifyWithLabel } from '#core/c
 import type { Suite } from '#core/crypto/suites.ts'
 import { decode, encode, fixed, type Infer, opaque, struct } from '#core/wire/codec.ts'
 import { u16, u32, u64, u8 } from '#core/wire/codec.ts'
+import { extensions, NO_EXTENSIONS } from '#core/wire/structure.ts'
 
 /** What an ephemeral frame may say. */
 export const EPHEMERAL_KINDS = { typing: 1 } as const
 
+const EPHEMERAL_FORMAT = 1
+
 const headerCodec = struct({
+  format: u16,
   suite: u16,
   epoch: u64,
   epochId: opaque(48, 32),
   leaf: u32,
   nonce: opaque(24, 12),
+  extensions,
 })
 const ephemeralCodec = struct({
   header: headerCodec,
@@ -35,7 +41,8 @@ const aadCodec = struct({ room: fixed(32), header: headerCodec })
 export function decodeEphemeral(bytes: Uint8Array): EphemeralFrame | null {
   if (bytes.length > LIMITS.ephemeralSizeMax) return null
   const decoded = decode(ephemeralCodec, bytes)
-  return decoded.kind === 'malformed' ? null : decoded.value
+  if (decoded.kind === 'malformed') return null
+  return decoded.value.header.format === EPHEMERAL_FORMAT ? decoded.value : null
 }
 
 function ephemeralKey(
@@ -74,11 +81,20 @@ export async function sealTypingFrame(
   item: EphemeralItem,
 ): Promise<Uint8Array> {
   const { suite, room, epoch, epochId, leaf, root } = context
-  const header = { suite: suite.id, epoch, epochId, leaf, nonce: item.nonce }
+  assert(suite.frameAead !== null, 'a suite with a data plane')
+  const header = {
+    format: EPHEMERAL_FORMAT,
+    suite: suite.id,
+    epoch,
+    epochId,
+    leaf,
+    nonce: item.nonce,
+    extensions: NO_EXTENSIONS,
+  }
   const key = ephemeralKey(crypto, suite, { root, leaf })
   const content = encode(contentCodec, { kind: EPHEMERAL_KINDS.typing, time: BigInt(item.time) })
   const keyed = { key, nonce: item.nonce, aad: encode(aadCodec, { room, header }) }
-  const ciphertext = crypto.aeadSeal(suite.frameAead ?? suite.mlsAead, keyed, content)
+  const ciphertext = crypto.aeadSeal(suite.frameAead, keyed, content)
   wipe(key)
   const signature = await signWithLabel(crypto, {
     algorithm: suite.signature,
@@ -119,10 +135,10 @@ export function openTypingFrame(
 ): { readonly leaf: LeafIndex; readonly timeMs: number } | null {
   const { suite, room, root } = context
   const { header, ciphertext } = frame
-  if (header.nonce.length !== suite.frameNonceLength) return null
+  if (suite.frameAead === null || header.nonce.length !== suite.frameNonceLength) return null
   const key = ephemeralKey(crypto, suite, { root, leaf: header.leaf })
   const keyed = { key, nonce: header.nonce, aad: encode(aadCodec, { room, header }) }
-  const content = crypto.aeadOpen(suite.frameAead ?? suite.mlsAead, keyed, ciphertext)
+  const content = crypto.aeadOpen(suite.frameAead, keyed, ciphertext)
   wipe(key)
   const decoded = content === null ? null : decode(contentCodec, content)
   if (decoded?.kind !== 'decoded' || decoded.value.kind !== EPHEMERAL_KINDS.typing) return null

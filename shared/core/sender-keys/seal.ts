@@ -19,6 +19,7 @@ import { type SealHeader, sealHeaderCodec, signedContent } from './sealed-frame.
 import { verifySealedFrame } from './sealed-frame.ts'
 import { type SenderKeys, take, type Transition } from '#core/sender-keys/secret-tree.ts'
 import { encode, fixed, struct } from '#core/wire/codec.ts'
+import { NO_EXTENSIONS } from '#core/wire/structure.ts'
 
 const COMMITMENT_LENGTH = 32
 const aadCodec = struct({ room: fixed(32), header: sealHeaderCodec })
@@ -136,6 +137,7 @@ function encrypt(
     contentType: CONTENT_TYPES.mimiContent,
     nonce: item.nonce,
     seen,
+    extensions: NO_EXTENSIONS,
   }
   const { key, commitment } = messageKeys(crypto, suite, item.messageSecret)
   const padded = pad(item.plaintext)
@@ -196,7 +198,6 @@ export async function open(
   if (frame === null) return refused('malformed')
   const { header } = frame
   if (header.suite !== context.suite.id) return refused('wrongSuite')
-  if (header.nonce.length !== context.suite.frameNonceLength) return refused('malformed')
   if (!equalBytes(header.epochId, context.epochId)) return refused('wrongEpochId')
   const leaf = header.leaf as LeafIndex
   const publicKey = context.signatureKeyOf(leaf)

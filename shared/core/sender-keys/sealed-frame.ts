@@ -7,11 +7,12 @@ import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { LABELS, verifyWithLabel } from '#core/crypto/labels.ts'
-import { suiteById } from '#core/crypto/suites.ts'
+import { type Suite, suiteById } from '#core/crypto/suites.ts'
 import { leafHash, merkleRoot } from '#core/sender-keys/merkle.ts'
 import { decode, encode, fixed, type Infer, opaque, struct } from '#core/wire/codec.ts'
 import { u16, u32, u64, u8, variant, vector } from '#core/wire/codec.ts'
 import { PROTOCOL_VERSION } from '#core/wire/frame.ts'
+import { extensions } from '#core/wire/structure.ts'
 
 export const SEAL_FORMAT = 1
 /** Content types of sealed frames: the signed header names one. */
@@ -33,6 +34,7 @@ export const sealHeaderCodec = struct({
   nonce: opaque(24, 12),
   /** Last entry that the sender had seen (LOG-5). */
   seen: struct({ position: u64, hash: fixed(32) }),
+  extensions,
 })
 export type SealHeader = Infer<typeof sealHeaderCodec>
 
@@ -143,6 +145,12 @@ export class BurstCache {
   }
 }
 
+/** True when a header has the lengths of its suite, and the suite has a data plane. */
+function fitsSuite({ nonce, epochId }: SealHeader, suite: Suite): boolean {
+  return suite.frameAead !== null && nonce.length === suite.frameNonceLength &&
+    epochId.length === suite.hashLength
+}
+
 export interface FrameCheck {
   readonly frame: SealedFrame
   readonly room: RoomId
@@ -154,8 +162,9 @@ export interface FrameCheck {
 /** True when the leaf signed this frame for this room (SEAL-2, SEAL-6). */
 export async function verifySealedFrame(crypto: Crypto, check: FrameCheck): Promise<boolean> {
   const { frame, room, publicKey } = check
-  const algorithm = suiteById(frame.header.suite)?.signature
-  if (algorithm === undefined) return false
+  const suite = suiteById(frame.header.suite)
+  if (suite === null || !fitsSuite(frame.header, suite)) return false
+  const algorithm = suite.signature
   const content = signedContent(crypto, room, frame)
   const { authenticator } = frame
   if (authenticator.kind === 'single') {
