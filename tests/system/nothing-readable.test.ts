@@ -104,7 +104,7 @@ async function chainSecretsIn(store: DeviceStore): Promise<readonly Uint8Array[]
   const others = records.filter((record) => record !== nodes).map(({ value }) => value)
   const keys = decodeSenderKeys(nodes.value, others)
   ok(keys !== null, 'chains read back')
-  return [...keys.nodes.values(), ...[...keys.chains.values()].map(({ secret }) => secret)]
+  return [...keys.nodes.values(), ...[...keys.chains].map(({ secret }) => secret)]
 }
 
 function secretsOfLink(fragment: string): readonly Needle[] {
