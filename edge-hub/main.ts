@@ -1,6 +1,6 @@
 /**
- * The hub as a process: composition root. Owns the order of starting and draining, and the choice of
- * every implementation; decides nothing about rooms.
+ * The hub as a process: composition root. Owns the order of starting and draining, and the choice
+ * of every implementation; decides nothing about rooms.
  */
 import { createHash } from 'node:crypto'
 import { toBase64Url } from '#core/base/bytes.ts'
@@ -31,12 +31,19 @@ function giveUp(line: string): never {
   Deno.exit(1)
 }
 
-/** Signatures and KEMs of the engine, hashes of the platform: both are synchronous where it counts. */
+/** Up to two blocks of SHA-256 the call into the platform costs as much as the hash. */
+const SMALL_INPUT_MAX = 128
+
+/** Signatures and KEMs of the engine; hashes of the platform for all but the smallest inputs. */
 async function hubCrypto(): Promise<Crypto> {
   const native = await createWebCrypto(crypto.subtle, createNobleCrypto())
   return {
     ...native,
-    hash: (name, content) => new Uint8Array(createHash(name).update(content).digest()),
+    hash(name, content) {
+      if (content.length <= SMALL_INPUT_MAX) return native.hash(name, content)
+      const { buffer, byteOffset, length } = createHash(name).update(content).digest()
+      return new Uint8Array(buffer, byteOffset, length)
+    },
   }
 }
 

@@ -22,6 +22,9 @@ import type { Author, CommitSubmission } from '#hub/sequencer/sequencer.ts'
 /** authenticated_data of every commit (LOG-5). */
 const seenCodec = struct({ position: u64, hash: fixed(32) })
 
+/** Room for everything of an `entries` frame that is neither commit nor certificate. */
+const ENTRY_AROUND_COMMIT_MAX = 1_024
+
 type Check = CommitSubmission | { readonly kind: 'refused'; readonly refusal: Refusal }
 const refused = (refusal: Refusal): Check => ({ kind: 'refused', refusal })
 
@@ -42,6 +45,7 @@ export async function checkCommit(hub: Hub, room: Room, check: CommitCheck): Pro
   const handshake = hub.ports.mls.readCommit(body.commit)
   if (handshake.kind === 'refused') return refused({ kind: 'malformed' })
   const fault = judgeHandshake(handshake, { body, room, suite }) ??
+    judgeSender(handshake, { author, view }) ??
     judgeJoins(handshake, { body, room }) ?? spendCommit(hub, room, handshake.sender)
   if (fault !== null) return refused(fault)
   const leaves = await certifiedLeaves(hub, { handshake, view, suite, body })
@@ -84,9 +88,23 @@ function judgeHandshake(
   if (adds.length > LIMITS.membersPerCommitMax) return { kind: 'notAllowed' }
   if (new Set(removes).size !== removes.length) return { kind: 'malformed' }
   const size = body.certificates.reduce((sum, { length }) => sum + length, 0)
-  return size > LIMITS.certificatesSizeMax
-    ? { kind: 'oversized', sizeMax: LIMITS.certificatesSizeMax }
-    : null
+  if (size > LIMITS.certificatesSizeMax) {
+    return { kind: 'oversized', sizeMax: LIMITS.certificatesSizeMax }
+  }
+  // Readers get the entry in one frame: without the Welcome, but with more around it.
+  const sizeMax = LIMITS.frameSizeMax - ENTRY_AROUND_COMMIT_MAX
+  return size + body.commit.length > sizeMax ? { kind: 'oversized', sizeMax } : null
+}
+
+/** Nobody else's share of commits is spent, and no certificate is checked, for a foreign leaf. */
+function judgeSender(
+  handshake: HandshakeView,
+  { author, view }: { readonly author: Author; readonly view: GroupView },
+): Refusal | null {
+  const member = view.leaves.get(handshake.sender)
+  const own = member !== undefined && member.account === author.account &&
+    equalBytes(member.device, author.device)
+  return own ? null : { kind: 'wrongLeaf' }
 }
 
 /** A commit that names a request to join must add its device, if the request is still there. */

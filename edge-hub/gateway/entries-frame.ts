@@ -3,7 +3,6 @@
  * and shared by all subscribers, and `accepted`. Owns bytes that equal those of the codecs in
  * `wire/`, which a test compares; owns no second format.
  */
-import { concat } from '#core/base/bytes.ts'
 import { NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { BODIES } from '#core/wire/bodies.ts'
@@ -75,7 +74,8 @@ export function entriesFrames(
   let from = 0
   let size = 0
   const finish = (to: number) => {
-    const frame = entriesFrame(room, first + BigInt(from), encoded.slice(from, to))
+    const part = encoded.slice(from, to)
+    const frame = entriesFrame(room, { first: first + BigInt(from), encoded: part, size })
     frames.push(frame)
     bytes += frame.length
     from = to
@@ -91,16 +91,26 @@ export function entriesFrames(
   return { first, count: encoded.length, frames, bytes }
 }
 
-function entriesFrame(room: RoomId, first: bigint, encoded: readonly Uint8Array[]): Uint8Array {
-  const body = encoded.length === 1 ? encoded[0] as Uint8Array : concat(...encoded)
-  const prefix = varintLength(body.length)
+interface FrameContent {
+  readonly first: bigint
+  readonly encoded: readonly Uint8Array[]
+  /** Bytes of all entries. */
+  readonly size: number
+}
+
+function entriesFrame(room: RoomId, { first, encoded, size }: FrameContent): Uint8Array {
+  const prefix = varintLength(size)
   const start = FRAME_HEADER_LENGTH + POSITION_LENGTH
-  const frame = new Uint8Array(start + prefix + body.length)
+  const frame = new Uint8Array(start + prefix + size)
   writeHeader(frame, ENTRIES, room)
   const view = new DataView(frame.buffer)
   view.setBigUint64(FRAME_HEADER_LENGTH, first)
-  writeVarint(view, start, body.length)
-  frame.set(body, start + prefix)
+  writeVarint(view, start, size)
+  let offset = start + prefix
+  for (const entry of encoded) {
+    frame.set(entry, offset)
+    offset += entry.length
+  }
   return frame
 }
 

@@ -162,7 +162,7 @@ function queueFrames(
   const { first, frames, bytes } = item
   connection.outbound.queue(subscription, { lane, frames, bytes, first })
   hub.dirty.add(connection)
-  if (connection.outbound.dataBytes > LIMITS.outboundQueueBytesMax) cutLongest(hub, connection)
+  if (connection.outbound.roomBytes > LIMITS.outboundQueueBytesMax) cutLongest(hub, connection)
 }
 
 /** Drops the longest queue of a session that cannot keep up (HUB-5). */

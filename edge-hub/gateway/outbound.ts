@@ -1,5 +1,5 @@
 /**
- * What waits to be written to one session: control before data, one write in flight for each pipe,
+ * What waits to be written to one session: control before rooms, one write in flight for each pipe,
  * everything that came meanwhile in the next write. Owns the queues and their size; what happens
  * when they are too long is decided by the caller. A frame is shared by all sessions and never
  * copied here.
@@ -7,12 +7,12 @@
 import { LIMITS } from '#core/base/limits.ts'
 import type { HubSession, Lane } from '#hub/ports.ts'
 
-/** Whoever queues data and may take it back. `queuedBytes` is kept up to date here. */
+/** Whoever queues frames and may take them back. `queuedBytes` is kept up to date here. */
 export interface Sender {
   queuedBytes: number
 }
 
-/** Data of one sender. `first` is the position of its first entry; null for other frames. */
+/** Frames of one sender. `first` is the position of its first entry; null for other frames. */
 export interface OutboundItem {
   readonly lane: Lane
   readonly frames: readonly Uint8Array[]
@@ -29,116 +29,115 @@ interface Pipe {
   writing: boolean
 }
 
-export interface Outbound {
-  readonly controlBytes: number
-  /** Data that the transport has not taken. */
-  readonly dataBytes: number
-  control(frame: Uint8Array): void
-  queue(sender: Sender, item: OutboundItem): void
-  /** Takes back entries that are not being written; their smallest `first`, or null. */
-  takeBack(sender: Sender): bigint | null
-  /** Drops everything that is not being written. */
-  clear(): void
-  /** Starts a write on each pipe that has something and is not writing. */
-  flush(): void
-}
-
-export interface OutboundHost {
-  /** The transport took a write; there is room again. */
-  taken(): void
-}
-
 const CONTROL: Lane = { kind: 'control' }
 
 /**
- * Creates the queues of a session. Where all lanes share one stream (WebSocket) there is one pipe
- * for data; elsewhere each lane is a pipe. A write that is not taken since the session is gone ends
- * in silence: `HubSessionListener.closed` tells of it.
+ * The queues of one session. Where all lanes share one stream (WebSocket) there is one pipe for the
+ * rooms; elsewhere each lane is a pipe. A write that is not taken since the session is gone ends in
+ * silence: `HubSessionListener.closed` tells of it.
  */
-export function createOutbound(session: HubSession, host: OutboundHost): Outbound {
-  const lanesAreStreams = session.transport === 'webTransport'
-  const pipes = new Map<string, Pipe>()
-  const control: Pipe = { items: [], writing: false }
-  let controlBytes = 0
-  let dataBytes = 0
+export class Outbound {
+  readonly #session: HubSession
+  readonly #taken: () => void
+  readonly #control: Pipe = { items: [], writing: false }
+  readonly #pipes = new Map<string, Pipe>()
+  #controlBytes = 0
+  #roomBytes = 0
 
-  const pipeOf = (lane: Lane): Pipe => {
-    const name = pipeName(lane, lanesAreStreams)
-    let pipe = pipes.get(name)
-    if (pipe === undefined) {
-      pipe = { items: [], writing: false }
-      pipes.set(name, pipe)
-    }
-    return pipe
+  /** `taken` is called when the transport took a write: there is room again. */
+  constructor(session: HubSession, taken: () => void) {
+    this.#session = session
+    this.#taken = taken
   }
-  const forget = (item: Queued) => {
-    if (item.sender === null) controlBytes -= item.bytes
-    else {
-      dataBytes -= item.bytes
-      item.sender.queuedBytes -= item.bytes
+
+  get controlBytes(): number {
+    return this.#controlBytes
+  }
+
+  /** Frames of rooms that the transport has not taken. */
+  get roomBytes(): number {
+    return this.#roomBytes
+  }
+
+  control(frame: Uint8Array): void {
+    const bytes = frame.length
+    this.#control.items.push({ lane: CONTROL, frames: [frame], bytes, first: null, sender: null })
+    this.#controlBytes += bytes
+  }
+
+  queue(sender: Sender, { lane, frames, bytes, first }: OutboundItem): void {
+    this.#pipeOf(lane).items.push({ lane, frames, bytes, first, sender })
+    this.#roomBytes += bytes
+    sender.queuedBytes += bytes
+  }
+
+  /** Takes back entries that are not being written; their smallest `first`, or null. */
+  takeBack(sender: Sender): bigint | null {
+    let first: bigint | null = null
+    for (const pipe of this.#pipes.values()) {
+      const kept: Queued[] = []
+      for (const item of pipe.items) {
+        if (item.sender !== sender || item.first === null) {
+          kept.push(item)
+          continue
+        }
+        this.#forget(item)
+        if (first === null || item.first < first) first = item.first
+      }
+      pipe.items = kept
+    }
+    return first
+  }
+
+  /** Drops everything that is not being written. */
+  clear(): void {
+    for (const pipe of [this.#control, ...this.#pipes.values()]) {
+      for (const item of pipe.items) this.#forget(item)
+      pipe.items = []
     }
   }
-  const write = (pipe: Pipe) => {
+
+  /** Starts a write on each pipe that has something and is not writing. */
+  flush(): void {
+    if (!this.#control.writing) this.#write(this.#control)
+    for (const pipe of this.#pipes.values()) if (!pipe.writing) this.#write(pipe)
+  }
+
+  #write(pipe: Pipe): void {
     const batch = takeBatch(pipe)
     const [first] = batch
     if (first === undefined) return
     pipe.writing = true
     const frames = batch.length === 1 ? first.frames : batch.flatMap((item) => item.frames)
-    session.write(first.lane, frames).then(() => {
+    this.#session.write(first.lane, frames).then(() => {
       pipe.writing = false
-      for (const item of batch) forget(item)
-      write(pipe)
-      host.taken()
+      for (const item of batch) this.#forget(item)
+      this.#write(pipe)
+      this.#taken()
     }, () => {})
   }
-  return {
-    get controlBytes() {
-      return controlBytes
-    },
-    get dataBytes() {
-      return dataBytes
-    },
-    control(frame) {
-      const bytes = frame.length
-      control.items.push({ lane: CONTROL, frames: [frame], bytes, first: null, sender: null })
-      controlBytes += bytes
-    },
-    queue(sender, item) {
-      pipeOf(item.lane).items.push({ ...item, sender })
-      dataBytes += item.bytes
-      sender.queuedBytes += item.bytes
-    },
-    takeBack(sender) {
-      let first: bigint | null = null
-      for (const pipe of pipes.values()) {
-        const kept: Queued[] = []
-        for (const item of pipe.items) {
-          if (item.sender !== sender || item.first === null) {
-            kept.push(item)
-            continue
-          }
-          forget(item)
-          if (first === null || item.first < first) first = item.first
-        }
-        pipe.items = kept
-      }
-      return first
-    },
-    clear() {
-      for (const pipe of [control, ...pipes.values()]) {
-        for (const item of pipe.items) forget(item)
-        pipe.items = []
-      }
-    },
-    flush() {
-      if (!control.writing) write(control)
-      for (const pipe of pipes.values()) if (!pipe.writing) write(pipe)
-    },
+
+  #forget({ sender, bytes }: Queued): void {
+    if (sender === null) this.#controlBytes -= bytes
+    else {
+      this.#roomBytes -= bytes
+      sender.queuedBytes -= bytes
+    }
+  }
+
+  #pipeOf(lane: Lane): Pipe {
+    const name = pipeName(lane, this.#session.transport === 'webTransport')
+    let pipe = this.#pipes.get(name)
+    if (pipe === undefined) {
+      pipe = { items: [], writing: false }
+      this.#pipes.set(name, pipe)
+    }
+    return pipe
   }
 }
 
 function pipeName(lane: Lane, lanesAreStreams: boolean): string {
-  if (!lanesAreStreams) return 'data'
+  if (!lanesAreStreams) return 'rooms'
   return lane.kind === 'shared' ? `shared ${lane.index}` : lane.kind
 }
 

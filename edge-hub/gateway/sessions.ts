@@ -11,7 +11,7 @@ import { drained, endSubscription } from '#hub/gateway/fan-out.ts'
 import { membersChanged } from '#hub/gateway/join-requests.ts'
 import { type Connection, EPHEMERAL_RATE, type Hub, nowMs } from '#hub/gateway/model.ts'
 import { STRANGER_RATE } from '#hub/gateway/model.ts'
-import { createOutbound } from '#hub/gateway/outbound.ts'
+import { Outbound } from '#hub/gateway/outbound.ts'
 import { fullBucket } from '#hub/gateway/rate.ts'
 import { openSession, type SessionEffect, type SessionInput } from '#hub/gateway/session.ts'
 import { type SessionTerms, standingOf, stepSession } from '#hub/gateway/session.ts'
@@ -38,11 +38,9 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     number,
     session,
     terms,
-    outbound: createOutbound(session, {
-      taken() {
-        drained(hub, connection)
-        sendWelcomes(hub, connection)
-      },
+    outbound: new Outbound(session, () => {
+      drained(hub, connection)
+      sendWelcomes(hub, connection)
     }),
     state: openSession(now),
     actor: STRANGER,

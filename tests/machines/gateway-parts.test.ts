@@ -11,7 +11,7 @@ import {
   encodeHole,
   entriesFrames,
 } from '#hub/gateway/entries-frame.ts'
-import { createOutbound, type OutboundItem } from '#hub/gateway/outbound.ts'
+import { Outbound, type OutboundItem } from '#hub/gateway/outbound.ts'
 import { fullBucket, spend } from '#hub/gateway/rate.ts'
 import type { HubSession, Lane } from '#hub/ports.ts'
 import { createPrng } from '../core/prng.ts'
@@ -94,7 +94,7 @@ const firstBytes = (write: Written | undefined) => write?.frames.map((frame) => 
 
 Deno.test('HUB-4: one write in flight for each lane, the next takes all since', async () => {
   const { session, writes } = fakeSession('webTransport')
-  const outbound = createOutbound(session, { taken: () => {} })
+  const outbound = new Outbound(session, () => {})
   const sender = { queuedBytes: 0 }
   outbound.queue(sender, item(shared(1), 1))
   outbound.queue(sender, item(shared(2), 2))
@@ -102,7 +102,7 @@ Deno.test('HUB-4: one write in flight for each lane, the next takes all since', 
   for (const value of [3, 4]) outbound.queue(sender, item(shared(1), value))
   outbound.flush()
   deepStrictEqual(writes.map(firstBytes), [[1], [2]])
-  strictEqual(outbound.dataBytes, 16)
+  strictEqual(outbound.roomBytes, 16)
   await writes[0]?.take()
   deepStrictEqual(writes.map(firstBytes), [[1], [2], [3, 4]])
   strictEqual(sender.queuedBytes, 12)
@@ -110,7 +110,7 @@ Deno.test('HUB-4: one write in flight for each lane, the next takes all since', 
 
 Deno.test('HUB-6: control goes before data, also where one stream carries all lanes', () => {
   const { session, writes } = fakeSession('webSocket')
-  const outbound = createOutbound(session, { taken: () => {} })
+  const outbound = new Outbound(session, () => {})
   const sender = { queuedBytes: 0 }
   for (const index of [1, 2, 3]) outbound.queue(sender, item(shared(index), index))
   outbound.control(Uint8Array.of(99))
@@ -121,7 +121,7 @@ Deno.test('HUB-6: control goes before data, also where one stream carries all la
 
 Deno.test('HUB-5: what is not being written can be taken back, by its first position', () => {
   const { session, writes } = fakeSession('webTransport')
-  const outbound = createOutbound(session, { taken: () => {} })
+  const outbound = new Outbound(session, () => {})
   const [kept, dropped] = [{ queuedBytes: 0 }, { queuedBytes: 0 }]
   outbound.queue(dropped, item(shared(1), 5))
   outbound.flush()
@@ -130,7 +130,7 @@ Deno.test('HUB-5: what is not being written can be taken back, by its first posi
   strictEqual(outbound.takeBack(dropped), 6n)
   strictEqual(outbound.takeBack(dropped), null)
   strictEqual(dropped.queuedBytes, 4)
-  strictEqual(outbound.dataBytes, 8)
+  strictEqual(outbound.roomBytes, 8)
   strictEqual(writes.length, 1)
   outbound.clear()
   strictEqual(kept.queuedBytes, 0)
@@ -138,7 +138,7 @@ Deno.test('HUB-5: what is not being written can be taken back, by its first posi
 
 Deno.test('HUB-5: one write holds a bounded number of bytes, and at least one item', async () => {
   const { session, writes } = fakeSession('webTransport')
-  const outbound = createOutbound(session, { taken: () => {} })
+  const outbound = new Outbound(session, () => {})
   const sender = { queuedBytes: 0 }
   const half = LIMITS.writeBytesMax / 2
   for (const size of [LIMITS.writeBytesMax * 2, half, half, half]) {

@@ -63,6 +63,33 @@ Deno.test('HUB-3: nothing is acknowledged or delivered before the log has stored
   noFaults(world)
 })
 
+Deno.test('HUB-2: what comes while a turn is stored is one turn of all rooms', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const [room, other] = [await alice.createRoom(), await bob.createRoom()]
+  await alice.follow(room, 1n)
+  await bob.follow(other, 1n)
+  const gate = Promise.withResolvers<void>()
+  world.log.hold = gate.promise
+  const [frame] = await alice.seal(room) as [Uint8Array]
+  const opening = alice.submit(room, frame)
+  await alice.subscribe(room)
+  const appends = world.log.appends
+  const positions: Promise<bigint>[] = []
+  for (const [device, of] of [[alice, room], [bob, other]] as const) {
+    const frames = await device.seal(of, 20)
+    positions.push(...frames.map((each) => device.position(device.submit(of, each))))
+    await device.subscribe(of)
+  }
+  strictEqual(world.log.appends, appends)
+  world.log.hold = null
+  gate.resolve()
+  strictEqual(await alice.position(opening), 1n)
+  await Promise.all(positions)
+  strictEqual(world.log.appends, appends + 1)
+  noFaults(world)
+})
+
 Deno.test('HUB-3: when nothing is stored, senders are told and the room is as before', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
