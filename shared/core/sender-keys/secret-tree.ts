@@ -12,7 +12,7 @@ import { expandWithLabel, type KdfLabel, LABELS } from '#core/crypto/labels.ts'
 import { type Suite, suiteById } from '#core/crypto/suites.ts'
 import { type Chain, ChainTable } from '#core/sender-keys/chains.ts'
 import { decode, encode, opaque, struct, u16, u32, u8, vector } from '#core/wire/codec.ts'
-import { format, STRUCTURE_VERSION } from '#core/wire/structure.ts'
+import { extensions, format, NO_EXTENSIONS, STRUCTURE_VERSION } from '#core/wire/structure.ts'
 
 /** All keys of one epoch that have not been used. A secret as a whole. */
 export interface SenderKeys {
@@ -56,7 +56,10 @@ export interface KeyPlace {
   readonly generation: number
 }
 
-/** Takes the message secret of one generation; it cannot be taken again (KEY-3). */
+/**
+ * Takes the message secret of one generation; it cannot be taken again (KEY-3). Those before it are
+ * kept, the oldest forgotten beyond `skippedKeysMax`; `replayed` is what was taken or forgotten.
+ */
 export function take(crypto: Crypto, keys: SenderKeys, place: KeyPlace): Taken {
   if (place.leaf >= keys.width || place.lane >= LIMITS.lanesMax) {
     return { kind: 'refused', code: 'unknownLeaf' }
@@ -79,8 +82,10 @@ export function take(crypto: Crypto, keys: SenderKeys, place: KeyPlace): Taken {
   }
   const last = ratchet(crypto, keys.suite, secret, generation)
   consumed.push(secret)
-  for (const oldest of [...skipped.keys()].slice(0, skipped.size - LIMITS.skippedKeysMax)) {
-    consumed.push(skipped.get(oldest) as Uint8Array)
+  // Ascending, since generations were skipped in their order.
+  for (const [oldest, forgotten] of skipped) {
+    if (skipped.size <= LIMITS.skippedKeysMax) break
+    consumed.push(forgotten)
     skipped.delete(oldest)
   }
   const next = { ...chain, generation: generation + 1, secret: last.next, skipped }
@@ -228,7 +233,8 @@ const nodesCodec = struct({
   format: format('sender key nodes'),
   suite: u16,
   width: u32,
-  nodes: vector(struct({ node: u32, secret: secretCodec }), 1_048_576),
+  nodes: vector(struct({ node: u32, secret: secretCodec }), LIMITS.membersMax),
+  extensions,
 })
 const chainCodec = struct({
   format: format('sender key chain'),
@@ -237,6 +243,7 @@ const chainCodec = struct({
   generation: u32,
   secret: secretCodec,
   skipped: vector(struct({ generation: u32, secret: secretCodec }), LIMITS.skippedKeysMax),
+  extensions,
 })
 
 /** The tree without its chains, as a record; a secret. */
@@ -246,26 +253,32 @@ export function encodeNodes(keys: SenderKeys): Uint8Array {
     suite: keys.suite.id,
     width: keys.width,
     nodes: [...keys.nodes].map(([node, secret]) => ({ node, secret })),
+    extensions: NO_EXTENSIONS,
   })
 }
 
 /** One chain as a record; a secret. */
 export function encodeChain(chain: Chain): Uint8Array {
   const skipped = [...chain.skipped].map(([generation, secret]) => ({ generation, secret }))
-  return encode(chainCodec, { ...chain, format: STRUCTURE_VERSION, skipped })
+  return encode(chainCodec, {
+    ...chain,
+    format: STRUCTURE_VERSION,
+    skipped,
+    extensions: NO_EXTENSIONS,
+  })
 }
 
-/** The keys again from their records; null when one is not of this version. */
+/** The keys again from their records; null when one is missing or not of this version. */
 export function decodeSenderKeys(
   nodes: Uint8Array,
   chains: readonly Uint8Array[],
 ): SenderKeys | null {
-  const tree = decode(nodesCodec, nodes)
+  const tree = decode(nodesCodec, nodes.slice())
   const suite = tree.kind === 'decoded' ? suiteById(tree.value.suite) : null
   if (tree.kind === 'malformed' || suite === null) return null
   const found: Chain[] = []
   for (const bytes of chains) {
-    const decoded = decode(chainCodec, bytes)
+    const decoded = decode(chainCodec, bytes.slice())
     if (decoded.kind === 'malformed') return null
     const { leaf, lane, generation, secret, skipped } = decoded.value
     found.push({
@@ -276,10 +289,18 @@ export function decodeSenderKeys(
       skipped: new Map(skipped.map((each) => [each.generation, each.secret])),
     })
   }
-  return {
+  const keys = {
     suite,
     width: tree.value.width,
     nodes: new Map(tree.value.nodes.map(({ node, secret }) => [node, secret])),
     chains: ChainTable.EMPTY.with(...found),
   }
+  return isComplete(keys, found.length) ? keys : null
+}
+
+/** True when each leaf has its chains, or a node from which they can still be derived. */
+function isComplete(keys: SenderKeys, chainCount: number): boolean {
+  let ahead = 0
+  for (const node of keys.nodes.keys()) ahead += 2 ** level(node)
+  return ahead + chainCount / LIMITS.lanesMax === keys.width
 }
