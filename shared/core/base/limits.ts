@@ -45,6 +45,7 @@ export const LIMITS = {
 
   // Accounts and directory (ID-*, DIR-*)
   accountNameMax: 96,
+  leafIdentitySizeMax: 512,
   hubDomainMax: 253,
   userNameMax: 32,
   deviceNameMax: 64,
@@ -55,6 +56,8 @@ export const LIMITS = {
   keyPackagesPerPublishMax: 64,
   keyPackagesLow: 8,
   keyPackagesTarget: 16,
+  keyPackageLifetimeMs: 7_776_000_000,
+  keyPackageBackdateMs: 86_400_000,
   endpointMax: 512,
   tokenSizeMax: 1_024,
   claimAnswerSize: 262_144,
@@ -72,6 +75,10 @@ export const LIMITS = {
   certificatesSizeMax: 524_288,
   invitationSizeMax: 2_048,
   invitationsPerRoomMax: 256,
+  invitationLifetimeMs: 604_800_000,
+  invitationReusedMsMin: 86_400_000,
+  invitationUsesMax: 100,
+  inviteLinkMax: 4_096,
   joinRequestSizeMax: 65_536,
   joinRequestsPerRoomMax: 64,
   joinRequestsMax: 1_024,
@@ -91,6 +98,10 @@ export const LIMITS = {
   // Device (DEV-*)
   queuedInputsMax: 4_096,
   outboxMax: 10_000,
+  outboxInFlightMax: 64,
+  outboxAttemptsMax: 16,
+  localIdMax: 64,
+  sentIdsMax: 256,
   timelineWindowMax: 500,
   textMax: 16_000,
   recentHashesMax: 256,
@@ -122,4 +133,10 @@ assert(
   'a page of the log fits a frame of entries',
 )
 assert(LIMITS.textMax * 3 + 4_096 <= LIMITS.plaintextSizeMax, 'the longest text fits a plaintext')
+assert(
+  LIMITS.inviteLinkMax > (LIMITS.titleMax * 4 + 1_024) * 4 / 3,
+  'the longest title fits a link',
+)
+assert(LIMITS.outboxInFlightMax <= LIMITS.generationBlock, 'a burst uses one block')
+assert(LIMITS.outboxInFlightMax <= LIMITS.burstFramesMax, 'what is in flight fits a burst')
 assert(LIMITS.contentPartsMax * 6 <= LIMITS.contentItemsMax, 'all parts count as items')

@@ -41,7 +41,7 @@ const deviceKey = struct({
 /** A device in a manifest. `name` is the person's own word for it. */
 export const manifestDeviceCodec = struct({
   device: deviceIdCodec,
-  name: utf8(LIMITS.deviceNameMax),
+  name: utf8(LIMITS.deviceNameMax * 4),
   keys: vector(deviceKey, 4),
 })
 export type ManifestDevice = Infer<typeof manifestDeviceCodec>
@@ -92,6 +92,9 @@ export interface AccountSecrets {
   readonly rootMldsa65: KeyPair
   readonly signing: KeyPair
 }
+
+/** Three seeds of 32 bytes: root Ed25519, root ML-DSA-65, signing key. */
+export const ACCOUNT_SEED_LENGTH = 96
 
 /** Derives the three key pairs of an account from 96 fresh random bytes, which are wiped. */
 export function accountSecrets(crypto: Crypto, seed: Uint8Array): AccountSecrets {

@@ -177,7 +177,7 @@ export function encodeInviteLink(link: InviteLink): string {
 
 /** Null for anything but a whole fragment (ROOM-8). */
 export function decodeInviteLink(fragment: string): InviteLink | null {
-  if (fragment.length > 4_096) return null
+  if (fragment.length > LIMITS.inviteLinkMax) return null
   const bytes = fromBase64Url(fragment)
   if (bytes === null) return null
   const decoded = decode(linkCodec, bytes)
