@@ -317,7 +317,7 @@ Deno.test('LOG-5: what a sender had seen counts, however far the room has grown'
         requests.push(alice.submit(room, frame))
       }
     }
-    await alice.subscribe(room)
+    await world.settled()
     return requests
   }
   const accepted = async (requests: readonly RequestId[]) => {

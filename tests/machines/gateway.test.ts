@@ -47,7 +47,7 @@ Deno.test('HUB-3: nothing is acknowledged or delivered before the log has stored
   const appends = world.log.appends
   const frames = await alice.seal(room, 3)
   const requests = frames.map((frame) => alice.submit(room, frame))
-  await alice.beat()
+  await world.settled()
   // The append has begun, and all that is asked meanwhile is answered without the frames.
   await alice.subscribe(room)
   strictEqual(world.log.appends, appends + 1)
@@ -73,14 +73,14 @@ Deno.test('HUB-2: what comes while a turn is stored is one turn of all rooms', a
   world.log.hold = gate.promise
   const [frame] = await alice.seal(room) as [Uint8Array]
   const opening = alice.submit(room, frame)
-  await alice.subscribe(room)
+  await world.settled()
   const appends = world.log.appends
   const positions: Promise<bigint>[] = []
   for (const [device, of] of [[alice, room], [bob, other]] as const) {
     const frames = await device.seal(of, 20)
     positions.push(...frames.map((each) => device.position(device.submit(of, each))))
-    await device.subscribe(of)
   }
+  await world.settled()
   strictEqual(world.log.appends, appends)
   world.log.hold = null
   gate.resolve()

@@ -37,6 +37,8 @@ export interface HubWorld {
   gateway: Gateway
   /** A gateway over the same stores, as after a restart. */
   restart(): void
+  /** Everything that can go on without time or a held store has gone on. */
+  settled(): Promise<void>
   dialer(options?: MemoryDialerOptions): Dialer
   /** A registered device with an open session. */
   device(name: string): Promise<HandDevice>
@@ -88,6 +90,8 @@ export function createHubWorld(seed = 1): HubWorld {
     restart() {
       world.gateway = createGateway(ports)
     },
+    // Nothing in this world waits for more than promises, which end before the next task.
+    settled: () => new Promise((resolve) => setTimeout(resolve)),
     dialer: (options = {}) => createMemoryDialer(() => world.gateway, options),
     async device(name) {
       const device = new HandDevice(parts, await identityOf(parts, name))
