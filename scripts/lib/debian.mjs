@@ -1,6 +1,6 @@
 /**
- * Packages of Debian that the tests use, installed when they are missing and this is root on Debian.
- * Owns apt-get; what is done without them is the caller's.
+ * Packages of Debian that the tests use, installed when they are missing and this is root on
+ * Debian. Owns apt-get; what is done without them is the caller's.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'

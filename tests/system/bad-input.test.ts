@@ -1,7 +1,7 @@
 /**
  * A hub under wrong input, over both transports: each fault gets its code, and after each of them
- * the next good frame is taken at the next position. Owns the faults that a device can make by hand;
- * the same rules in every combination are the machines' tests.
+ * the next good frame is taken at the next position. Owns the faults that a device can make by
+ * hand; the same rules in every combination are the machines' tests.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { logPosition, NO_ROOM, requestId, type RoomId } from '#core/base/ids.ts'
@@ -166,7 +166,9 @@ const frames: readonly Case[] = [
 
 // ---- Sessions that end --------------------------------------------------------------------
 
-/** Sends bytes that are no frame in a session of its own: only a stream loses its place (WIRE-2). */
+/**
+ * Sends bytes that are no frame in a session of its own: only a stream loses its place (WIRE-2).
+ */
 async function sendNoFrame(world: World, bytes: Uint8Array, refusal: Refusal): Promise<void> {
   const { dialer, endpoint, mallory, transport } = world
   const session = await signIn(dialer, endpoint, mallory)

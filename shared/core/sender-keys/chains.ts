@@ -1,6 +1,6 @@
 /**
- * The chains of an epoch as a value: a table that shares all but one bucket with the table before, so
- * that taking a key costs the same in a room of ten and of ten thousand. Owns no derivation.
+ * The chains of an epoch as a value: a table that shares all but one bucket with the table before,
+ * so that taking a key costs the same in a room of ten and of ten thousand. Owns no derivation.
  */
 import type { LeafIndex } from '#core/base/ids.ts'
 
