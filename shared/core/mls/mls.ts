@@ -43,6 +43,8 @@ export type MlsRefusal = {
     | 'invalid'
     | 'notForUs'
     | 'expired'
+    /** Commit or Welcome would be above its limit; nothing was made. */
+    | 'tooLarge'
 }
 
 export interface CommitMade {
@@ -123,12 +125,14 @@ export interface Mls {
     },
   ): Promise<CommitMade | MlsRefusal>
 
+  /** Follows a commit. The time decides nothing: it is valid for every member or for none. */
   processCommit(
     group: MlsGroup,
     commit: Uint8Array,
     nowMs: TimeMs,
   ): Promise<CommitProcessed | { readonly kind: 'removedFromGroup' } | MlsRefusal>
 
+  /** Joins by a Welcome for a KeyPackage of one's own. The time decides nothing. */
   join(
     options: {
       readonly welcome: Uint8Array

@@ -26,6 +26,7 @@ import type { CiphersuiteImpl } from 'ts-mls'
 import type { ProposalOrRef } from 'ts-mls/proposalOrRefType.js'
 import { equalBytes, wipe } from '#core/base/bytes.ts'
 import type { LeafIndex, TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { AEAD_TAG_LENGTH, KEM_LENGTHS, type Suite } from '#core/crypto/suites.ts'
@@ -92,6 +93,8 @@ export async function makeCommit(
     ? null
     : await makeWelcome(implementation, after, { next, added: changed.added, path })
   wipe(next.joinerSecret, next.welcomeSecret, ...path.secrets.map(({ secret }) => secret))
+  demand(commit.length <= LIMITS.commitSizeMax, 'tooLarge')
+  demand((welcome?.length ?? 0) <= LIMITS.welcomeSizeMax, 'tooLarge')
   return { kind: 'committed', commit, welcome, next: groupOf(after) }
 }
 
