@@ -211,7 +211,7 @@ function invitationMap(list: readonly InvitationView[]): ReadonlyMap<string, Inv
 
 const storedLeaf = struct({
   leaf: u32,
-  identity: opaque(512, 1),
+  identity: opaque(LIMITS.leafIdentitySizeMax, 1),
   rootHash: fixed(32),
   signatureKey: opaque(133, 32),
 })

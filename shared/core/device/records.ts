@@ -71,7 +71,7 @@ const memberRecord = struct({
   rootHash: fixed(32),
   verified: bool,
   signatureKey: opaque(133, 32),
-  identity: opaque(512, 1),
+  identity: opaque(LIMITS.leafIdentitySizeMax, 1),
 })
 
 const invitationRecord = struct({

@@ -3,6 +3,7 @@
  * that a certificate bears it out (ID-7). Owns no trust decision of a person.
  */
 import { equalBytes } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { SignatureName } from '#core/crypto/crypto.ts'
 import { deviceKeyOf, type VerifiedCertificate } from '#core/identity/certificate.ts'
 import { accountNameCodec, deviceIdCodec } from '#core/wire/bodies.ts'
@@ -30,8 +31,9 @@ export function encodeIdentity(identity: LeafIdentity): Uint8Array {
   })
 }
 
-/** Null for anything but an encoded leaf identity. */
+/** Null for anything but an encoded leaf identity of at most `leafIdentitySizeMax` bytes. */
 export function decodeIdentity(bytes: Uint8Array): LeafIdentity | null {
+  if (bytes.length > LIMITS.leafIdentitySizeMax) return null
   const decoded = decode(leafIdentityCodec, bytes)
   if (decoded.kind === 'malformed') return null
   const { account, device, manifestVersion, certificateHash } = decoded.value

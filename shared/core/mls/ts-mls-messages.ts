@@ -184,6 +184,8 @@ export async function demandKeyPackage(
 export function demandLeaf(suite: Suite, leaf: LeafNode): void {
   const { capabilities, credential } = leaf
   demand(credential.credentialType === 'basic', 'invalid')
+  const { length } = credential.identity
+  demand(length > 0 && length <= LIMITS.leafIdentitySizeMax, 'invalid')
   demand(capabilities.versions.includes('mls10'), 'invalid')
   demand(capabilities.ciphersuites.includes(cipherSuiteName(suite)), 'invalid')
   demand(capabilities.credentials.includes('basic'), 'invalid')

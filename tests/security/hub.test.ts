@@ -1,0 +1,174 @@
+/** What a registered device can do to a hub, and through it to others, with input made for it. */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { concat } from '#core/base/bytes.ts'
+import type { AccountName, DeviceId, TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
+import { decodeIdentity, encodeIdentity } from '#core/identity/leaf-identity.ts'
+import { accountSecrets, certificateHash } from '#core/identity/certificate.ts'
+import { makeCertificate, rootHash } from '#core/identity/certificate.ts'
+import { decodeMlsMessage, encodeMlsMessage } from 'ts-mls/message.js'
+import { encodeMessage } from '#core/wire/bodies.ts'
+import { encode, opaque } from '#core/wire/codec.ts'
+import { HandDevice, type HandIdentity, type HandParts } from '../support/hand-device.ts'
+import { createHubWorld } from '../support/hub-world.ts'
+
+/** An identity like the device's own, grown by an extension that nobody needs to know. */
+function grownIdentity(device: HandDevice): Uint8Array {
+  const { account, device: id, certificate } = device.self
+  const plain = encodeIdentity({
+    account,
+    device: id,
+    manifestVersion: 1,
+    certificateHash: certificateHash(device.parts.crypto, certificate),
+  })
+  const extension = concat(
+    Uint8Array.of(0x40, 0, 0),
+    encode(opaque(1_024), new Uint8Array(600)),
+  )
+  return concat(plain.subarray(0, plain.length - 1), encode(opaque(16_384), extension))
+}
+
+Deno.test('ID-5: a leaf whose identity cannot be stored comes into no room', async () => {
+  const world = createHubWorld()
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  const room = await alice.createRoom()
+  await alice.follow(room, 1n)
+  const secret = await alice.invite(room)
+  const identity = grownIdentity(bob)
+  const { mls, clock, entropy } = world.parts
+  const made = await mls.makeKeyPackage({
+    suite: bob.suite,
+    signer: { ...bob.signer, identity },
+    notBefore: clock.nowMs() - 1_000 as TimeMs,
+    notAfter: clock.nowMs() + 86_400_000 as TimeMs,
+    entropy,
+  })
+  const request = bob.nextRequest()
+  bob.say('publishKeyPackages', { request, keyPackages: [made.keyPackage], lastResort: null })
+  strictEqual(await bob.answer(request), 'malformed')
+  strictEqual(
+    await bob.answer(await bob.requestJoin(room.id, secret, made.keyPackage)),
+    'malformed',
+  )
+  strictEqual(decodeIdentity(identity), null)
+  const forced = await mls.commit(room.group, {
+    adds: [made.keyPackage],
+    removes: [],
+    authenticated: new Uint8Array(0),
+    nowMs: clock.nowMs(),
+    entropy,
+  })
+  deepStrictEqual(forced, { kind: 'refused', code: 'invalid' })
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('SEQ-3: commits in the name of another leaf take nothing of its share', async () => {
+  const world = createHubWorld(2)
+  const [alice, bob, carol] = await Promise.all(
+    ['alice', 'bob', 'carol'].map((name) => world.device(name)),
+  ) as [HandDevice, HandDevice, HandDevice]
+  const room = await alice.createRoom()
+  await alice.follow(room, 1n)
+  const bobs = await bob.makeKeyPackage()
+  await alice.change(room, {
+    adds: [{ keyPackage: bobs.keyPackage, certificate: bob.self.certificate }],
+  })
+  const bobsRoom = await bob.join(bobs)
+  const carols = await carol.makeKeyPackage()
+  const { certificate } = carol.self
+  // Bob repeats what Alice might say: the hub sees her leaf as its sender.
+  const { body } = await alice.commit(room, {
+    adds: [{ keyPackage: carols.keyPackage, certificate }],
+  })
+  for (let count = 0; count <= LIMITS.commitsPerMinuteMax; count++) {
+    const request = bob.nextRequest()
+    bob.say('submitCommit', { ...body, request }, bobsRoom.id)
+    strictEqual(await bob.answer(request), 'wrongLeaf')
+  }
+  alice.say('submitCommit', body, room.id)
+  strictEqual(await alice.answer(body.request), 'accepted')
+  deepStrictEqual(world.faults, [])
+})
+
+/** An account of 16 devices, whose names have `nameLength` characters together. */
+async function wideIdentity(
+  parts: HandParts,
+  name: string,
+  nameLength: number,
+): Promise<HandIdentity> {
+  const { crypto, entropy, domain } = parts
+  const account = `${name}@${domain}` as AccountName
+  const secrets = accountSecrets(crypto, entropy.randomBytes(96))
+  const pairs = Array.from({ length: LIMITS.devicesPerAccountMax }, () => ({
+    device: entropy.randomBytes(16) as DeviceId,
+    ed25519: crypto.signatureKeyPair('ed25519', entropy.randomBytes(32)),
+    p384: crypto.signatureKeyPair('p384', entropy.randomBytes(SIGNATURE_SEED_LENGTH.p384)),
+  }))
+  const certificate = await makeCertificate(crypto, {
+    account,
+    secrets,
+    devices: pairs.map(({ device, ed25519, p384 }, index) => ({
+      device,
+      name: 'x'.repeat(Math.max(0, Math.min(63, nameLength - index * 63))),
+      keys: [
+        { signature: 'ed25519', publicKey: ed25519.publicKey },
+        { signature: 'p384', publicKey: p384.publicKey },
+      ],
+    })),
+  })
+  const [first] = pairs
+  ok(first !== undefined)
+  const { device, ed25519: key } = first
+  const root = { ed25519: secrets.rootEd25519.publicKey, mldsa65: secrets.rootMldsa65.publicKey }
+  return { account, device, rootHash: rootHash(crypto, root), key, certificate, attested: false }
+}
+
+/** The commit with a node more in its path, which holds `length` bytes of nothing. */
+function swollen(commit: Uint8Array, length: number): Uint8Array {
+  const message = decodeMlsMessage(commit, 0)?.[0]
+  ok(message?.wireformat === 'mls_public_message')
+  const { content } = message.publicMessage
+  ok(content.contentType === 'commit' && content.commit.path !== undefined)
+  const node = {
+    hpkePublicKey: new Uint8Array(0),
+    encryptedPathSecret: [{ kemOutput: new Uint8Array(0), ciphertext: new Uint8Array(length) }],
+  }
+  content.commit.path.nodes.push(node)
+  return encodeMlsMessage(message)
+}
+
+Deno.test('WIRE-1, ROOM-4: an entry that fits no frame to its readers is refused', async () => {
+  const world = createHubWorld(3)
+  const wide = async (name: string, nameLength: number) => {
+    const device = new HandDevice(world.parts, await wideIdentity(world.parts, name, nameLength))
+    await device.connect(world.dialer())
+    return device
+  }
+  const namesMax = LIMITS.devicesPerAccountMax * 63
+  const { length } = (await wide('mallor1', namesMax)).self.certificate
+  const count = Math.ceil(LIMITS.certificatesSizeMax / length)
+  const size = Math.floor(LIMITS.certificatesSizeMax / count)
+  const mallory = await wide('mallor2', namesMax - (length - size))
+  strictEqual(mallory.self.certificate.length, size)
+  const room = await mallory.createRoom()
+  await mallory.follow(room, 1n)
+  const { body } = await mallory.commit(room, {})
+  const certificates = Array.from({ length: count }, () => mallory.self.certificate)
+  const said = (swelling: number) =>
+    encodeMessage('submitCommit', room.id, {
+      ...body,
+      certificates,
+      commit: swollen(body.commit, swelling),
+    })
+  const around = said(20_000).length - 20_000
+  const swelling = Math.min(
+    LIMITS.frameSizeMax - around,
+    LIMITS.commitSizeMax - body.commit.length - 64,
+  )
+  const frame = said(swelling)
+  ok(frame.length <= LIMITS.frameSizeMax && frame.length > LIMITS.frameSizeMax - 1_024)
+  mallory.sayBytes(frame)
+  strictEqual(await mallory.answer(body.request), 'oversized')
+  deepStrictEqual(world.faults, [])
+})
