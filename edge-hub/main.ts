@@ -7,6 +7,7 @@ import { toBase64Url } from '#core/base/bytes.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createTsMls } from '#core/mls/ts-mls.ts'
+import { SESSION_PATH } from '#core/wire/endpoint.ts'
 import { PROTOCOL_VERSION } from '#core/wire/frame.ts'
 import { type CertificateSource, openCertificates } from '#hub/adapters/certificate.ts'
 import { openHubKey } from '#hub/adapters/hub-key.ts'
@@ -126,7 +127,7 @@ async function listen(config: HubConfig, events: Events, parts: Parts): Promise<
       domain: config.domain,
       hubKey,
       versions: [PROTOCOL_VERSION],
-      sessionPath: '/v1/session',
+      sessionPath: SESSION_PATH,
       certificateHashes: certificates.publishedHashes().map(toBase64Url),
       webTransport: true,
     }),

@@ -3,15 +3,15 @@
  * and the app. Plain HTTP, or TLS where certificates come from files. Owns the routes; owns no
  * session (see `websocket.ts`) and no content.
  */
+import { DESCRIPTION_PATH, SESSION_PATH } from '#core/wire/endpoint.ts'
 import type { Observe } from '#hub/ports.ts'
 import { type AppFiles, COMMON_HEADERS, createAppFiles } from './app-files.ts'
 import type { CertificateSource } from './certificate.ts'
-import { SESSION_PATH } from './session-parts.ts'
 
 /** Requests that run get this long once the server stops; then they are cut. */
 const STOP_MS_MAX = 2_000
 
-/** `/.well-known/kalandra`: what a device must know to dial. Byte strings are base64url. */
+/** What a device must know to dial (WIRE-8). Byte strings are base64url. */
 export interface WellKnown {
   readonly domain: string
   readonly hubKey: string
@@ -118,7 +118,7 @@ function createHandler(options: HttpOptions): Handler {
         return options.webSocket.upgrade(request)
       case '/healthz':
         return options.healthy() ? json({ status: 'ok' }) : json({ status: 'failing' }, 503)
-      case '/.well-known/kalandra':
+      case DESCRIPTION_PATH:
         return wellKnown(request, options)
       case '/config.json':
         // The app is served by its hub: same origin.

@@ -4,9 +4,6 @@
  */
 import type { HubSessionListener } from '#hub/ports.ts'
 
-/** Path of the session on every transport. */
-export const SESSION_PATH = '/v1/session'
-
 /** A session has ended; carries nothing else, since nobody learns why (SES-6). */
 export class SessionEnded extends Error {
   override readonly name = 'SessionEnded'

@@ -15,7 +15,7 @@ const DRAIN_CHECK_MS_MIN = 2
 const DRAIN_CHECK_MS_MAX = 64
 
 export interface WebSocketListener extends HubTransport {
-  /** Answers a request to `/v1/session`. */
+  /** Answers a request to `SESSION_PATH`. */
   upgrade(request: Request): Response
 }
 

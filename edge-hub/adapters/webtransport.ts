@@ -6,10 +6,11 @@
  * codes nor a page that has gone are reported by this transport.
  */
 import { LIMITS } from '#core/base/limits.ts'
+import { SESSION_PATH } from '#core/wire/endpoint.ts'
 import { FrameSplitter, joinFrames } from '#core/wire/frame.ts'
 import type { HubSession, HubSessionListener, HubTransport, Lane, Observe } from '#hub/ports.ts'
 import type { CertificateSource } from './certificate.ts'
-import { guardListener, PendingWrites, SESSION_PATH } from './session-parts.ts'
+import { guardListener, PendingWrites } from './session-parts.ts'
 
 const HANDSHAKES_MAX = 256
 const LINGER_MS = 200

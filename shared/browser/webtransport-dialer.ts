@@ -10,6 +10,7 @@
 import { fromBase64Url } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Dialer, SessionListener, SessionTransport } from '#core/device/transport.ts'
+import { DESCRIPTION_PATH, SESSION_PATH } from '#core/wire/endpoint.ts'
 import {
   type CertificateHash,
   type DialEnvironment,
@@ -21,8 +22,6 @@ import { openWebTransport } from '#browser/webtransport-session.ts'
 
 export type { DialEnvironment } from '#browser/dial-environment.ts'
 
-const SESSION_PATH = '/v1/session'
-const DESCRIPTION_PATH = '/.well-known/kalandra'
 const DESCRIPTION_SIZE_MAX = 65_536
 const CERTIFICATE_HASHES_MAX = 8
 const CERTIFICATE_HASH_LENGTH = 32

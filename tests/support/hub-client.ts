@@ -4,9 +4,8 @@
  */
 import { LIMITS } from '#core/base/limits.ts'
 import type { Dialer, SessionListener, SessionTransport } from '#core/device/transport.ts'
+import { SESSION_PATH } from '#core/wire/endpoint.ts'
 import { FrameSplitter, joinFrames } from '#core/wire/frame.ts'
-
-const SESSION_PATH = '/v1/session'
 
 /** Dials `ws` for an `http` endpoint and `wss` for an `https` one. */
 export function createWebSocketDialer(): Dialer {

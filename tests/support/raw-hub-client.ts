@@ -2,7 +2,7 @@
  * Clients that break the rules of a session on purpose: bytes in chosen chunks, frames over their
  * limit, a peer that never reads. Owns no framing; the test says every byte.
  */
-const SESSION_PATH = '/v1/session'
+import { SESSION_PATH } from '#core/wire/endpoint.ts'
 
 /** A session seen from a misbehaving device. */
 export interface RawClient {

@@ -5,6 +5,7 @@
 import { ok } from 'node:assert/strict'
 import { fromBase64Url } from '#core/base/bytes.ts'
 import type { Dialer } from '#core/device/transport.ts'
+import { DESCRIPTION_PATH } from '#core/wire/endpoint.ts'
 import { createWebSocketDialer, createWebTransportDialer } from './hub-client.ts'
 
 export const TRANSPORT_NAMES = ['webSocket', 'webTransport'] as const
@@ -13,7 +14,7 @@ export type TransportName = (typeof TRANSPORT_NAMES)[number]
 /** The dialer of one transport, for a hub that makes its own certificate. */
 export async function dialerOf(transport: TransportName, endpoint: string): Promise<Dialer> {
   if (transport === 'webSocket') return createWebSocketDialer()
-  const answer = await fetch(new URL('/.well-known/kalandra', endpoint))
+  const answer = await fetch(new URL(DESCRIPTION_PATH, endpoint))
   const { certificateHashes } = await answer.json() as { certificateHashes: readonly string[] }
   const hashes = certificateHashes.map((text) => {
     const hash = fromBase64Url(text)
