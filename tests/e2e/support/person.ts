@@ -215,8 +215,9 @@ export class Tab {
     await expect(this.#connection).not.toHaveAttribute('data-connection', 'connected')
   }
 
-  async seesTyping(person: Person): Promise<void> {
-    await expect(this.page.getByRole('status', { name: 'Typing' })).toContainText(person.account)
+  /** What the room shows of who is typing; empty when nobody is. */
+  async typing(): Promise<string> {
+    return await this.page.getByRole('status', { name: 'Typing' }).innerText()
   }
 
   /** A service worker serves this tab. */
