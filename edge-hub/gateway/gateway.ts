@@ -20,7 +20,8 @@ import { claim, publish } from '#hub/gateway/directory-requests.ts'
 import { acknowledge, passOn, subscribe, unsubscribe } from '#hub/gateway/fan-out.ts'
 import { signDueHeads } from '#hub/gateway/heads.ts'
 import { declineJoin, membersChanged, requestJoin } from '#hub/gateway/join-requests.ts'
-import { type Connection, EPHEMERAL_RATE, type GatewayPorts } from '#hub/gateway/model.ts'
+import { type Asked, type Connection, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
+import type { GatewayPorts } from '#hub/gateway/model.ts'
 import { type Hub, nowMs, type Room, STRANGER_RATE } from '#hub/gateway/model.ts'
 import { spend } from '#hub/gateway/rate.ts'
 import { requestOf, requestOfFrame } from '#hub/gateway/requests.ts'
@@ -262,9 +263,7 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
     case 'submitCommit':
     case 'submitInvitation':
     case 'createRoom': {
-      const asked = { kind: message.kind, body: message.body } as Parameters<
-        typeof submit
-      >[2]['asked']
+      const asked = { kind: message.kind, body: message.body } as Asked
       const { request } = message.body
       return submit(hub, room, { connection, request, opcode, size: sizeOf(message), asked })
     }

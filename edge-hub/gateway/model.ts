@@ -101,11 +101,12 @@ export const COMMIT_RATE = { count: LIMITS.commitsPerMinuteMax, intervalMs: 60_0
 
 // ---- Rooms --------------------------------------------------------------------------------
 
-/** A request that the room's queue took. */
+/** A submission on its way: given to the room's queue, and held there until it is settled. */
 export interface Arrival {
   readonly connection: Connection
   readonly request: RequestId
   readonly opcode: number
+  /** Bytes that it holds until it is answered. */
   readonly size: number
   readonly asked: Asked
 }

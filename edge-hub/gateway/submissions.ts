@@ -3,31 +3,21 @@
  * check, into the next turn. Owns when a check runs; what it finds is `checks.ts`, what is decided
  * is the sequencer's.
  */
-import type { RequestId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { beginRequest, isBarrier, refuse, settle } from '#hub/gateway/answering.ts'
 import { checkAll, type CheckOutcome, passedOf } from '#hub/gateway/checks.ts'
-import type { Arrival, Asked, Connection, Hub, Room } from '#hub/gateway/model.ts'
+import type { Arrival, Hub, Room } from '#hub/gateway/model.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
 
-export interface Submitted {
-  readonly connection: Connection
-  readonly request: RequestId
-  readonly opcode: number
-  /** Bytes of the frame that brought it. */
-  readonly size: number
-  readonly asked: Asked
-}
-
 /** Takes a submission, or refuses it because the room has too many. */
-export function submit(hub: Hub, room: Room, submitted: Submitted): void {
-  const { connection, request, opcode, size } = submitted
-  const barrier = isBarrier(submitted)
-  if (!room.queue.offer(submitted, { size, barrier })) {
+export function submit(hub: Hub, room: Room, arrival: Arrival): void {
+  const { connection, request, opcode, size } = arrival
+  const barrier = isBarrier(arrival)
+  if (!room.queue.offer(arrival, { size, barrier })) {
     const refusal = { kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs } as const
     return refuse(hub, connection, { request, opcode, refusal })
   }
-  if (submitted.asked.kind === 'createRoom') room.creating = true
+  if (arrival.asked.kind === 'createRoom') room.creating = true
   beginRequest(connection, size)
   check(hub, room)
 }
