@@ -93,7 +93,7 @@ const webAreas: readonly Area[] = [
   },
 ]
 
-export const AREAS: readonly Area[] = [
+const AREAS: readonly Area[] = [
   ...coreAreas,
   { name: 'sdk', at: ['shared/sdk/'], may: ['core'] },
   { name: 'browser', at: ['shared/browser/'], may: ['core'] },
@@ -140,7 +140,7 @@ const screens = /^tests\/screens\//
 const pageMarkup = /^web\/src\/(App|components\/|routes\/).*\.svelte$/
 
 /** Every package that source may name. A package without a row may not be imported. */
-export const VENDORS: readonly Vendor[] = [
+const VENDORS: readonly Vendor[] = [
   { package: '@noble/', importers: [/^shared\/core\/crypto\/noble\.ts$/, tests, /^bench\//] },
   {
     package: 'ts-mls',
@@ -216,7 +216,7 @@ function normalize(path: string): string {
 }
 
 /** The area that a file belongs to, or null. */
-export function areaOf(path: string): Area | null {
+function areaOf(path: string): Area | null {
   let found: Area | null = null
   let length = -1
   for (const area of AREAS) {

@@ -8,7 +8,7 @@ import path from 'node:path'
 import process from 'node:process'
 import { deno, inRoot } from './project.mjs'
 
-export const defaultPort = 4433
+const defaultPort = 4433
 
 /** Names of the variables that the hub reads, as its configuration lists them. */
 function variables() {

@@ -92,7 +92,7 @@ Deno.test('/healthz says whether the log can be written', async () => {
   })
 })
 
-Deno.test('WIRE-8: the well-known document is fresh and readable for the apps that may', async () => {
+Deno.test('WIRE-8: the well-known document is fresh, and readable for apps that may', async () => {
   await withHttp({}, async ({ get }) => {
     const { response, body } = await get('/.well-known/kalandra')
     deepStrictEqual(JSON.parse(body), WELL_KNOWN)

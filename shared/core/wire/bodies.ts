@@ -14,7 +14,7 @@ import { type Refusal, refusalCodec } from '#core/wire/refusals.ts'
 import { logEntryCodec } from '#core/wire/log-entry.ts'
 import type { RoomId } from '#core/base/ids.ts'
 
-export const requestIdCodec = branded<RequestId, number>(u32)
+const requestIdCodec = branded<RequestId, number>(u32)
 export const accountNameCodec = branded<AccountName, string>(utf8(LIMITS.accountNameMax))
 export const hubDomainCodec = branded<HubDomain, string>(utf8(LIMITS.hubDomainMax))
 export const deviceIdCodec = branded<DeviceId, Uint8Array>(fixed(16))
@@ -235,7 +235,6 @@ const room = {
 export const BODIES = { ...session, ...room } as const
 export type BodyKind = keyof typeof BODIES
 export type SessionKind = keyof typeof session
-export type RoomKind = keyof typeof room
 
 type BodyOf<K extends BodyKind> = (typeof BODIES)[K][1] extends Codec<infer T> ? T : never
 /** The decoded body of a frame of kind `K`. */

@@ -14,7 +14,6 @@ export type EntryKind = keyof typeof ENTRY_KINDS
 
 /** Hub time in ms since 1970, never decreasing within a room (LOG-4). Nothing names the hub. */
 export const entryHeaderCodec = struct({ entry: enumU8(ENTRY_KINDS), time: u64 })
-export type EntryHeader = Infer<typeof entryHeaderCodec>
 
 /** A body may be delivered whole or as a hole; both verify alike (LOG-2). */
 export const logEntryCodec = struct({
