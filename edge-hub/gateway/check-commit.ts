@@ -9,8 +9,8 @@ import { type Suite, suiteById } from '#core/crypto/suites.ts'
 import { groupIdOf } from '#core/identity/genesis.ts'
 import type { HandshakeView } from '#core/mls/mls.ts'
 import type { Body } from '#core/wire/bodies.ts'
-import { encode, fixed, struct, u64 } from '#core/wire/codec.ts'
-import { commitEntryCodec } from '#core/wire/log-entry.ts'
+import { encode } from '#core/wire/codec.ts'
+import { commitEntryCodec, seenCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { usesOf } from '#hub/gateway/joins.ts'
 import { certifyLeaf, verifyAll } from '#hub/gateway/leaf-proof.ts'
@@ -18,9 +18,6 @@ import { COMMIT_RATE, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import { fullBucket, spend } from '#hub/gateway/rate.ts'
 import { type CertifiedLeaf, deviceKey, type GroupView } from '#hub/sequencer/group-view.ts'
 import type { Author, CommitSubmission } from '#hub/sequencer/sequencer.ts'
-
-/** authenticated_data of every commit (LOG-5). */
-const seenCodec = struct({ position: u64, hash: fixed(32) })
 
 /** Room for everything of an `entries` frame that is neither commit nor certificate. */
 const ENTRY_AROUND_COMMIT_MAX = 1_024

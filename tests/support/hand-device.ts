@@ -17,13 +17,11 @@ import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/ex
 import { seal, sealBurst, type SealContext } from '#core/sender-keys/seal.ts'
 import { createSenderKeys, reserve, type SenderKeys } from '#core/sender-keys/secret-tree.ts'
 import type { Body } from '#core/wire/bodies.ts'
-import { decode, encode, fixed, struct, u64 } from '#core/wire/codec.ts'
-import { commitEntryCodec, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
+import { decode, encode } from '#core/wire/codec.ts'
+import { commitEntryCodec, FIRST_PREVIOUS_HASH, seenCodec } from '#core/wire/log-entry.ts'
 import { type HandRoom, HandSession } from './hand-session.ts'
 
 export { type HandIdentity, type HandParts, type HandRoom, makeIdentity } from './hand-session.ts'
-
-export const seenCodec = struct({ position: u64, hash: fixed(32) })
 
 export class HandDevice extends HandSession {
   // ---- Rooms ------------------------------------------------------------------------------

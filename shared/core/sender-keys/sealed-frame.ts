@@ -12,6 +12,7 @@ import { leafHash, merkleRoot } from '#core/sender-keys/merkle.ts'
 import { decode, encode, fixed, type Infer, opaque, struct } from '#core/wire/codec.ts'
 import { u16, u32, u64, u8, variant, vector } from '#core/wire/codec.ts'
 import { PROTOCOL_VERSION } from '#core/wire/frame.ts'
+import { seenCodec } from '#core/wire/log-entry.ts'
 import { extensions } from '#core/wire/structure.ts'
 
 export const SEAL_FORMAT = 1
@@ -33,7 +34,7 @@ export const sealHeaderCodec = struct({
   contentType: u8,
   nonce: opaque(24, 12),
   /** Last entry that the sender had seen (LOG-5). */
-  seen: struct({ position: u64, hash: fixed(32) }),
+  seen: seenCodec,
   extensions,
 })
 export type SealHeader = Infer<typeof sealHeaderCodec>

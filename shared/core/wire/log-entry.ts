@@ -15,6 +15,12 @@ export type EntryKind = keyof typeof ENTRY_KINDS
 /** Hub time in ms since 1970, never decreasing within a room (LOG-4). Nothing names the hub. */
 export const entryHeaderCodec = struct({ entry: enumU8(ENTRY_KINDS), time: u64 })
 
+/**
+ * The last entry that a sender had seen (LOG-5): stands in the header of a frame, beside a commit,
+ * and is the authenticated_data of the commit itself.
+ */
+export const seenCodec = struct({ position: u64, hash: fixed(32) })
+
 /** A body may be delivered whole or as a hole; both verify alike (LOG-2). */
 export const logEntryCodec = struct({
   header: entryHeaderCodec,
@@ -33,7 +39,7 @@ export const commitEntryCodec = struct({
   /** Certificates of the leaves that the commit brings (ID-6). */
   certificates: vector(opaque(LIMITS.certificateSizeMax, 1), LIMITS.certificatesPerCommitMax),
   /** Last entry that the committer had seen (LOG-5). */
-  seen: struct({ position: u64, hash: fixed(32) }),
+  seen: seenCodec,
 })
 export type CommitEntry = Infer<typeof commitEntryCodec>
 
