@@ -60,6 +60,7 @@ async function burst(
     if (frame === undefined || text === undefined) return
     answers.push(
       room.submit(frame).then((answer) => {
+        if (answer.kind === 'refused') killed.reject(new Error(`refused: ${answer.refusal.kind}`))
         if (answer.kind !== 'accepted' || answer.position === null) return answer
         ok(!story.acknowledged.has(text), 'a frame is acknowledged once')
         story.acknowledged.set(text, answer.position)

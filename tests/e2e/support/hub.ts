@@ -3,6 +3,7 @@
  * one, or one that only has its transports. Owns the processes it started, by their ids.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
@@ -16,6 +17,8 @@ import { deno, inRoot } from '../../../scripts/lib/project.mjs'
 const READY_MS_MAX = 15_000
 const POLL_MS = 25
 const PORT_ATTEMPTS_MAX = 20
+const PORT_MIN = 20_000
+const PORT_MAX = 32_000
 
 export interface HubProcess {
   readonly port: number
@@ -150,22 +153,34 @@ class DenoHub implements HubProcess {
   }
 }
 
-/** A port that is free for TCP and UDP. */
+/**
+ * A port that is free for TCP and UDP, below those that systems give to outgoing connections: a hub
+ * that is started again finds it free.
+ */
 async function findFreePort(): Promise<number> {
   for (let attempt = 0; attempt < PORT_ATTEMPTS_MAX; attempt += 1) {
-    const tcp = createServer().listen(0, '::')
-    await once(tcp, 'listening')
-    const { port } = tcp.address() as { readonly port: number }
-    const udp = createSocket('udp6')
-    const free = await new Promise<boolean>((resolve) => {
-      udp.once('error', () => resolve(false))
-      udp.bind(port, '::', () => resolve(true))
-    })
-    await Promise.all([
-      new Promise<void>((resolve) => udp.close(resolve)),
-      new Promise((resolve) => tcp.close(resolve)),
-    ])
-    if (free) return port
+    const port = randomInt(PORT_MIN, PORT_MAX)
+    if (await isFree(port)) return port
   }
   throw new Error('no port is free for TCP and UDP alike')
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const tcp = createServer()
+  const udp = createSocket('udp6')
+  const bound = await Promise.all([
+    new Promise<boolean>((resolve) => {
+      tcp.once('error', () => resolve(false))
+      tcp.listen({ port, host: '::', exclusive: true }, () => resolve(true))
+    }),
+    new Promise<boolean>((resolve) => {
+      udp.once('error', () => resolve(false))
+      udp.bind(port, '::', () => resolve(true))
+    }),
+  ])
+  await Promise.all([
+    new Promise<void>((resolve) => udp.close(resolve)),
+    new Promise((resolve) => tcp.close(resolve)),
+  ])
+  return bound.every((each) => each)
 }
