@@ -104,5 +104,6 @@ export interface RoomView {
 export interface AppView {
   readonly account: AccountView
   readonly connection: ConnectionView
+  /** Latest first. */
   readonly rooms: readonly RoomSummary[]
 }

@@ -45,9 +45,7 @@ export class AppState {
   )
   /** Latest first. */
   readonly rooms: readonly RoomSummary[] = $derived(
-    this.snapshot.kind === 'running'
-      ? [...this.snapshot.view.rooms].sort((one, other) => other.lastTime - one.lastTime)
-      : [],
+    this.snapshot.kind === 'running' ? this.snapshot.view.rooms : [],
   )
   readonly unreadRoomCount: number = $derived(
     this.rooms.filter((room) => room.unreadCount > 0).length,
