@@ -238,10 +238,14 @@ function openDatagramWriter(
 }
 
 function raiseDatagramMark(datagrams: DatagramsLike): void {
-  if ('incomingMaxBufferedDatagrams' in datagrams) {
-    datagrams.incomingMaxBufferedDatagrams = INCOMING_DATAGRAMS_MAX
-  } else {
-    datagrams.incomingHighWaterMark = INCOMING_DATAGRAMS_MAX
+  try {
+    if ('incomingMaxBufferedDatagrams' in datagrams) {
+      datagrams.incomingMaxBufferedDatagrams = INCOMING_DATAGRAMS_MAX
+    } else {
+      datagrams.incomingHighWaterMark = INCOMING_DATAGRAMS_MAX
+    }
+  } catch {
+    // Deno 2.9.5 has the member and throws: its queue stays short, and datagrams may be lost anyway.
   }
 }
 
