@@ -104,6 +104,7 @@ export const LIMITS = {
   sentIdsMax: 256,
   timelineWindowMax: 500,
   textMax: 16_000,
+  previewMax: 512,
   recentHashesMax: 256,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,

@@ -37,7 +37,7 @@ import { cborOfPart, partOfCbor } from '#core/content/nested-part.ts'
 
 export type { MimiContent } from '#core/content/mimi-structure.ts'
 export { roomProfile, roomProfileContent } from '#core/content/room-profile.ts'
-export { plainText, textContent } from '#core/content/text.ts'
+export { plainText, previewText, textContent } from '#core/content/text.ts'
 
 export type ContentDecoded = Decoding<MimiContent, ContentMalformedCode>
 

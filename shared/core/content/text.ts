@@ -4,6 +4,7 @@
  */
 import { unreachable } from '#core/base/assert.ts'
 import { utf8Decode, utf8Encode } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import { compose, type ContentOptions } from '#core/content/compose.ts'
 import {
   DISPOSITIONS,
@@ -51,6 +52,14 @@ export function textContent(
  */
 export function plainText(content: MimiContent): string | null {
   return textOfPart(content.nestedPart)
+}
+
+/** The beginning of the text, of at most `previewMax` UTF-16 units and without half a character. */
+export function previewText(content: MimiContent): string {
+  const text = plainText(content) ?? ''
+  return text.length <= LIMITS.previewMax
+    ? text
+    : text.slice(0, LIMITS.previewMax).replace(/[\ud800-\udbff]$/, '')
 }
 
 function textOfPart(part: NestedPart): string | null {

@@ -166,7 +166,17 @@ async function framesReceived(
   }
 }
 
+/** What a hub may say before the session is ready; before that it has not been proven (SES-2). */
+const BEFORE_READY: ReadonlySet<string> = new Set([
+  'greeting',
+  'registered',
+  'ready',
+  'refused',
+  'redirect',
+])
+
 async function messageReceived(turn: Turn, message: Message): Promise<void> {
+  if (!turn.ready && !BEFORE_READY.has(message.kind)) return
   const key = roomKey(message.room)
   switch (message.kind) {
     case 'greeting':

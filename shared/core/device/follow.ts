@@ -68,6 +68,7 @@ async function entryReceived(
   const headHash = entryHash(sha256, place, entry)
   const placed = { position, time: Number(entry.header.time) as TimeMs, entry }
   const { joinedAt } = room.record
+  if (!Number.isSafeInteger(placed.time)) return breakRoom(turn, key, 'malformed')
   turn.setRecord(key, { next: logPosition(position + 1n), headHash })
   remember(turn, key, { position, hash: headHash })
   if (joinedAt !== null && position <= joinedAt) await entryBeforeJoin(turn, key, placed)
@@ -77,6 +78,14 @@ async function entryReceived(
 /** Entries up to the one that added the device: only control traffic counts (ROOM-7). */
 async function entryBeforeJoin(turn: Turn, key: string, placed: PlacedEntry): Promise<void> {
   const { entry, position } = placed
+  const isAdding = position === turn.room(key)?.record.joinedAt
+  const isControl = entry.header.entry !== 'frame'
+  // Frames come as holes, control traffic whole: what proves the room cannot be left out.
+  if (isControl && entry.body.kind === 'hole') return breakRoom(turn, key, 'erased')
+  if (isAdding && entry.header.entry !== 'commit') return breakRoom(turn, key, 'wrongWelcome')
+  if ((position === 0n) !== (entry.header.entry === 'genesis')) {
+    return breakRoom(turn, key, 'badGenesis')
+  }
   if (entry.body.kind === 'whole') {
     const { bytes } = entry.body
     if (entry.header.entry === 'genesis') {
@@ -93,8 +102,7 @@ async function entryBeforeJoin(turn: Turn, key: string, placed: PlacedEntry): Pr
       for (const certificate of commit.value.certificates) {
         gatherCertificate(turn, key, certificate)
       }
-      const room = turn.room(key)
-      if (position === room?.record.joinedAt) await finishJoin(turn, key, placed, commit.value)
+      if (isAdding) await finishJoin(turn, key, placed, commit.value)
     } else if (entry.header.entry === 'invitation') {
       invitationListed(turn, key, bytes)
     }

@@ -252,15 +252,16 @@ export async function pumpCommits(turn: Turn, key: string): Promise<void> {
   await commitJobs(turn, room, jobs)
 }
 
+/** Commits the first `countMax` jobs at most; fewer where they do not go together. */
 async function commitJobs(
   turn: Turn,
   room: RoomState,
   jobs: readonly CommitJob[],
+  countMax: number = LIMITS.membersPerCommitMax,
 ): Promise<void> {
   const { mls, entropy } = turn.ports
-  const account = turn.registered
-  if (room.group === null || account === null) return
-  const batch = jobs.slice(0, LIMITS.membersPerCommitMax)
+  if (room.group === null || turn.registered === null) return
+  const batch = jobs.slice(0, countMax)
   const seen = { position: logPosition(room.record.next - 1n), hash: room.record.headHash }
   const made = await mls.commit(room.group, {
     adds: batch.map((job) => job.keyPackage),
@@ -269,10 +270,15 @@ async function commitJobs(
     nowMs: turn.nowMs,
     entropy,
   })
-  if (made.kind === 'refused') {
-    for (const job of batch) turn.fail(job.command, 'malformed')
-    turn.setRoom(room.key, { jobs: jobs.slice(batch.length) })
-    return
+  if (made.kind === 'refused' || !isSubmittable(made, batch)) {
+    // One bad job must not take the others with it.
+    if (batch.length > 1) return await commitJobs(turn, room, jobs, Math.floor(batch.length / 2))
+    const rest = jobs.slice(1)
+    for (const job of batch) {
+      giveUpJob(turn, room, job, made.kind === 'refused' ? 'malformed' : 'oversized')
+    }
+    const left = turn.setRoom(room.key, { jobs: rest })
+    return rest.length > 0 ? await commitJobs(turn, left, rest) : undefined
   }
   const submission = encode(BODIES.submitCommit[1], {
     request: 0 as Body<'submitCommit'>['request'],
@@ -285,21 +291,40 @@ async function commitJobs(
     joinRequest: batch.find((job) => job.joinRequest !== null)?.joinRequest ?? null,
   })
   const { commit, next } = made
-  turn.put(
-    'groups',
-    `${room.key}:pending`,
-    encode(pendingRecordCodec, {
-      format: STRUCTURE_VERSION,
-      commit,
-      submission,
-      next: mls.serialise(next),
-    }),
-  )
+  const pending = { format: STRUCTURE_VERSION, commit, submission, next: mls.serialise(next) }
+  // A commit that the hub has and the device forgot could not be followed by it.
+  turn.put('groups', `${room.key}:pending`, encode(pendingRecordCodec, pending), 'strict')
   const changed = turn.setRoom(room.key, {
     pending: { commit, submission, next, jobs: batch, sent: false },
     jobs: jobs.slice(batch.length),
   })
   submitPending(turn, changed)
+}
+
+/** Room for everything of a `submitCommit` that is neither commit, Welcome nor certificate. */
+const AROUND_COMMIT_MAX = 2_048
+
+/** True when commit, Welcome and certificates keep to their limits, alone and together. */
+function isSubmittable(
+  made: { readonly commit: Uint8Array; readonly welcome: Uint8Array | null },
+  batch: readonly CommitJob[],
+): boolean {
+  const certificates = batch.reduce((sum, job) => sum + job.certificate.length, 0)
+  const welcome = made.welcome?.length ?? 0
+  return made.commit.length <= LIMITS.commitSizeMax && welcome <= LIMITS.welcomeSizeMax &&
+    certificates <= LIMITS.certificatesSizeMax &&
+    made.commit.length + welcome + certificates + AROUND_COMMIT_MAX <= LIMITS.frameSizeMax
+}
+
+function giveUpJob(
+  turn: Turn,
+  room: RoomState,
+  job: CommitJob,
+  code: 'malformed' | 'oversized',
+): void {
+  turn.fail(job.command, code)
+  if (job.joinRequest === null) return
+  turn.send('declineJoin', { id: job.joinRequest, reason: DECLINE_REASONS.invalid }, room.id)
 }
 
 function submitPending(turn: Turn, room: RoomState): void {

@@ -7,7 +7,7 @@
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { encodeContent, messageId, plainText } from '#core/content/mimi-content.ts'
+import { encodeContent, messageId, previewText } from '#core/content/mimi-content.ts'
 import { decodeContent, roomProfileContent, textContent } from '#core/content/mimi-content.ts'
 import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
 import { outboxKey, outboxRecordCodec } from '#core/device/records.ts'
@@ -188,7 +188,7 @@ function noteOwnMessage(
       messageSecret: new Uint8Array(0),
     },
   })
-  const text = plainText(content.value) ?? ''
+  const text = previewText(content.value)
   turn.setRecord(key, {
     sentIds: [...room.record.sentIds, record.localId].slice(-LIMITS.sentIdsMax),
     last: { text, author: account.name, time: placed.time },

@@ -190,10 +190,15 @@ export function resubscribe(turn: Turn, key: string): void {
   subscribe(turn, key)
 }
 
-/** True when every entry that the hub had at the time of asking has been taken. */
+/**
+ * True when every entry that the hub had at the time of asking has been taken, and the entry that
+ * added this device is among them: before it nobody in the room is proven, so nothing is said there
+ * (ROOM-10).
+ */
 export function caughtUp(room: RoomState): boolean {
   const { subscription, record } = room
-  return subscription.kind === 'following' && record.next >= subscription.until
+  const entered = record.joinedAt === null || record.next > record.joinedAt
+  return entered && subscription.kind === 'following' && record.next >= subscription.until
 }
 
 /** Writes an item of the timeline (DEV-8). */

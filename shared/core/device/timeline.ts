@@ -3,7 +3,7 @@
  * items of its view. Owns the reading of content; owns no keys and no order.
  */
 import { toBase64Url } from '#core/base/bytes.ts'
-import { decodeContent, messageId, plainText } from '#core/content/mimi-content.ts'
+import { decodeContent, messageId, plainText, previewText } from '#core/content/mimi-content.ts'
 import { type MimiContent, namedUris, roomProfile } from '#core/content/mimi-content.ts'
 import type { OpenedFrame } from '#core/device/epoch-keys.ts'
 import { accountUri } from '#core/device/outbox.ts'
@@ -67,7 +67,7 @@ export function contentReceived(
     },
   })
   turn.effect({ kind: 'wipe', secrets: [opened.messageSecret] })
-  const text = plainText(content.value) ?? ''
+  const text = previewText(content.value)
   const own = member.account === turn.registered?.name
   turn.setRecord(key, {
     unread: room.record.unread + (own ? 0 : 1),
