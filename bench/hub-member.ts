@@ -63,6 +63,7 @@ export class Member {
   progressed: () => void = () => {}
   readonly #heads = new Map<FollowedRoom, () => void>()
   #lastRoom: FollowedRoom | null = null
+  #leaving = false
 
   private constructor(session: ProtocolSession) {
     this.session = session
@@ -80,8 +81,12 @@ export class Member {
     )
     await session.greet()
     await session.authenticate(account)
-    member = new Member(session)
-    return member
+    const opened = new Member(session)
+    member = opened
+    session.closed.then(() => {
+      if (!opened.#leaving) throw new Error('the hub ended a session')
+    })
+    return opened
   }
 
   /** Subscribes from a position; resolves when the hub has shown the head (LOG-3). */
@@ -188,6 +193,11 @@ export class Member {
     this.cutCount++
     const room = this.#roomOf(frame)
     this.#subscribe(room).catch(() => {})
+  }
+
+  async leave(): Promise<void> {
+    this.#leaving = true
+    await this.session.leave()
   }
 
   /** Keeps the session alive, as devices do (SES-5). */

@@ -4,6 +4,7 @@
  */
 import { timeMs } from '#core/base/ids.ts'
 import { toBase64Url } from '#core/base/bytes.ts'
+import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
 import { openCertificates } from '#hub/adapters/certificate.ts'
 import { startHttp } from '#hub/adapters/http.ts'
 import { createWebSocketListener } from '#hub/adapters/websocket.ts'
@@ -15,6 +16,8 @@ const CONTROL = 1
 const SHARED_STREAM = 2
 const DATAGRAM = 3
 const CLOSE = 4
+/** The body begins with a uint32: how often the frame is sent, one write after another. */
+const REPEAT = 5
 
 function echo(session: HubSession): HubSessionListener {
   const write = (lane: Lane, frame: Uint8Array): void => {
@@ -26,6 +29,12 @@ function echo(session: HubSession): HubSessionListener {
     if (opcode === SHARED_STREAM) write({ kind: 'shared', index: 3 }, frame)
     if (opcode === DATAGRAM && !session.writeDatagram(frame)) write({ kind: 'control' }, frame)
     if (opcode === CLOSE) session.close()
+    if (opcode === REPEAT) repeat(frame).catch(() => {})
+  }
+  const repeat = async (frame: Uint8Array): Promise<void> => {
+    const view = new DataView(frame.buffer, frame.byteOffset, frame.length)
+    const count = view.getUint32(FRAME_HEADER_LENGTH)
+    for (let sent = 0; sent < count; sent++) await session.write({ kind: 'open' }, [frame])
   }
   return {
     framesReceived: (frames) => frames.forEach(answer),
