@@ -13,7 +13,7 @@ import { createTsMls } from '#core/mls/ts-mls.ts'
 import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/exports.ts'
 import { open, type OpenContext, seal, sealBurst } from '#core/sender-keys/seal.ts'
 import type { SealContext, SealItem } from '#core/sender-keys/seal.ts'
-import { BurstCache } from '#core/sender-keys/sealed-frame.ts'
+import { BurstCache } from '#core/sender-keys/burst-cache.ts'
 import { createSenderKeys, reserve, type SenderKeys } from '#core/sender-keys/secret-tree.ts'
 
 /** What an engine gives: its primitives and its clock, in milliseconds. */

@@ -2,7 +2,7 @@
  * The hub as a process: composition root. Owns the order of starting and draining, and the choice
  * of every implementation; decides nothing about rooms.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { toBase64Url } from '#core/base/bytes.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
@@ -42,7 +42,7 @@ async function hubCrypto(): Promise<Crypto> {
     ...native,
     hash(name, content) {
       if (content.length <= SMALL_INPUT_MAX) return native.hash(name, content)
-      const { buffer, byteOffset, length } = createHash(name).update(content).digest()
+      const { buffer, byteOffset, length } = hash(name, content, 'buffer')
       return new Uint8Array(buffer, byteOffset, length)
     },
   }

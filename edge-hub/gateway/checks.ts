@@ -8,7 +8,8 @@ import type { LogPosition } from '#core/base/ids.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { invitationId, readInvitation, verifyInvitation } from '#core/identity/invitation.ts'
 import { decodeSealedFrame, laneOf, type SealedFrame } from '#core/sender-keys/sealed-frame.ts'
-import { verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import { isOfKnownBurst, verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import type { FrameCheck as FrameProof } from '#core/sender-keys/sealed-frame.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { checkCommit } from '#hub/gateway/check-commit.ts'
@@ -37,17 +38,17 @@ export interface CheckOutcome {
  */
 type Bursts = Map<bigint, Promise<unknown>>
 
-/** Checks a batch of one room; outcomes are in order. */
-export function checkAll(
+/** Checks a batch of one room; outcomes are in order. Most frames of a burst need no waiting. */
+export async function checkAll(
   hub: Hub,
   room: Room,
   arrivals: readonly Arrival[],
 ): Promise<readonly CheckOutcome[]> {
   const bursts: Bursts = new Map()
-  return Promise.all(arrivals.map(async (arrival): Promise<CheckOutcome> => ({
-    arrival,
-    check: await checkOne(hub, room, { arrival, bursts }),
-  })))
+  const checks = arrivals.map((arrival) => checkOne(hub, room, { arrival, bursts }))
+  const isWaiting = checks.some((check) => check instanceof Promise)
+  const found = isWaiting ? await Promise.all(checks) : checks as readonly Check[]
+  return arrivals.map((arrival, index) => ({ arrival, check: found[index] as Check }))
 }
 
 /** Submissions that passed, as the queue wants them. */
@@ -87,29 +88,65 @@ interface FrameCheck {
   readonly bursts: Bursts
 }
 
-async function checkFrame(hub: Hub, room: Room, check: FrameCheck): Promise<Check> {
+function checkFrame(hub: Hub, room: Room, check: FrameCheck): Promise<Check> | Check {
   const { author, bytes, bursts } = check
   const frame = decodeSealedFrame(bytes)
   if (frame === null) return MALFORMED
-  const { suite, epoch, epochId, leaf, generation, seen } = frame.header
-  const signed = isExpected(room, author, frame) && await isSigned(hub, room, { frame, bursts })
-  // Kept with the frame: the room may have forgotten it by the frame's turn.
-  const recalled = room.sequenced.memory.recall(seen.position)
-  const found = recalled ?? (signed ? await findHash(hub, room, seen.position) : null)
-  const submission: FrameSubmission = {
+  const member = isExpected(room, author, frame)
+    ? room.sequenced.view?.leaves.get(frame.header.leaf)
+    : undefined
+  const found = room.sequenced.memory.recall(frame.header.seen.position)
+  const submission = submissionOf(frame, { author, bytes })
+  if (member === undefined) return submission({ signed: false, found })
+  const proof = { frame, room: room.id, publicKey: member.signatureKey, bursts: room.bursts }
+  const isKnown = isOfKnownBurst(hub.ports.crypto, proof)
+  if (isKnown && found !== null) return submission({ signed: true, found })
+  return finishCheck(hub, room, { proof, bursts, isKnown, found }).then(submission)
+}
+
+interface FrameFinding {
+  readonly signed: boolean
+  /** The log's own hash at the position that the sender had seen. */
+  readonly found: Uint8Array | null
+}
+
+function submissionOf(
+  { header }: SealedFrame,
+  from: { readonly author: Author; readonly bytes: Uint8Array },
+): (finding: FrameFinding) => FrameSubmission {
+  const { suite, epoch, epochId, leaf, generation, seen } = header
+  return ({ signed, found }) => ({
     kind: 'frame',
-    author,
+    ...from,
     suite,
     epoch,
     epochId,
     leaf,
-    lane: laneOf(frame.header),
+    lane: laneOf(header),
     generation,
     seen: { ...seen, found },
     signed,
-    bytes,
-  }
-  return submission
+  })
+}
+
+/** What takes a signature check, or a look into the log. */
+async function finishCheck(
+  hub: Hub,
+  room: Room,
+  check: {
+    readonly proof: FrameProof
+    readonly bursts: Bursts
+    readonly isKnown: boolean
+    readonly found: Uint8Array | null
+  },
+): Promise<FrameFinding> {
+  const { proof, bursts, isKnown } = check
+  const { position } = proof.frame.header.seen
+  const signed = isKnown || await isSigned(hub, proof, bursts)
+  // Kept with the frame: the room may have forgotten it by the frame's turn.
+  const recalled = check.found ?? room.sequenced.memory.recall(position)
+  const found = recalled ?? (signed ? await findHash(hub, room, position) : null)
+  return { signed, found }
 }
 
 /** False for what the sequencer refuses anyhow: no signature is checked for it. */
@@ -121,20 +158,14 @@ function isExpected(room: Room, author: Author, { header }: SealedFrame): boolea
     member.account === author.account && equalBytes(member.device, author.device)
 }
 
-async function isSigned(
-  hub: Hub,
-  room: Room,
-  { frame, bursts }: { readonly frame: SealedFrame; readonly bursts: Bursts },
-): Promise<boolean> {
-  const member = room.sequenced.view?.leaves.get(frame.header.leaf)
-  if (member === undefined) return false
-  const check = { frame, room: room.id, publicKey: member.signatureKey, bursts: room.bursts }
-  if (frame.authenticator.kind === 'single') return verifySealedFrame(hub.ports.crypto, check)
-  const { signature } = frame.authenticator
+async function isSigned(hub: Hub, proof: FrameProof, bursts: Bursts): Promise<boolean> {
+  const { authenticator } = proof.frame
+  if (authenticator.kind === 'single') return verifySealedFrame(hub.ports.crypto, proof)
+  const { signature } = authenticator
   const key = new DataView(signature.buffer, signature.byteOffset).getBigUint64(0)
   const first = bursts.get(key)
   if (first !== undefined) await first
-  const verified = verifySealedFrame(hub.ports.crypto, check)
+  const verified = verifySealedFrame(hub.ports.crypto, proof)
   if (first === undefined) bursts.set(key, verified)
   return verified
 }

@@ -9,7 +9,8 @@ import { equalBytes } from '#core/base/bytes.ts'
 import type { AccountName, DeviceId, EpochId, LeafIndex, LogPosition } from '#core/base/ids.ts'
 import { logPosition, type RoomId, type Term, type TimeMs, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { entryHash, type EntryKind, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
+import { chainedHash, entryBodyHash, entryHeaderHash } from '#core/wire/log-entry.ts'
+import { type EntryKind, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { LogEntry, Sha256 } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import type { StoredEntry, StoredGeneration, StoredWelcome } from '#hub/ports.ts'
@@ -203,6 +204,8 @@ class Draft {
   readonly #welcomes: StoredWelcome[] = []
   readonly #added: MemberLeaf[] = []
   readonly #removed: MemberLeaf[] = []
+  /** One for each kind: all entries of a batch have one time. */
+  readonly #headerHashes = new Map<EntryKind, Uint8Array>()
   #generations = new Map<number, number>()
   #epochChanged = false
   #next: bigint
@@ -258,7 +261,10 @@ class Draft {
       body: { kind: 'whole', bytes },
     }
     const place = { room: this.room.id, position, previous: this.#headHash }
-    const hash = entryHash(this.#sha256, place, entry)
+    const headerHash = this.#headerHashes.get(kind) ?? entryHeaderHash(this.#sha256, entry.header)
+    this.#headerHashes.set(kind, headerHash)
+    const bodyHash = entryBodyHash(this.#sha256, entry.body)
+    const hash = chainedHash(this.#sha256, place, { headerHash, bodyHash })
     this.#entries.push({ position, entry, entryHash: hash })
     this.#headHash = hash
     this.#next++

@@ -8,8 +8,14 @@ import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { type Suite, SUITES } from '#core/crypto/suites.ts'
 import { open, type Opened, openWithSecret, seal, sealBurst } from '#core/sender-keys/seal.ts'
 import type { SealContext, SealItem } from '#core/sender-keys/seal.ts'
-import { BurstCache, decodeSealedFrame, encodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
-import { laneOf, type SealedFrame, verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import { BurstCache } from '#core/sender-keys/burst-cache.ts'
+import { decodeSealedFrame, encodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import {
+  isOfKnownBurst,
+  laneOf,
+  type SealedFrame,
+  verifySealedFrame,
+} from '#core/sender-keys/sealed-frame.ts'
 import { createSenderKeys, reserve, type SenderKeys } from '#core/sender-keys/secret-tree.ts'
 import { createPrng, type Prng } from './prng.ts'
 
@@ -293,10 +299,61 @@ inBothSuites('SEAL-6: a burst costs one check of a signature', async (suite) => 
   strictEqual(checks, 2)
 })
 
-Deno.test('SEAL-6: the cache of bursts is bounded', () => {
+inBothSuites('SEAL-6: what is remembered of a burst accepts no other path', async (suite) => {
+  for (const count of [2, 3, 5, 8, 13, 31]) {
+    const scene = createScene(suite, 200 + count)
+    const texts = Array.from({ length: count }, (_, n) => new Uint8Array(n))
+    const sealed = await sealBurst(crypto, scene.alice, itemsOf(scene, scene.alice.leaf, texts))
+    const frames = sealed.map(frameOf)
+    const bursts = new BurstCache()
+    const { room } = scene.alice
+    const publicKey = scene.keyPairs.get(scene.alice.leaf)?.publicKey as Uint8Array
+    const first = frames[scene.prng.integer(count)] as SealedFrame
+    ok(await verifySealedFrame(crypto, { frame: first, room, publicKey, bursts }))
+    for (const frame of frames) {
+      const { authenticator } = frame
+      ok(authenticator.kind === 'burst')
+      for (const [level, hash] of authenticator.path.entries()) {
+        const path = authenticator.path.with(level, flipped(hash, scene.prng.integer(256)))
+        const changed: SealedFrame = { ...frame, authenticator: { ...authenticator, path } }
+        const check = { frame: changed, room, publicKey, bursts }
+        ok(!isOfKnownBurst(crypto, check), `${count}: frame ${authenticator.index}, level ${level}`)
+        ok(!await verifySealedFrame(crypto, check))
+      }
+      ok(isOfKnownBurst(crypto, { frame, room, publicKey, bursts }))
+    }
+  }
+})
+
+inBothSuites('SEAL-6: the cache of bursts is bounded', async (suite) => {
+  const scene = createScene(suite, 10)
+  let checks = 0
+  const counting = {
+    ...crypto,
+    verify: (...args: Parameters<typeof crypto.verify>) => {
+      checks++
+      return crypto.verify(...args)
+    },
+  }
   const bursts = new BurstCache()
-  for (let index = 0; index < 10_000; index++) bursts.add(`${index}`)
-  ok(bursts.has('9999') && !bursts.has('0'))
+  const { room } = scene.alice
+  const publicKey = scene.keyPairs.get(scene.alice.leaf)?.publicKey as Uint8Array
+  const checkFirst = async (frames: readonly Uint8Array[]): Promise<void> => {
+    const frame = frameOf(frames[0] as Uint8Array)
+    ok(await verifySealedFrame(counting, { frame, room, publicKey, bursts }))
+    ok(isOfKnownBurst(counting, { frame, room, publicKey, bursts }))
+  }
+  const texts = [new Uint8Array(1), new Uint8Array(2)]
+  const sealed: (readonly Uint8Array[])[] = []
+  for (let count = 0; count <= LIMITS.burstsRememberedMax; count++) {
+    sealed.push(await sealBurst(crypto, scene.alice, itemsOf(scene, scene.alice.leaf, texts)))
+  }
+  for (const frames of sealed) await checkFirst(frames)
+  strictEqual(checks, sealed.length)
+  await checkFirst(sealed.at(-1) as readonly Uint8Array[])
+  strictEqual(checks, sealed.length, 'the newest is remembered')
+  await checkFirst(sealed[0] as readonly Uint8Array[])
+  strictEqual(checks, sealed.length + 1, 'the oldest is not')
 })
 
 inBothSuites(

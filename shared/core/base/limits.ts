@@ -92,6 +92,7 @@ export const LIMITS = {
   skippedKeysMax: 1_024,
   lanesMax: 4,
   burstFramesMax: 256,
+  burstsRememberedMax: 64,
   plaintextSizeMax: 65_536,
   ephemeralAgeMsMax: 10_000,
 

@@ -13,7 +13,7 @@ import type { AccountRecord, RoomRecord } from '#core/device/records.ts'
 import type { DeviceState, PendingRequest, RoomState } from '#core/device/state.ts'
 import type { DeviceTable, Durability } from '#core/device/store.ts'
 import type { Mls } from '#core/mls/mls.ts'
-import { BurstCache } from '#core/sender-keys/sealed-frame.ts'
+import { BurstCache } from '#core/sender-keys/burst-cache.ts'
 import { type Body, type BodyKind, encodeMessage } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
 

@@ -13,7 +13,8 @@ export function leafHash(crypto: Crypto, content: Uint8Array): Uint8Array {
   return crypto.hash('sha256', concat(LEAF_PREFIX, content))
 }
 
-function nodeHash(crypto: Crypto, left: Uint8Array, right: Uint8Array): Uint8Array {
+/** Hash of an inner node, 32 bytes. */
+export function nodeHash(crypto: Crypto, left: Uint8Array, right: Uint8Array): Uint8Array {
   return crypto.hash('sha256', concat(NODE_PREFIX, left, right))
 }
 

@@ -2,13 +2,13 @@
  * The wire form of a sealed frame and what its sender signs (SEAL-1, SEAL-2, SEAL-6). Owns layout
  * and signature check, for hub and members alike; owns no keys and no plaintext.
  */
-import { toHex } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { LABELS, verifyWithLabel } from '#core/crypto/labels.ts'
 import { type Suite, suiteById } from '#core/crypto/suites.ts'
-import { leafHash, merkleRoot } from '#core/sender-keys/merkle.ts'
+import type { BurstCache, BurstOrigin } from '#core/sender-keys/burst-cache.ts'
+import { type Inclusion, leafHash, merkleRoot } from '#core/sender-keys/merkle.ts'
 import { decode, encode, fixed, type Infer, opaque, struct } from '#core/wire/codec.ts'
 import { u16, u32, u64, u8, variant, vector } from '#core/wire/codec.ts'
 import { PROTOCOL_VERSION } from '#core/wire/frame.ts'
@@ -127,25 +127,6 @@ export function burstContent(
   return encode(burstCodec, { room, epochId, leaf, ...burst })
 }
 
-/** Bursts whose root signature was found good, so that each costs one check. Bounded. */
-export class BurstCache {
-  readonly #good = new Set<string>()
-
-  has(key: string): boolean {
-    return this.#good.has(key)
-  }
-
-  add(key: string): void {
-    if (this.#good.size >= LIMITS.burstFramesMax) {
-      for (const oldest of this.#good) {
-        this.#good.delete(oldest)
-        break
-      }
-    }
-    this.#good.add(key)
-  }
-}
-
 /** True when a header has the lengths of its suite, and the suite has a data plane. */
 function fitsSuite({ nonce, epochId }: SealHeader, suite: Suite): boolean {
   return suite.frameAead !== null && nonce.length === suite.frameNonceLength &&
@@ -161,45 +142,80 @@ export interface FrameCheck {
 }
 
 /** True when the leaf signed this frame for this room (SEAL-2, SEAL-6). */
-export async function verifySealedFrame(crypto: Crypto, check: FrameCheck): Promise<boolean> {
-  const { frame, room, publicKey } = check
-  const suite = suiteById(frame.header.suite)
-  if (suite === null || !fitsSuite(frame.header, suite)) return false
-  const algorithm = suite.signature
-  const content = signedContent(crypto, room, frame)
-  const { authenticator } = frame
+export function verifySealedFrame(crypto: Crypto, check: FrameCheck): Promise<boolean> {
+  const suite = suiteById(check.frame.header.suite)
+  if (suite === null || !fitsSuite(check.frame.header, suite)) return Promise.resolve(false)
+  const content = signedContent(crypto, check.room, check.frame)
+  const { authenticator } = check.frame
   if (authenticator.kind === 'single') {
-    const { signature } = authenticator
     return verifyWithLabel(crypto, {
-      algorithm,
-      publicKey,
+      algorithm: suite.signature,
+      publicKey: check.publicKey,
       label: LABELS.frame,
       content,
-      signature,
+      signature: authenticator.signature,
     })
   }
-  const { count, index, path } = authenticator
+  return verifyBurst(crypto, { ...check, suite, authenticator, content })
+}
+
+/**
+ * True when `verifySealedFrame` would be, and that is known without a signature check: the frame
+ * belongs to a burst that was found good. False says nothing.
+ */
+export function isOfKnownBurst(crypto: Crypto, check: FrameCheck): boolean {
+  const { frame, room, bursts } = check
+  const suite = suiteById(frame.header.suite)
+  const { authenticator } = frame
+  if (bursts === undefined || authenticator.kind === 'single') return false
+  if (suite === null || !fitsSuite(frame.header, suite)) return false
+  const origin = originOf(check, authenticator)
+  if (!bursts.knows(origin)) return false
+  const content = signedContent(crypto, room, frame)
+  return bursts.includes(crypto, origin, inclusionOf(crypto, authenticator, content))
+}
+
+type BurstAuthenticator = Extract<SealedFrame['authenticator'], { readonly kind: 'burst' }>
+
+async function verifyBurst(
+  crypto: Crypto,
+  check: FrameCheck & {
+    readonly suite: Suite
+    readonly authenticator: BurstAuthenticator
+    readonly content: Uint8Array
+  },
+): Promise<boolean> {
+  const { frame, room, publicKey, bursts, suite, authenticator, content } = check
+  const { count, signature } = authenticator
   if (count > LIMITS.burstFramesMax) return false
-  const root = merkleRoot(crypto, { leaf: burstLeaf(crypto, index, content), index, count, path })
+  const origin = originOf(check, authenticator)
+  const inclusion = inclusionOf(crypto, authenticator, content)
+  if (bursts?.includes(crypto, origin, inclusion) === true) return true
+  const root = merkleRoot(crypto, inclusion)
   if (root === null) return false
-  const burst = burstContent(room, frame.header, { count, root })
-  const key = check.bursts === undefined
-    ? ''
-    : burstKey(crypto, [burst, publicKey, authenticator.signature])
-  if (check.bursts?.has(key) === true) return true
   const good = await verifyWithLabel(crypto, {
-    algorithm,
+    algorithm: suite.signature,
     publicKey,
     label: LABELS.frameBurst,
-    content: burst,
-    signature: authenticator.signature,
+    content: burstContent(room, frame.header, { count, root }),
+    signature,
   })
-  if (good) check.bursts?.add(key)
+  if (good) bursts?.add(crypto, origin, inclusion)
   return good
 }
 
-const burstKeyCodec = vector(opaque(512), 3)
+function originOf(
+  { frame, room, publicKey }: FrameCheck,
+  { signature, count }: BurstAuthenticator,
+): BurstOrigin {
+  const { suite, epochId, leaf } = frame.header
+  return { signature, publicKey, suite, room, epochId, leaf, count }
+}
 
-function burstKey(crypto: Crypto, parts: readonly Uint8Array[]): string {
-  return toHex(crypto.hash('sha256', encode(burstKeyCodec, parts)))
+function inclusionOf(
+  crypto: Crypto,
+  { count, index, path }: BurstAuthenticator,
+  content: Uint8Array,
+): Inclusion {
+  return { leaf: burstLeaf(crypto, index, content), index, count, path }
 }

@@ -82,14 +82,22 @@ export interface EntryPlace {
  * H(label, room, position, previous hash, H(header), H(body)), SHA-256, 32 bytes (LOG-1).
  */
 export function entryHash(sha256: Sha256, place: EntryPlace, entry: LogEntry): Uint8Array {
-  return sha256(
-    encode(chained, {
-      label: LABEL,
-      room: place.room,
-      position: place.position,
-      previous: place.previous,
-      headerHash: sha256(encode(entryHeaderCodec, entry.header)),
-      bodyHash: entryBodyHash(sha256, entry.body),
-    }),
-  )
+  return chainedHash(sha256, place, {
+    headerHash: entryHeaderHash(sha256, entry.header),
+    bodyHash: entryBodyHash(sha256, entry.body),
+  })
+}
+
+/** SHA-256 of a header: the same for all entries of one kind and time. */
+export function entryHeaderHash(sha256: Sha256, header: LogEntry['header']): Uint8Array {
+  return sha256(encode(entryHeaderCodec, header))
+}
+
+/** `entryHash` of an entry whose parts are hashed already. */
+export function chainedHash(
+  sha256: Sha256,
+  { room, position, previous }: EntryPlace,
+  hashes: { readonly headerHash: Uint8Array; readonly bodyHash: Uint8Array },
+): Uint8Array {
+  return sha256(encode(chained, { label: LABEL, room, position, previous, ...hashes }))
 }
