@@ -57,7 +57,40 @@ export async function verifiedMembers(
       )
     }
   }
-  return members
+  return members.map((member) =>
+    contested(turn, member, { known: sources.known, members })
+      ? { ...member, verified: false }
+      : member
+  )
+}
+
+/** The root that an account has for this device: its own, or that of a member it has seen proven. */
+export function knownRoot(
+  turn: Turn,
+  known: readonly Member[],
+  account: AccountName,
+): Uint8Array | null {
+  const own = turn.registered
+  if (own !== null && own.name === account) return own.rootHash
+  return known.find((each) => each.verified && each.account === account)?.rootHash ?? null
+}
+
+/**
+ * One account has one root in a room, whatever a hub attests. Where two come at once and neither
+ * was known before, neither is believed.
+ */
+function contested(
+  turn: Turn,
+  member: Member,
+  { known, members }: { readonly known: readonly Member[]; readonly members: readonly Member[] },
+): boolean {
+  if (!member.verified) return false
+  const root = knownRoot(turn, known, member.account)
+  if (root !== null) return !equalBytes(root, member.rootHash)
+  return members.some((other) =>
+    other.verified && other.account === member.account &&
+    !equalBytes(other.rootHash, member.rootHash)
+  )
 }
 
 function sameLeaf(member: Member, leaf: MlsLeaf): boolean {

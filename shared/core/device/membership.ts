@@ -8,7 +8,7 @@ import type { AccountName, LeafIndex, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { DEFAULT_SUITE } from '#core/device/account.ts'
-import { isSameDevice, memberOf } from '#core/device/members.ts'
+import { isSameDevice, knownRoot, memberOf } from '#core/device/members.ts'
 import { queueProfile } from '#core/device/outbox.ts'
 import { pendingRecordCodec } from '#core/device/records.ts'
 import { caughtUp, resubscribe } from '#core/device/room.ts'
@@ -179,6 +179,8 @@ async function keyPackageProven(turn: Turn, room: RoomState, job: CommitJob): Pr
   const identity = decodeIdentity(view.identity)
   if (identity === null || identity.account !== job.account) return false
   if (!equalBytes(identity.device, job.device)) return false
+  const root = knownRoot(turn, room.members, job.account)
+  if (root !== null && !equalBytes(root, certificate.rootHash)) return false
   const claim = { identity, signatureKey: view.signatureKey, algorithm: suite.signature }
   return leafIsCertified(claim, certificate)
 }
