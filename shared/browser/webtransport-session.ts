@@ -245,7 +245,7 @@ function raiseDatagramMark(datagrams: DatagramsLike): void {
       datagrams.incomingHighWaterMark = INCOMING_DATAGRAMS_MAX
     }
   } catch {
-    // Deno 2.9.5 has the member and throws: its queue stays short, and datagrams may be lost anyway.
+    // Deno 2.9.5 has the member and throws: its queue stays short; datagrams may be lost anyway.
   }
 }
 
