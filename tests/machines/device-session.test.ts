@@ -117,3 +117,23 @@ Deno.test('ID-3: the longest name of a device fits its manifest, a longer does n
   ok(verified.kind === 'verified', 'the certificate verifies')
   strictEqual(verified.devices[0]?.name, longest)
 })
+
+Deno.test('SES-7: a redirect is followed, and its dead end leads home', async () => {
+  const device = new Device()
+  await device.take(signUp('Laptop'))
+  const first = device.wants('dial')
+  strictEqual(first?.endpoint, 'http://hub.example')
+  await device.greet(first?.attempt ?? 0)
+  const attempt = first?.attempt ?? 0
+  const body = { endpoint: 'http://other.example', reason: 0 }
+  const frames = [encodeMessage('redirect', NO_ROOM, body)]
+  await device.take({ kind: 'framesReceived', attempt, frames })
+  ok(device.wants('hangUp') !== null, 'the session ends')
+  await device.take({ kind: 'sessionClosed', attempt })
+  await device.take({ kind: 'timerFired', timer: 'redial' })
+  const second = device.wants('dial')
+  strictEqual(second?.endpoint, 'http://other.example')
+  await device.take({ kind: 'sessionClosed', attempt: second?.attempt ?? 0 })
+  await device.take({ kind: 'timerFired', timer: 'redial' })
+  strictEqual(device.wants('dial')?.endpoint, 'http://hub.example')
+})

@@ -109,6 +109,7 @@ export const LIMITS = {
   recentHashesMax: 256,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,
+  retryMsMax: 60_000,
   requestMsMax: 15_000,
   typingIntervalMs: 3_000,
   typingShownMs: 6_000,

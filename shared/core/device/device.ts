@@ -8,11 +8,12 @@ import { fillKeyPackages, register, registered, registrationRefused } from '#cor
 import { signedUp, signUp } from '#core/device/account.ts'
 import { entriesReceived, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
+import { holdRoom, releaseRooms } from '#core/device/hold.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
 import { joinByLink, joinRefused, welcomeReceived } from '#core/device/joining.ts'
 import { addMember, commitRefused, invite, inviteAccepted } from '#core/device/membership.ts'
-import { joinRequested, keyPackagesReceived } from '#core/device/membership.ts'
-import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
+import { joinRequested, keyPackagesReceived, pumpCommits } from '#core/device/membership.ts'
+import { frameRefused, landOutbox, pumpOutbox, sendMessage } from '#core/device/outbox.ts'
 import { breakRoom, createRoom, markRead, openRoom, resubscribe } from '#core/device/room.ts'
 import { roomKey, subscribe } from '#core/device/room.ts'
 import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
@@ -59,7 +60,8 @@ async function take(turn: Turn, input: DeviceInput): Promise<void> {
     case 'timerFired':
       if (input.timer === 'redial') redialDue(turn)
       else if (input.timer === 'heartbeat') heartbeatDue(turn)
-      else typingDue(turn)
+      else if (input.timer === 'typing') typingDue(turn)
+      else await retryDue(turn)
       return
     case 'networkChanged':
       turn.set({ online: input.online })
@@ -147,6 +149,15 @@ async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
   turn.set({ redirects: 0 })
   await fillKeyPackages(turn, body.keyPackagesLeft)
   for (const key of turn.state.rooms.keys()) openRoom(turn, key)
+}
+
+/** What the hub had put off goes on (WIRE-5). */
+async function retryDue(turn: Turn): Promise<void> {
+  for (const key of releaseRooms(turn)) {
+    if (turn.room(key)?.subscription.kind === 'none') openRoom(turn, key)
+    await pumpCommits(turn, key)
+    await pumpOutbox(turn, key)
+  }
 }
 
 // ---- Frames -------------------------------------------------------------------------------
@@ -252,6 +263,7 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'commit':
       return commitRefused(turn, pending.room, refusal)
     case 'join':
+      if (holdRoom(turn, pending.room, refusal)) return
       return joinRefused(turn, pending.room, refusal.kind)
     default:
       return unreachable(pending)
@@ -274,7 +286,7 @@ function sessionRefused(turn: Turn, refusal: Refusal): void {
 function createRefused(turn: Turn, key: string, refusal: Refusal): void {
   // The genesis was taken before, and only the answer was lost.
   if (refusal.kind === 'roomExists') return subscribe(turn, key)
-  if (refusal.kind === 'tooMany' || refusal.kind === 'unavailable') return
+  if (holdRoom(turn, key, refusal)) return
   breakRoom(turn, key, refusal.kind)
 }
 
@@ -282,6 +294,7 @@ function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
   const room = turn.room(key)
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
+  if (holdRoom(turn, key, refusal)) return
   if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
     turn.setRecord(key, { phase: 'removed' })
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')

@@ -44,7 +44,7 @@ export type CommandOutcome =
   | { readonly kind: 'done'; readonly value: string | null }
   | { readonly kind: 'failed'; readonly code: CommandError }
 
-export type TimerName = 'redial' | 'heartbeat' | 'typing'
+export type TimerName = 'redial' | 'heartbeat' | 'typing' | 'retry'
 
 export type DeviceInput =
   | { readonly kind: 'started' }

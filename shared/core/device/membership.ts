@@ -9,6 +9,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { DEFAULT_SUITE } from '#core/device/account.ts'
 import { isSameDevice, knownRoot, memberOf } from '#core/device/members.ts'
+import { holdRoom, isHeld } from '#core/device/hold.ts'
 import { queueProfile } from '#core/device/outbox.ts'
 import { pendingRecordCodec } from '#core/device/records.ts'
 import { caughtUp, resubscribe } from '#core/device/room.ts'
@@ -242,6 +243,7 @@ export async function keyPackagesReceived(
 export async function pumpCommits(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null || room.group === null || !turn.ready || !caughtUp(room)) return
+  if (isHeld(turn, room)) return
   if (room.record.phase !== 'live') return
   if (room.pending !== null) {
     if (!room.pending.sent) submitPending(turn, room)
@@ -369,6 +371,7 @@ const RACE_LOST: ReadonlySet<string> = new Set(['staleEpoch', 'unknownEntry', 'w
 export function commitRefused(turn: Turn, key: string, code: Body<'refused'>['refusal']): void {
   const room = turn.room(key)
   if (room === null || room.pending === null) return
+  if (holdRoom(turn, key, code)) return commitLost(turn, key)
   if (RACE_LOST.has(code.kind)) commitLost(turn, key)
   else {
     for (const job of room.pending.jobs) turn.fail(job.command, code.kind)

@@ -10,6 +10,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { encodeContent, messageId, previewText } from '#core/content/mimi-content.ts'
 import { decodeContent, roomProfileContent, textContent } from '#core/content/mimi-content.ts'
 import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
+import { holdRoom, isHeld } from '#core/device/hold.ts'
 import { outboxKey, outboxRecordCodec } from '#core/device/records.ts'
 import type { OutboxRecord } from '#core/device/records.ts'
 import { addItem, caughtUp, resubscribe, roomUri } from '#core/device/room.ts'
@@ -106,6 +107,7 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null || room.keys === null || room.pending !== null) return
   if (!turn.ready || !caughtUp(room) || room.record.phase !== 'live') return
+  if (isHeld(turn, room)) return
   const flying = room.outbox.filter((item) => item.inFlight).length
   const waiting = room.outbox
     .filter((item) => !item.inFlight && item.record.refused === '')
@@ -216,8 +218,6 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
   'unknownEntry',
   'replayed',
   'generationTooFar',
-  'tooMany',
-  'unavailable',
 ])
 
 /** The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). */
@@ -229,6 +229,10 @@ export function frameRefused(
   const room = turn.room(pending.room)
   const item = room?.outbox.find((each) => each.key === pending.outboxKey)
   if (room === null || item === undefined) return
+  if (holdRoom(turn, pending.room, refusal)) {
+    // The same bytes later: the hub has not taken their generation.
+    return replaceItems(turn, turn.room(pending.room) ?? room, [{ ...item, inFlight: false }])
+  }
   const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < LIMITS.outboxAttemptsMax
   // A replayed generation may be this very frame: its entry then comes with the catch-up.
   const keepSeal = refusal.kind === 'replayed' && item.attempts === 0

@@ -73,6 +73,7 @@ export function newRoom(options: NewRoom): RoomState {
     subscription: { kind: 'none' },
     typing: [],
     typingSentAtMs: 0,
+    holdUntilMs: 0,
     gathered: new Map(),
     recent: [],
   }

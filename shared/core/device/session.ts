@@ -176,6 +176,8 @@ export function sessionEnded(turn: Turn): void {
     turn.set({ session: { kind: 'idle' } })
     return
   }
+  // A place that the device was sent to and that does not answer is not tried twice.
+  if (session.kind === 'dialing') turn.set({ endpoint: turn.state.home, redirects: 0 })
   waitToRedial(turn, failures)
 }
 

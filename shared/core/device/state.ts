@@ -174,6 +174,8 @@ export interface RoomState {
   readonly subscription: Subscription
   readonly typing: readonly TypingMark[]
   readonly typingSentAtMs: number
+  /** Until then the hub is asked for nothing in this room; it said so (WIRE-5). */
+  readonly holdUntilMs: number
   /** Certificates by hex hash, gathered while joining. */
   readonly gathered: ReadonlyMap<string, Uint8Array>
   /** Hashes of the last entries that this device chained, oldest first (LOG-5). */
@@ -190,7 +192,9 @@ export interface DeviceState {
   readonly hub: KnownHub | null
   readonly session: SessionState
   readonly online: boolean
-  /** Origin to dial: the configured one, or the target of a redirect (SES-7). */
+  /** The configured origin of the hub. */
+  readonly home: string
+  /** Origin to dial: `home`, or the target of a redirect (SES-7). */
   readonly endpoint: string
   readonly redirects: number
   readonly nextAttempt: number
@@ -201,13 +205,14 @@ export interface DeviceState {
 }
 
 /** The state of a device that has stored nothing yet. */
-export function emptyState(endpoint: string): DeviceState {
+export function emptyState(home: string): DeviceState {
   return {
     account: { kind: 'none' },
     hub: null,
     session: { kind: 'idle' },
     online: true,
-    endpoint,
+    home,
+    endpoint: home,
     redirects: 0,
     nextAttempt: 1,
     nextRequest: 1,

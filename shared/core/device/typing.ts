@@ -40,7 +40,7 @@ function mark(turn: Turn, key: string, leaf: LeafIndex, untilMs: number): void {
   if (room === null) return
   const others = room.typing.filter((each) => each.leaf !== leaf)
   turn.setRoom(key, { typing: [...others, { leaf, untilMs }] })
-  turn.effect({ kind: 'armTimer', timer: 'typing', atMs: untilMs })
+  armTyping(turn)
 }
 
 /** A message of this member ends its mark. */
@@ -52,11 +52,18 @@ export function typingEnded(turn: Turn, key: string, leaf: LeafIndex): void {
 
 /** Takes away the marks whose time is over. */
 export function typingDue(turn: Turn): void {
-  let nextMs = Number.POSITIVE_INFINITY
   for (const room of turn.state.rooms.values()) {
     const typing = room.typing.filter((each) => each.untilMs > turn.nowMs)
     if (typing.length !== room.typing.length) turn.setRoom(room.key, { typing })
-    for (const each of typing) nextMs = Math.min(nextMs, each.untilMs)
   }
-  if (Number.isFinite(nextMs)) turn.effect({ kind: 'armTimer', timer: 'typing', atMs: nextMs })
+  armTyping(turn)
+}
+
+/** Wakes when the first of all marks ends. */
+function armTyping(turn: Turn): void {
+  let atMs = Number.POSITIVE_INFINITY
+  for (const room of turn.state.rooms.values()) {
+    for (const each of room.typing) atMs = Math.min(atMs, each.untilMs)
+  }
+  if (Number.isFinite(atMs)) turn.effect({ kind: 'armTimer', timer: 'typing', atMs })
 }
