@@ -186,6 +186,8 @@ class Host implements Kalandra {
       case 'showRoom':
         for (const watch of this.#watches) if (watch.room === effect.room) this.#showRoom(watch)
         return
+      case 'reportFault':
+        return this.#ports.faulted(effect.error)
       case 'wipe':
         return wipe(...effect.secrets)
     }

@@ -211,3 +211,40 @@ Deno.test('SES-2: a hub with another key is not spoken to again', options, async
     await second.close()
   }
 })
+
+Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options, async () => {
+  const hub = await startHub()
+  const endpoint = `http://localhost:${hub.port}`
+  try {
+    const alice = await openPerson({ endpoint })
+    const carol = await openPerson({ endpoint })
+    const bob = await openPerson({
+      endpoint,
+      mls: (port) => ({
+        ...port,
+        processCommit: () => Promise.reject(new Error('a fault')),
+      }),
+    })
+    for (const [person, name] of [[alice, 'alice'], [bob, 'bob'], [carol, 'carol']] as const) {
+      await signUp(person, name)
+    }
+    const rooms: string[] = []
+    for (const title of ['Faulty', 'Sound']) {
+      const room = await alice.sdk.createRoom({ title })
+      await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
+      await alice.sdk.addMember({ room, account: 'bob@localhost' })
+      await roomShows(bob, room, (view) => view.summary.state === 'live', 'bob in the room')
+      rooms.push(room)
+    }
+    const [faulty = '', sound = ''] = rooms
+    await alice.sdk.addMember({ room: faulty, account: 'carol@localhost' })
+    const broken = await roomShows(bob, faulty, ({ summary }) => summary.state === 'broken', 'it')
+    strictEqual(broken.summary.code, 'internal')
+    await say(alice, sound, 'still here')
+    await sees(bob, sound, 'still here')
+    strictEqual(bob.faults.length, 1)
+    for (const person of [alice, bob, carol]) await person.sdk.close()
+  } finally {
+    await hub.close()
+  }
+})

@@ -9,6 +9,7 @@ import type { TimeMs } from '#core/base/ids.ts'
 import { createMemoryDeviceStore, type DeviceStore } from '#core/device/store.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
+import type { Mls } from '#core/mls/mls.ts'
 import { createTsMls } from '#core/mls/ts-mls.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
 import { type AppView, type Kalandra, openKalandra, type RoomView } from '#sdk'
@@ -21,6 +22,8 @@ export interface PersonOptions {
   readonly endpoint: string
   readonly store?: DeviceStore
   readonly dialer?: Dialer
+  /** Changes the MLS port, for faults that no outsider can cause. */
+  readonly mls?: (port: Mls) => Mls
 }
 
 /** An account on one device, and its store, which survives `restart`. */
@@ -45,7 +48,7 @@ export async function openPerson(options: PersonOptions): Promise<Person> {
   const faults: unknown[] = []
   const sdk = await openKalandra({
     crypto: native,
-    mls,
+    mls: options.mls?.(mls) ?? mls,
     entropy: { randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)) },
     clock: { nowMs: () => Date.now() as TimeMs },
     store,

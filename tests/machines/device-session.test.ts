@@ -2,7 +2,7 @@
  * The device machine before it is ready, step by step and without a host: dialing, greeting and
  * registering against a hub of three lines. Owns no rooms.
  */
-import { ok, strictEqual } from 'node:assert/strict'
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import type { HubDomain, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
@@ -136,4 +136,46 @@ Deno.test('SES-7: a redirect is followed, and its dead end leads home', async ()
   await device.take({ kind: 'sessionClosed', attempt: second?.attempt ?? 0 })
   await device.take({ kind: 'timerFired', timer: 'redial' })
   strictEqual(device.wants('dial')?.endpoint, 'http://hub.example')
+})
+
+Deno.test('SES-7, SES-2: a hub that has not proven its key sends nobody away', async () => {
+  const device = new Device()
+  await device.take(signUp('Laptop'))
+  const attempt = device.wants('dial')?.attempt ?? 0
+  await device.take({ kind: 'sessionOpened', attempt, transport: 'memory' })
+  const body = { endpoint: 'http://other.example', reason: 0 }
+  const frames = [encodeMessage('redirect', NO_ROOM, body)]
+  await device.take({ kind: 'framesReceived', attempt, frames })
+  strictEqual(device.state.endpoint, 'http://hub.example')
+  strictEqual(device.wants('hangUp'), null)
+})
+
+Deno.test('SES-7: nobody is sent out of TLS', async () => {
+  const device = new Device()
+  device.state = emptyState('https://hub.example')
+  await device.take(signUp('Laptop'))
+  const attempt = device.wants('dial')?.attempt ?? 0
+  await device.greet(attempt)
+  const body = { endpoint: 'http://hub.example', reason: 0 }
+  const frames = [encodeMessage('redirect', NO_ROOM, body)]
+  await device.take({ kind: 'framesReceived', attempt, frames })
+  strictEqual(device.state.endpoint, 'https://hub.example')
+})
+
+Deno.test('ID-4: a hub that is busy does not cost the account its root', async () => {
+  const device = new Device()
+  await device.take(signUp('Laptop'))
+  const attempt = device.wants('dial')?.attempt ?? 0
+  await device.greet(attempt)
+  const first = device.says('register').body
+  const refusal = { kind: 'unavailable' as const, retryAfterMs: 1_000 }
+  const body = { request: first.request, opcode: 0x10, refusal }
+  const frames = [encodeMessage('refused', NO_ROOM, body)]
+  await device.take({ kind: 'framesReceived', attempt, frames })
+  strictEqual(device.state.account.kind, 'registering')
+  ok(device.wants('hangUp') !== null, 'the session ends')
+  await device.take({ kind: 'sessionClosed', attempt })
+  await device.take({ kind: 'timerFired', timer: 'redial' })
+  await device.greet(device.wants('dial')?.attempt ?? 0)
+  deepStrictEqual(device.says('register').body.certificate, first.certificate)
 })

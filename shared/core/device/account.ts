@@ -146,10 +146,15 @@ export function signedUp(turn: Turn): void {
   turn.set({ account: { ...account, command: null } })
 }
 
-/** The hub did not give the name: nothing of the attempt is kept. */
+/** The hub did not give the name: nothing of the attempt is kept, unless it only was too busy. */
 export function registrationRefused(turn: Turn, refusal: Refusal): void {
-  const { account } = turn.state
+  const { account, session } = turn.state
   if (account.kind !== 'registering') return
+  if (refusal.kind === 'tooMany' || refusal.kind === 'unavailable') {
+    // An answer may have been lost: the root is kept, and the next session asks again.
+    if ('attempt' in session) turn.effect({ kind: 'hangUp', attempt: session.attempt })
+    return
+  }
   turn.delete('account', 'account')
   turn.set({ account: { kind: 'refused', name: account.record.name, code: refusal.kind } })
   turn.fail(account.command, refusal.kind)
@@ -180,12 +185,13 @@ export async function makeKeyPackage(
   const account = turn.registered
   const suite = suiteById(suiteId)
   if (account === null || suite === null) return null
+  const notAfter = turn.nowMs + LIMITS.keyPackageLifetimeMs as TimeMs
   const made = await turn.ports.mls.makeKeyPackage({
     suite,
     signer: signerFor(turn, account, suite),
     // Tolerates clocks that are slow.
     notBefore: turn.nowMs - LIMITS.keyPackageBackdateMs as TimeMs,
-    notAfter: turn.nowMs + LIMITS.keyPackageLifetimeMs as TimeMs,
+    notAfter,
     entropy: turn.ports.entropy,
   })
   const record: KeyPackageRecord = {
@@ -194,6 +200,7 @@ export async function makeKeyPackage(
     keyPackage: made.keyPackage,
     secrets: made.secrets,
     lastResort,
+    notAfter,
   }
   const key = toHex(made.reference)
   turn.put('keyPackages', key, encode(keyPackageRecordCodec, record), 'strict')
@@ -203,8 +210,12 @@ export async function makeKeyPackage(
 
 /** A single-use KeyPackage was used: its secrets go (RFC 9420 section 10). */
 export function dropKeyPackage(turn: Turn, key: string): void {
+  if (turn.state.keyPackages.get(key)?.lastResort === false) forgetKeyPackage(turn, key)
+}
+
+function forgetKeyPackage(turn: Turn, key: string): void {
   const record = turn.state.keyPackages.get(key)
-  if (record === undefined || record.lastResort) return
+  if (record === undefined) return
   const keyPackages = new Map(turn.state.keyPackages)
   keyPackages.delete(key)
   turn.set({ keyPackages })
@@ -214,7 +225,12 @@ export function dropKeyPackage(turn: Turn, key: string): void {
 
 /** Fills the hub's stock up when it runs low (DIR-1). */
 export async function fillKeyPackages(turn: Turn, left: number): Promise<void> {
-  if (left >= LIMITS.keyPackagesLow) return signedUp(turn)
+  for (const [key, record] of turn.state.keyPackages) {
+    if (record.notAfter < turn.nowMs) forgetKeyPackage(turn, key)
+  }
+  // What the hub says of its stock is its word: what is kept here is bounded all the same.
+  const room = LIMITS.keyPackagesKeptMax - turn.state.keyPackages.size
+  if (left >= LIMITS.keyPackagesLow || room <= 0) return signedUp(turn)
   const keyPackages: Uint8Array[] = []
   for (let count = left; count < LIMITS.keyPackagesTarget; count++) {
     const keyPackage = await makeKeyPackage(turn, DEFAULT_SUITE, false)

@@ -173,7 +173,19 @@ async function framesReceived(
     const frame = parseFrame(bytes)
     if (frame.kind === 'malformed') continue
     const decoded = decodeMessage(frame)
-    if (decoded.kind === 'message') await messageReceived(turn, decoded.message)
+    if (decoded.kind === 'message') await guardedMessage(turn, decoded.message)
+  }
+}
+
+/** A fault of ours in one frame stops its room and nothing else: the other frames still count. */
+async function guardedMessage(turn: Turn, message: Message): Promise<void> {
+  const mark = turn.mark()
+  try {
+    await messageReceived(turn, message)
+  } catch (error) {
+    turn.rewind(mark)
+    turn.effect({ kind: 'reportFault', error })
+    breakRoom(turn, roomKey(message.room), 'internal')
   }
 }
 

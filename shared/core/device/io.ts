@@ -70,6 +70,8 @@ export type DeviceEffect =
   | { readonly kind: 'settleCommand'; readonly id: number; readonly outcome: CommandOutcome }
   | { readonly kind: 'showAccount' }
   | { readonly kind: 'showRoom'; readonly room: string }
+  /** A programmer's error in one frame: that frame's room is stopped, nothing else. */
+  | { readonly kind: 'reportFault'; readonly error: unknown }
   /** Secrets that no state holds any more. */
   | { readonly kind: 'wipe'; readonly secrets: readonly Uint8Array[] }
 

@@ -5,6 +5,7 @@
  */
 import { equalBytes, toHex, wipe } from '#core/base/bytes.ts'
 import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import { enterEpoch } from '#core/device/epoch-keys.ts'
 import { dropKeyPackage, makeKeyPackage } from '#core/device/account.ts'
 import { verifiedMembers } from '#core/device/members.ts'
@@ -76,9 +77,11 @@ export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promis
   const id = body.room as RoomId
   const key = roomKey(id)
   const existing = turn.room(key)
-  const wanted = existing === null || existing.record.phase === 'joining' ||
+  const bounded = body.position <= BigInt(Number.MAX_SAFE_INTEGER) &&
+    (existing !== null || turn.state.rooms.size < LIMITS.roomsMax)
+  const open = existing === null || existing.record.phase === 'joining' ||
     existing.record.phase === 'joinRefused' || existing.record.phase === 'removed'
-  const joined = wanted ? await openWelcome(turn, body.welcome) : null
+  const joined = bounded && open ? await openWelcome(turn, body.welcome) : null
   const room = joined === null ? null : roomOfGroupId(turn.ports.mls.groupId(joined.group))
   if (joined !== null && room !== null && equalBytes(room, id)) {
     const suite = turn.ports.mls.suite(joined.group).id

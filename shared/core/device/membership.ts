@@ -346,6 +346,7 @@ export async function commitAdopted(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
   for (const job of room.pending?.jobs ?? []) turn.done(job.command)
+  turn.setRoom(key, { racesLost: 0 })
   dropPending(turn, key)
   await queueProfile(turn, key)
 }
@@ -372,8 +373,13 @@ export function commitRefused(turn: Turn, key: string, code: Body<'refused'>['re
   const room = turn.room(key)
   if (room === null || room.pending === null) return
   if (holdRoom(turn, key, code)) return commitLost(turn, key)
-  if (RACE_LOST.has(code.kind)) commitLost(turn, key)
-  else {
+  if (RACE_LOST.has(code.kind)) {
+    commitLost(turn, key)
+    const racesLost = room.racesLost + 1
+    turn.setRoom(key, { racesLost })
+    const retryAfterMs = LIMITS.redialDelayMsMin * 2 ** Math.min(racesLost, 16)
+    if (racesLost > LIMITS.racesLostMax) holdRoom(turn, key, { kind: 'tooMany', retryAfterMs })
+  } else {
     for (const job of room.pending.jobs) turn.fail(job.command, code.kind)
     dropPending(turn, key)
   }

@@ -51,6 +51,7 @@ export const keyPackageRecordCodec = struct({
   secrets: opaque(65_536, 1),
   /** Kept after use: the last resort package may be used again (DIR-3). */
   lastResort: bool,
+  notAfter: timeCodec,
 })
 export type KeyPackageRecord = Infer<typeof keyPackageRecordCodec>
 

@@ -74,6 +74,7 @@ export function newRoom(options: NewRoom): RoomState {
     typing: [],
     typingSentAtMs: 0,
     holdUntilMs: 0,
+    racesLost: 0,
     gathered: new Map(),
     recent: [],
   }

@@ -202,9 +202,12 @@ export function redialDue(turn: Turn): void {
 /** Follows a redirect, at most three in a row (SES-7). */
 export function redirectReceived(turn: Turn, endpoint: string): void {
   const { attempt, state } = turn
-  if (attempt === null) return
+  // Only a hub that has proven its key may send the device away, and never out of TLS.
+  if (attempt === null || state.session.kind === 'greeting') return
   turn.effect({ kind: 'hangUp', attempt })
-  if (state.redirects >= LIMITS.redirectsMax || !/^https?:\/\/[^/\s]+$/.test(endpoint)) return
+  const isOrigin = /^https?:\/\/[^/\s]+$/.test(endpoint)
+  const isDowngrade = state.home.startsWith('https:') && !endpoint.startsWith('https:')
+  if (state.redirects >= LIMITS.redirectsMax || !isOrigin || isDowngrade) return
   turn.set({ endpoint, redirects: state.redirects + 1 })
 }
 

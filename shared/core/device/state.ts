@@ -174,6 +174,8 @@ export interface RoomState {
   readonly subscription: Subscription
   readonly typing: readonly TypingMark[]
   readonly typingSentAtMs: number
+  /** Own commits in a row that others came before. */
+  readonly racesLost: number
   /** Until then the hub is asked for nothing in this room; it said so (WIRE-5). */
   readonly holdUntilMs: number
   /** Certificates by hex hash, gathered while joining. */

@@ -26,6 +26,13 @@ export interface DevicePorts {
   readonly appVersion: number
 }
 
+export interface TurnMark {
+  readonly state: DeviceState
+  readonly changeCount: number
+  readonly effectCount: number
+  readonly dirtyRooms: readonly string[]
+}
+
 /** A step in the making. Made for one input and thrown away with it. */
 export class Turn {
   readonly ports: DevicePorts
@@ -61,6 +68,26 @@ export class Turn {
 
   delete(table: DeviceTable, key: string): void {
     this.changes.push({ change: { kind: 'delete', table, key }, durability: 'relaxed' })
+  }
+
+  /** Where the turn stands, to come back to when what follows fails. */
+  mark(): TurnMark {
+    const { state, changes, effects } = this
+    return {
+      state,
+      changeCount: changes.length,
+      effectCount: effects.length,
+      dirtyRooms: [...this.#dirtyRooms],
+    }
+  }
+
+  /** Undoes everything since the mark. */
+  rewind(mark: TurnMark): void {
+    this.state = mark.state
+    this.changes.length = mark.changeCount
+    this.effects.length = mark.effectCount
+    this.#dirtyRooms.clear()
+    for (const key of mark.dirtyRooms) this.#dirtyRooms.add(key)
   }
 
   // ---- Account --------------------------------------------------------------------------
