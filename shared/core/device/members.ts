@@ -64,7 +64,7 @@ export async function verifiedMembers(
   )
 }
 
-/** The root that an account has for this device: its own, or that of a member it has seen proven. */
+/** The root of an account as this device knows it: its own, or that of a proven member. */
 export function knownRoot(
   turn: Turn,
   known: readonly Member[],
