@@ -2,6 +2,7 @@
  * What a program or a screen sees of an account: plain, structured-clonable snapshots. Owns their
  * shape; they are derived from the machine's state and are never written back. Ids are base64url.
  */
+import type { TimelineEntry } from '#core/device/timeline.ts'
 
 export type ConnectionView =
   | { readonly kind: 'offline'; readonly retryInMs: number | null }
@@ -58,38 +59,8 @@ export interface RoomSummary {
   readonly lastTime: number
 }
 
-export type TimelineItem =
-  | {
-    readonly kind: 'message'
-    readonly id: string
-    readonly author: string | null
-    readonly own: boolean
-    readonly text: string
-    readonly time: number
-    /** Log position; null while it waits in the outbox. */
-    readonly position: number | null
-    /** `queued`: on this device. `sending`: given to the hub. `sent`: durable in the room's log. */
-    readonly delivery: 'queued' | 'sending' | 'sent' | 'refused'
-  }
-  | {
-    readonly kind: 'event'
-    readonly id: string
-    readonly event: 'created' | 'joined' | 'removed' | 'invitationMade' | 'titled'
-    /** Who did it. */
-    readonly actor: string | null
-    /** Whom it concerns; the title for `titled`. */
-    readonly subject: string | null
-    readonly time: number
-    readonly position: number
-  }
-  | {
-    /** An entry that could not be opened; the code says why (DEV-9). */
-    readonly kind: 'unreadable'
-    readonly id: string
-    readonly code: string
-    readonly time: number
-    readonly position: number
-  }
+/** What stands in a timeline: a message, an event, or an entry that could not be opened. */
+export type TimelineItem = TimelineEntry
 
 export interface RoomView {
   readonly summary: RoomSummary

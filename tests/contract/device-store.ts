@@ -14,11 +14,11 @@ export interface DeviceStoreCase {
 const ALL: KeyRange = { from: '', to: '\uffff', limit: 1_000, descending: false }
 
 function put(key: string, value: readonly number[]): DeviceChange {
-  return { kind: 'put', table: 'entries', key, value: Uint8Array.from(value) }
+  return { kind: 'put', table: 'timeline', key, value: Uint8Array.from(value) }
 }
 
 function remove(key: string): DeviceChange {
-  return { kind: 'delete', table: 'entries', key }
+  return { kind: 'delete', table: 'timeline', key }
 }
 
 function equal(actual: unknown, expected: unknown): void {
@@ -56,20 +56,20 @@ const LETTERS = ['a', 'b', 'c', 'd', 'e'].map((key, index) => put(key, [index]))
 export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
   onOneStore('DEV-2: what was put is read, what was not is null', async (store) => {
     await store.apply([put('a', [1, 2, 3]), put('empty', [])], 'relaxed')
-    equal(numbers(await store.read('entries', 'a')), [1, 2, 3])
-    equal(numbers(await store.read('entries', 'empty')), [])
-    equal(await store.read('entries', 'b'), null)
+    equal(numbers(await store.read('timeline', 'a')), [1, 2, 3])
+    equal(numbers(await store.read('timeline', 'empty')), [])
+    equal(await store.read('timeline', 'b'), null)
     equal(await store.read('rooms', 'a'), null)
   }),
   onOneStore('DEV-2: changes of one batch apply in order', async (store) => {
     const batch = [put('a', [1]), remove('a'), put('b', [1]), put('b', [2]), remove('c')]
     await store.apply(batch, 'strict')
-    equal(await store.read('entries', 'a'), null)
-    equal(numbers(await store.read('entries', 'b')), [2])
+    equal(await store.read('timeline', 'a'), null)
+    equal(numbers(await store.read('timeline', 'b')), [2])
   }),
   onOneStore('DEV-2: an empty batch is stored', async (store) => {
     await store.apply([], 'strict')
-    equal(await store.readRange('entries', ALL), [])
+    equal(await store.readRange('timeline', ALL), [])
   }),
   onOneStore('DEV-2: batches apply in call order, whatever their size', async (store) => {
     const large = Array.from({ length: 50 }, (_, index) => put(`k${index}`, [1]))
@@ -78,14 +78,14 @@ export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
       store.apply([put('last', [2])], 'relaxed'),
       store.apply([remove('k0')], 'relaxed'),
     ])
-    equal(numbers(await store.read('entries', 'last')), [2])
-    equal(await store.read('entries', 'k0'), null)
-    equal((await store.readRange('entries', ALL)).length, 50)
+    equal(numbers(await store.read('timeline', 'last')), [2])
+    equal(await store.read('timeline', 'k0'), null)
+    equal((await store.readRange('timeline', ALL)).length, 50)
   }),
   onOneStore('DEV-2: a range holds its first key, not its last, up to its limit', async (store) => {
     await store.apply(LETTERS, 'relaxed')
     const read = async (range: Partial<KeyRange>) =>
-      keys(await store.readRange('entries', { ...ALL, ...range }))
+      keys(await store.readRange('timeline', { ...ALL, ...range }))
     equal(await read({ from: 'b', to: 'd' }), 'b c')
     equal(await read({ limit: 2 }), 'a b')
     equal(await read({ limit: 2, descending: true }), 'e d')
@@ -98,14 +98,14 @@ export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
   }),
   onOneStore('DEV-2: a range carries the values of its keys', async (store) => {
     await store.apply(LETTERS, 'relaxed')
-    const records = await store.readRange('entries', { ...ALL, from: 'b', limit: 2 })
+    const records = await store.readRange('timeline', { ...ALL, from: 'b', limit: 2 })
     equal(records.map(({ key, value }) => [key, numbers(value)]), [['b', [1]], ['c', [2]]])
   }),
   onOneStore('DEV-2: keys sort as strings of code units', async (store) => {
     const unsorted = ['b', 'a10', 'a2', 'B', '\u00e9', 'a', 'a/1', '\ud83d\udd12']
     await store.apply(unsorted.map((key) => put(key, [0])), 'relaxed')
     const range = { ...ALL, to: '\uffff' }
-    equal(keys(await store.readRange('entries', range)), [...unsorted].sort().join(' '))
+    equal(keys(await store.readRange('timeline', range)), [...unsorted].sort().join(' '))
   }),
   onOneStore('DEV-2: the store keeps a copy, and gives one', async (store) => {
     const value = Uint8Array.of(1)
@@ -129,7 +129,7 @@ export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
     async run(open) {
       await withStore(open, (store) => store.apply([put('a', [1])], 'strict'))
       await withStore(open, async (store) => {
-        equal(numbers(await store.read('entries', 'a')), [1])
+        equal(numbers(await store.read('timeline', 'a')), [1])
       })
     },
   },
@@ -142,7 +142,7 @@ export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
       await store.close()
       await applied
       await withStore(open, async (again) => {
-        equal(numbers(await again.read('entries', 'a')), [1])
+        equal(numbers(await again.read('timeline', 'a')), [1])
       })
     },
   },

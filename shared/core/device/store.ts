@@ -12,11 +12,9 @@ export const DEVICE_TABLES = [
   'rooms',
   'groups',
   'chains',
-  'entries',
   'timeline',
   'outbox',
   'keyPackages',
-  'certificates',
 ] as const
 export type DeviceTable = (typeof DEVICE_TABLES)[number]
 

@@ -113,19 +113,24 @@ export type TimelineEntry =
     readonly own: boolean
     readonly text: string
     readonly time: number
+    /** Log position; null while it waits in the outbox. */
     readonly position: number | null
+    /** `queued`: on this device. `sending`: given to the hub. `sent`: durable in the room's log. */
     readonly delivery: 'queued' | 'sending' | 'sent' | 'refused'
   }
   | {
     readonly kind: 'event'
     readonly id: string
     readonly event: 'created' | 'joined' | 'removed' | 'invitationMade' | 'titled'
+    /** Who did it. */
     readonly actor: string | null
+    /** Whom it concerns; the title for `titled`. */
     readonly subject: string | null
     readonly time: number
     readonly position: number
   }
   | {
+    /** An entry that could not be opened; the code says why (DEV-9). */
     readonly kind: 'unreadable'
     readonly id: string
     readonly code: string
