@@ -166,6 +166,7 @@ const tasks = {
   echoRepeat: (round: EchoRound) => echo.repeat(round),
   echoClose: () => Promise.resolve(echo.close()),
   xmppOpen: (room: XmppRoom, count: number) => xmpp.open(room, count),
+  xmppRestartCounts: () => Promise.resolve(xmpp.restartCounts()),
   xmppSend: (count: number, window: number) => xmpp.send(count, window),
   xmppReach: (deliveredEach: number) => xmpp.reach(deliveredEach),
   xmppClose: () => Promise.resolve(xmpp.close()),

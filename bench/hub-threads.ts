@@ -4,14 +4,19 @@
  */
 import type { Call, Tasks } from './hub-thread.ts'
 
+/** No task takes as long, whatever the machine. */
+const TASK_MS_MAX = 120_000
+
 type Result<T extends keyof Tasks> = Awaited<ReturnType<Tasks[T]>>
 
 export class LoadThread {
   readonly #worker = new Worker(new URL('./hub-thread.ts', import.meta.url), { type: 'module' })
   readonly #waiting = new Map<number, (result: unknown) => void>()
+  readonly #failed: (reason: string) => void
   #lastId = 0
 
   constructor(failed: (reason: string) => void) {
+    this.#failed = failed
     this.#worker.onmessage = ({ data: { id, result } }) => {
       this.#waiting.get(id)?.(result)
       this.#waiting.delete(id)
@@ -28,7 +33,8 @@ export class LoadThread {
     this.#waiting.set(id, resolve)
     const call: Call = { id, task, args }
     this.#worker.postMessage(call)
-    return promise as Promise<Result<T>>
+    const late = setTimeout(() => this.#failed(`${task} did not end`), TASK_MS_MAX)
+    return promise.finally(() => clearTimeout(late)) as Promise<Result<T>>
   }
 
   stop(): void {

@@ -117,18 +117,24 @@ export class XmppCrowd {
     return beganMs
   }
 
+  /** Counts from 0 again; to be called in all threads before anything is sent. */
+  restartCounts(): void {
+    for (const member of this.#members) member.startCounting()
+  }
+
   /** Resolves, with the time, when every member has so many messages. */
   async reach(deliveredEach: number): Promise<number> {
     const { promise, resolve } = Promise.withResolvers<number>()
     let missing = this.#members.length
     for (const member of this.#members) {
-      member.startCounting()
-      member.progressed = () => {
+      const look = () => {
         if (member.deliveredCount < deliveredEach) return
         member.progressed = () => {}
         missing--
         if (missing === 0) resolve(clockMs())
       }
+      member.progressed = look
+      look()
     }
     return await promise
   }

@@ -140,6 +140,7 @@ const PHASES: Readonly<Record<string, Phase>> = {
 }
 
 async function xmppSpread({ threads }: Bench, count: number): Promise<number> {
+  await Promise.all(threads.map((thread) => thread.call('xmppRestartCounts')))
   const reached = Promise.all(threads.map((thread) => thread.call('xmppReach', count)))
   const beganMs = await threads[0].call('xmppSend', count, XMPP_WINDOW)
   return Math.max(...await reached) - beganMs
