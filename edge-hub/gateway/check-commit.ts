@@ -13,7 +13,7 @@ import { encode } from '#core/wire/codec.ts'
 import { commitEntryCodec, seenCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { usesOf } from '#hub/gateway/joins.ts'
-import { certifyLeaf, verifyAll } from '#hub/gateway/leaf-proof.ts'
+import { allNamed, certifyLeaf, verifyAll } from '#hub/gateway/leaf-proof.ts'
 import { COMMIT_RATE, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import { fullBucket, spend } from '#hub/gateway/rate.ts'
 import { type CertifiedLeaf, deviceKey, type GroupView } from '#hub/sequencer/group-view.ts'
@@ -144,6 +144,13 @@ async function certifiedLeaves(
 ): Promise<Leaves | null> {
   const { handshake, view, suite, body } = commit
   const { crypto, identity } = hub.ports
+  const before = view.leaves.get(handshake.sender)
+  const { pathLeaf } = handshake
+  const same = before === undefined || pathLeaf === null ||
+    (equalBytes(before.identity, pathLeaf.identity) &&
+      equalBytes(before.signatureKey, pathLeaf.signatureKey))
+  const brought = same ? handshake.adds : [...handshake.adds, pathLeaf]
+  if (!allNamed(crypto, body.certificates, brought)) return null
   const certificates = await verifyAll(crypto, body.certificates, identity.publicKey)
   if (certificates === null) return null
   const adds: CertifiedLeaf[] = []
@@ -152,11 +159,6 @@ async function certifiedLeaves(
     if (leaf === null) return null
     adds.push(leaf)
   }
-  const before = view.leaves.get(handshake.sender)
-  const { pathLeaf } = handshake
-  const same = before === undefined || pathLeaf === null ||
-    (equalBytes(before.identity, pathLeaf.identity) &&
-      equalBytes(before.signatureKey, pathLeaf.signatureKey))
   if (same) return { senderLeaf: null, adds }
   const senderLeaf = certifyLeaf(pathLeaf, certificates, suite)
   return senderLeaf === null ? null : { senderLeaf, adds }

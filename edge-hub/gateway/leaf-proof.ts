@@ -5,7 +5,11 @@
 import { toHex } from '#core/base/bytes.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import type { Suite } from '#core/crypto/suites.ts'
-import { type VerifiedCertificate, verifyCertificate } from '#core/identity/certificate.ts'
+import {
+  certificateHash,
+  type VerifiedCertificate,
+  verifyCertificate,
+} from '#core/identity/certificate.ts'
 import { decodeIdentity, leafIsCertified } from '#core/identity/leaf-identity.ts'
 import type { CertifiedLeaf } from '#hub/sequencer/group-view.ts'
 
@@ -18,6 +22,24 @@ export interface ClaimedLeaf {
 
 /** Verified certificates by their hash in hex. */
 export type Certificates = ReadonlyMap<string, VerifiedCertificate>
+
+/**
+ * True when each certificate is named by a leaf and there are no more of them than leaves (ID-6):
+ * what stands for nobody is neither checked nor stored. Two devices of an account may name one
+ * certificate, which then may come twice.
+ */
+export function allNamed(
+  crypto: Crypto,
+  certificates: readonly Uint8Array[],
+  leaves: readonly ClaimedLeaf[],
+): boolean {
+  if (certificates.length > leaves.length) return false
+  const named = new Set(leaves.map(({ identity }) => {
+    const decoded = decodeIdentity(identity)
+    return decoded === null ? '' : toHex(decoded.certificateHash)
+  }))
+  return certificates.every((bytes) => named.has(toHex(certificateHash(crypto, bytes))))
+}
 
 /** All of them verified and attested by this hub; null when one is not. */
 export async function verifyAll(

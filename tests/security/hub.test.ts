@@ -172,3 +172,35 @@ Deno.test('WIRE-1, ROOM-4: an entry that fits no frame to its readers is refused
   strictEqual(await mallory.answer(body.request), 'oversized')
   deepStrictEqual(world.faults, [])
 })
+
+Deno.test('ID-6: a commit carries certificates of the leaves that it brings only', async () => {
+  const world = createHubWorld(8)
+  const [alice, bob, carol] = await Promise.all(
+    ['alice', 'bob', 'carol'].map((name) => world.device(name)),
+  ) as [HandDevice, HandDevice, HandDevice]
+  const room = await alice.createRoom()
+  await alice.follow(room, 1n)
+  const { keyPackage } = await bob.makeKeyPackage()
+  const { certificate } = bob.self
+  const adding = await alice.commit(room, { adds: [{ keyPackage, certificate }] })
+  const plain = await alice.commit(room, {})
+  const { mldsa65: before } = world.checks
+  const submit = async ({ body }: typeof adding, certificates: Uint8Array[]) => {
+    const request = alice.nextRequest()
+    alice.say('submitCommit', { ...body, certificates, request }, room.id)
+    const code = await alice.answer(request)
+    world.clock.advance(60_000)
+    await alice.beat()
+    return code
+  }
+  // Each of them is genuine, and stands for nobody who comes in.
+  strictEqual(await submit(plain, [carol.self.certificate]), 'badCertificate')
+  strictEqual(await submit(plain, [alice.self.certificate]), 'badCertificate')
+  strictEqual(await submit(adding, [certificate, carol.self.certificate]), 'badCertificate')
+  strictEqual(await submit(adding, [certificate, alice.self.certificate]), 'badCertificate')
+  strictEqual(await submit(adding, [certificate, certificate]), 'badCertificate')
+  strictEqual(world.checks.mldsa65, before)
+  strictEqual(await submit(adding, [certificate]), 'accepted')
+  strictEqual(world.checks.mldsa65, before + 1)
+  deepStrictEqual(world.faults, [])
+})

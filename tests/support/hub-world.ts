@@ -5,6 +5,7 @@
 import { ok } from 'node:assert/strict'
 import type { HubDomain, TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { createTsMls } from '#core/mls/ts-mls.ts'
@@ -34,6 +35,8 @@ export interface HubWorld {
   readonly events: GatewayEvent[]
   readonly faults: unknown[]
   readonly log: LogControl
+  /** ML-DSA-65 signatures that the hub has checked. */
+  readonly checks: { mldsa65: number }
   gateway: Gateway
   /** A gateway over the same stores, as after a restart. */
   restart(): void
@@ -66,8 +69,9 @@ export function createHubWorld(seed = 1): HubWorld {
   const pair = crypto.signatureKeyPair('ed25519', entropy.randomBytes(32))
   const events: GatewayEvent[] = []
   const faults: unknown[] = []
+  const checks = { mldsa65: 0 }
   const ports: GatewayPorts = {
-    crypto,
+    crypto: counted(checks),
     mls,
     clock,
     entropy,
@@ -86,6 +90,7 @@ export function createHubWorld(seed = 1): HubWorld {
     events,
     faults,
     log,
+    checks,
     gateway: createGateway(ports),
     restart() {
       world.gateway = createGateway(ports)
@@ -110,6 +115,16 @@ async function identityOf(parts: HandParts, name: string): Promise<HandIdentity>
     identities.set(name, made)
   }
   return { ...await made }
+}
+
+function counted(checks: HubWorld['checks']): Crypto {
+  return {
+    ...crypto,
+    verify(signature, signed) {
+      if (signature === 'mldsa65') checks.mldsa65++
+      return crypto.verify(signature, signed)
+    },
+  }
 }
 
 function controlled(log: RoomLog, control: LogControl): RoomLog {
