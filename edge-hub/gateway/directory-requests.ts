@@ -21,7 +21,8 @@ import { verifySessionChallenge } from '#core/identity/session-proof.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { type Hub, nowMs } from '#hub/gateway/model.ts'
+import { type Hub, nowMs, REGISTRATION_RATE } from '#hub/gateway/model.ts'
+import { spend } from '#hub/gateway/rate.ts'
 import type { StoredAccount, StoredKeyPackage } from '#hub/ports.ts'
 
 const UNAVAILABLE: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
@@ -32,24 +33,31 @@ export type Registration =
 
 /**
  * Attests name and root, first come, first served (ID-4). The very same certificate may come again,
- * since its answer may have been lost; it gets the attestation that it got.
+ * since its answer may have been lost; it gets the attestation that it got. Anybody may ask, so a
+ * name that is taken costs no signature check, and the others are limited for all guests together.
  */
 export async function register(hub: Hub, certificate: Uint8Array): Promise<Registration> {
   const { crypto, directory, identity } = hub.ports
   const refused = (refusal: Refusal): Registration => ({ kind: 'refused', refusal })
-  const verified = await verifyCertificate(crypto, certificate, { hubKey: null })
-  if (verified.kind === 'refused') return refused({ kind: 'badCertificate' })
-  const { account, rootHash } = verified
-  if (parseAccountName(account)?.domain !== identity.domain) {
+  const name = claimedName(certificate)
+  if (name === null || parseAccountName(name)?.domain !== identity.domain) {
     return refused({ kind: 'badCertificate' })
   }
   try {
-    const before = await directory.readAccount(account)
+    const before = await directory.readAccount(name)
     if (before !== null) {
       const attestation = attestationOf(before, certificate)
       if (attestation === null) return refused({ kind: 'nameTaken' })
       return { kind: 'registered', attestation, isNew: false }
     }
+    const spent = spend(hub.registrations, REGISTRATION_RATE, nowMs(hub))
+    if (spent.kind === 'empty') {
+      return refused({ kind: 'tooMany', retryAfterMs: spent.retryAfterMs })
+    }
+    hub.registrations = spent.bucket
+    const verified = await verifyCertificate(crypto, certificate, { hubKey: null })
+    if (verified.kind === 'refused') return refused({ kind: 'badCertificate' })
+    const { account, rootHash } = verified
     const attestation = await makeAttestation(crypto, verified, {
       hubDomain: identity.domain,
       key: { publicKey: identity.publicKey, secretKey: identity.secretKey },
@@ -63,6 +71,13 @@ export async function register(hub: Hub, certificate: Uint8Array): Promise<Regis
   } catch {
     return refused(UNAVAILABLE)
   }
+}
+
+/** The account that a certificate names, which nothing has borne out; null when it is malformed. */
+function claimedName(certificate: Uint8Array): AccountName | null {
+  if (certificate.length > LIMITS.certificateSizeMax) return null
+  const decoded = decode(certificateCodec, certificate)
+  return decoded.kind === 'malformed' ? null : decoded.value.account.content.account
 }
 
 /** The attestation of an account if `certificate` is the one that it registered with; else null. */

@@ -22,8 +22,9 @@ import { signDueHeads } from '#hub/gateway/heads.ts'
 import { declineJoin, membersChanged, requestJoin } from '#hub/gateway/join-requests.ts'
 import { type Asked, type Connection, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
 import type { GatewayPorts } from '#hub/gateway/model.ts'
-import { type Hub, nowMs, type Room, STRANGER_RATE } from '#hub/gateway/model.ts'
-import { spend } from '#hub/gateway/rate.ts'
+import { CLAIM_RATE, REGISTRATION_RATE, STRANGER_RATE } from '#hub/gateway/model.ts'
+import { type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
+import { Buckets, fullBucket, spend } from '#hub/gateway/rate.ts'
 import { requestOf, requestOfFrame } from '#hub/gateway/requests.ts'
 import { evictRooms, forget, hold, isHolding, release, roomOf } from '#hub/gateway/rooms.ts'
 import { connectionLost, openConnection, passTime, step } from '#hub/gateway/sessions.ts'
@@ -92,6 +93,9 @@ function createHub(ports: GatewayPorts): Hub {
     headsDue: new Set(),
     dirty: new Set(),
     pages: { waiting: [], reading: 0 },
+    registrations: fullBucket(REGISTRATION_RATE, ports.clock.nowMs()),
+    strangerRequests: new Buckets(STRANGER_RATE, LIMITS.bucketsKeptMax),
+    claims: new Buckets(CLAIM_RATE, LIMITS.bucketsKeptMax),
     turnRunning: false,
     draining: false,
     endSession: (connection, reason) => step(hub, connection, { kind: 'closeRequested', reason }),
@@ -223,7 +227,10 @@ function publishKeyPackages(
   )
 }
 
-/** Answers are large and KeyPackages are few: limited by rate and by what is queued already. */
+/**
+ * Answers are large and KeyPackages are few: limited by what is queued already, and by the rates of
+ * the device that claims and of the account that is claimed, which need not exist (DIR-4).
+ */
 function claimKeyPackages(
   hub: Hub,
   connection: Connection,
@@ -231,14 +238,15 @@ function claimKeyPackages(
 ): void {
   const { request } = body
   const opcode = BODIES.claimKeyPackages[0]
-  const spent = spend(connection.strangerRequests, STRANGER_RATE, nowMs(hub))
+  const refused = (retryAfterMs: number) =>
+    refuse(hub, connection, { request, opcode, refusal: { kind: 'tooMany', retryAfterMs } })
   const crowded = connection.outbound.controlBytes > LIMITS.controlQueueBytesMax / 2 ||
     connection.inFlightBytes > LIMITS.controlQueueBytesMax / 2
-  if (spent.kind === 'empty' || crowded) {
-    const retryAfterMs = spent.kind === 'empty' ? spent.retryAfterMs : LIMITS.headIntervalMs
-    return refuse(hub, connection, { request, opcode, refusal: { kind: 'tooMany', retryAfterMs } })
-  }
-  connection.strangerRequests = spent.bucket
+  if (crowded) return refused(LIMITS.headIntervalMs)
+  const asked = hub.strangerRequests.spend(connection.actor.key, nowMs(hub))
+  if (asked.kind === 'empty') return refused(asked.retryAfterMs)
+  const claimed = hub.claims.spend(body.account, nowMs(hub))
+  if (claimed.kind === 'empty') return refused(claimed.retryAfterMs)
   const size = LIMITS.claimAnswerSize
   beginRequest(connection, size)
   background(

@@ -19,8 +19,7 @@ import {
 } from '#hub/gateway/answering.ts'
 import { type Candidate, type JoinInput, type JoinWish, stepJoins } from '#hub/gateway/joins.ts'
 import { certifyLeaf, verifyAll } from '#hub/gateway/leaf-proof.ts'
-import { type Connection, type Hub, nowMs, type Room, STRANGER_RATE } from '#hub/gateway/model.ts'
-import { spend } from '#hub/gateway/rate.ts'
+import { type Connection, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 
 const OPCODE = BODIES.requestJoin[0]
 
@@ -37,12 +36,11 @@ export interface JoinAsked {
 export function requestJoin(hub: Hub, connection: Connection, asked: JoinAsked): void {
   const { size, body } = asked
   const { request } = body
-  const spent = spend(connection.strangerRequests, STRANGER_RATE, nowMs(hub))
+  const spent = hub.strangerRequests.spend(connection.actor.key, nowMs(hub))
   if (spent.kind === 'empty') {
     const refusal: Refusal = { kind: 'tooMany', retryAfterMs: spent.retryAfterMs }
     return refuse(hub, connection, { request, opcode: OPCODE, refusal })
   }
-  connection.strangerRequests = spent.bucket
   beginRequest(connection, size)
   background(
     hub,

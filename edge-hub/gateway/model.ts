@@ -14,7 +14,7 @@ import type { RefusalCode } from '#core/wire/refusals.ts'
 import type { Actor } from '#hub/gateway/authorize.ts'
 import type { Joins } from '#hub/gateway/joins.ts'
 import type { Outbound, Sender } from '#hub/gateway/outbound.ts'
-import type { Bucket } from '#hub/gateway/rate.ts'
+import type { Bucket, Buckets } from '#hub/gateway/rate.ts'
 import type { CloseReason, SessionState, SessionTerms } from '#hub/gateway/session.ts'
 import type { Directory, HubSession, Lane, RoomLog, WaitingWelcome } from '#hub/ports.ts'
 import { createRoomQueue, type RoomQueue } from '#hub/sequencer/room-queue.ts'
@@ -89,7 +89,6 @@ export interface Connection {
   /** Called when there is room for more requests; null while nobody waits. */
   resume: (() => void) | null
   ephemerals: Bucket
-  strangerRequests: Bucket
   readonly welcomes: { waiting: WaitingWelcome[]; readonly offered: Set<bigint> }
   /** The room of the frame before, to spare a look-up. */
   lastRoom: Room | null
@@ -97,6 +96,11 @@ export interface Connection {
 
 export const EPHEMERAL_RATE = { count: LIMITS.ephemeralsPerSecondMax, intervalMs: 1_000 }
 export const STRANGER_RATE = { count: LIMITS.strangerRequestsPerMinuteMax, intervalMs: 60_000 }
+export const CLAIM_RATE = { count: LIMITS.claimsPerAccountPerMinuteMax, intervalMs: 60_000 }
+export const REGISTRATION_RATE = {
+  count: LIMITS.guestRegistrationsPerMinuteMax,
+  intervalMs: 60_000,
+}
 export const COMMIT_RATE = { count: LIMITS.commitsPerMinuteMax, intervalMs: 60_000 }
 
 // ---- Rooms --------------------------------------------------------------------------------
@@ -225,6 +229,12 @@ export interface Hub {
   /** Sessions with something to write. */
   readonly dirty: Set<Connection>
   readonly pages: { readonly waiting: Subscription[]; reading: number }
+  /** Registrations of all guests together: a new session is nobody new. */
+  registrations: Bucket
+  /** What devices ask of strangers, by `deviceKey`, whatever sessions they open for it. */
+  readonly strangerRequests: Buckets
+  /** Claims by the account that is claimed, also of accounts that nobody has (DIR-4). */
+  readonly claims: Buckets
   turnRunning: boolean
   draining: boolean
   /** Ends a session with a reason. */

@@ -1,7 +1,8 @@
 /**
- * A token bucket, as a pure function over its state. Owns no clock; who is limited by it, and how
- * that is answered, is the caller's.
+ * A token bucket, as a pure function over its state, and a bounded number of them by key. Owns no
+ * clock; who is limited by it, and how that is answered, is the caller's.
  */
+import { assert } from '#core/base/assert.ts'
 import type { TimeMs } from '#core/base/ids.ts'
 
 export interface Bucket {
@@ -31,4 +32,34 @@ export function spend(bucket: Bucket, rate: Rate, nowMs: TimeMs): Spent {
   const tokens = Math.min(rate.count, bucket.tokens + elapsedMs * perMs)
   if (tokens < 1) return { kind: 'empty', retryAfterMs: Math.ceil((1 - tokens) / perMs) }
   return { kind: 'spent', bucket: { tokens: tokens - 1, atMs: nowMs } }
+}
+
+/**
+ * Buckets of one rate by key, all full to begin with. Of more than `countMax` the one that was
+ * asked longest ago is forgotten.
+ */
+export class Buckets {
+  readonly #rate: Rate
+  readonly #countMax: number
+  /** In the order of their last use. */
+  readonly #byKey = new Map<string, Bucket>()
+
+  constructor(rate: Rate, countMax: number) {
+    assert(countMax > 0, 'at least one bucket')
+    this.#rate = rate
+    this.#countMax = countMax
+  }
+
+  /** Takes one token of `key`. Who is refused is not forgotten for it. */
+  spend(key: string, nowMs: TimeMs): Spent {
+    const bucket = this.#byKey.get(key) ?? fullBucket(this.#rate, nowMs)
+    const spent = spend(bucket, this.#rate, nowMs)
+    this.#byKey.delete(key)
+    this.#byKey.set(key, spent.kind === 'spent' ? spent.bucket : bucket)
+    if (this.#byKey.size > this.#countMax) {
+      const [oldest] = this.#byKey.keys()
+      if (oldest !== undefined) this.#byKey.delete(oldest)
+    }
+    return spent
+  }
 }

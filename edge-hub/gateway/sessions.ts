@@ -10,7 +10,6 @@ import { proveDevice, register } from '#hub/gateway/directory-requests.ts'
 import { drained, endSubscription } from '#hub/gateway/fan-out.ts'
 import { membersChanged } from '#hub/gateway/join-requests.ts'
 import { type Connection, EPHEMERAL_RATE, type Hub, nowMs } from '#hub/gateway/model.ts'
-import { STRANGER_RATE } from '#hub/gateway/model.ts'
 import { Outbound } from '#hub/gateway/outbound.ts'
 import { fullBucket } from '#hub/gateway/rate.ts'
 import { openSession, type SessionEffect, type SessionInput } from '#hub/gateway/session.ts'
@@ -50,7 +49,6 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, now),
-    strangerRequests: fullBucket(STRANGER_RATE, now),
     welcomes: { waiting: [], offered: new Set() },
     lastRoom: null,
   }

@@ -12,7 +12,7 @@ import {
   entriesFrames,
 } from '#hub/gateway/entries-frame.ts'
 import { Outbound, type OutboundItem } from '#hub/gateway/outbound.ts'
-import { fullBucket, spend } from '#hub/gateway/rate.ts'
+import { Buckets, fullBucket, spend } from '#hub/gateway/rate.ts'
 import type { HubSession, Lane } from '#hub/ports.ts'
 import { createPrng } from '../core/prng.ts'
 
@@ -161,4 +161,14 @@ Deno.test('a bucket gives its count at once, then by time; a clock set back give
   deepStrictEqual(spend(bucket, rate, at(0)), { kind: 'empty', retryAfterMs: 1_000 })
   deepStrictEqual(spend(bucket, rate, at(-5_000)), { kind: 'empty', retryAfterMs: 1_000 })
   strictEqual(spend(bucket, rate, at(1_000)).kind, 'spent')
+})
+
+Deno.test('of too many buckets the one that was asked longest ago is forgotten', () => {
+  const now = 1_000_000 as TimeMs
+  const buckets = new Buckets({ count: 1, intervalMs: 1_000 }, 2)
+  const spends = (...keys: string[]) => keys.map((key) => buckets.spend(key, now).kind)
+  deepStrictEqual(spends('a', 'b'), ['spent', 'spent'])
+  // Who is refused was asked too: `b` makes way for `c`.
+  deepStrictEqual(spends('a', 'c', 'a'), ['empty', 'spent', 'empty'])
+  deepStrictEqual(spends('b', 'a', 'c'), ['spent', 'empty', 'spent'])
 })

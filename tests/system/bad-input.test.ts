@@ -215,7 +215,8 @@ const sessions: readonly Case[] = [
     const thief = await makeAccount(user)
     const taken = { token: null, certificate: thief.certificate }
     requireRefusal(await session.request('register', taken), 'register', { kind: 'nameTaken' })
-    const broken = { token: null, certificate: thief.certificate.with(-1, 0).with(-2, 0xff) }
+    const free = await makeAccount(`no${user}`)
+    const broken = { token: null, certificate: free.certificate.with(-1, 0).with(-2, 0xff) }
     const badCertificate = { kind: 'badCertificate' } as const
     requireRefusal(await session.request('register', broken), 'register', badCertificate)
     const noise = { token: null, certificate: entropy.randomBytes(6_000) }

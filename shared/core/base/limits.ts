@@ -27,6 +27,9 @@ export const LIMITS = {
   proofFailuresMax: 5,
   closeGraceMs: 500,
   strangerRequestsPerMinuteMax: 30,
+  guestRegistrationsPerMinuteMax: 600,
+  claimsPerAccountPerMinuteMax: 8,
+  bucketsKeptMax: 16_384,
 
   // Queues (HUB-*)
   outboundQueueBytesMax: 4_194_304,
@@ -134,6 +137,11 @@ assert(LIMITS.generationBlock <= LIMITS.generationJumpMax, 'a skipped block is n
 assert(LIMITS.generationJumpMax <= LIMITS.skippedKeysMax, 'an allowed jump can be followed')
 assert(LIMITS.heartbeatIntervalMs * 2 < LIMITS.sessionSilenceMsMax, 'one lost beat is no cut')
 assert(LIMITS.keyPackagesTarget <= LIMITS.keyPackagesPerDeviceMax, 'the target can be stored')
+assert(
+  LIMITS.claimsPerAccountPerMinuteMax * 2 <= LIMITS.keyPackagesTarget,
+  'claims at once leave half of the KeyPackages',
+)
+assert(LIMITS.sessionsMax < LIMITS.bucketsKeptMax, 'who has a session keeps its bucket')
 assert(
   LIMITS.catchUpPageEntriesMax <= LIMITS.entriesPerFrameMax,
   'a page of the log fits a frame of entries',
