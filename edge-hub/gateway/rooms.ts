@@ -2,7 +2,6 @@
  * The rooms that are in memory: loading one from the log, holding what is said about it meanwhile,
  * letting go of those that nobody needs. Owns the cache; owns no rule of a room.
  */
-import { toHex } from '#core/base/bytes.ts'
 import type { LogPosition, RoomId, Term, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { BODIES, type Message } from '#core/wire/bodies.ts'
@@ -23,14 +22,14 @@ export type RoomHandler = (connection: Connection, room: Room, message: Message)
 export function roomOf(hub: Hub, connection: Connection, id: RoomId, handle: RoomHandler): Room {
   const last = connection.lastRoom
   if (last !== null && last.phase !== 'gone' && isSame(last.id, id)) return last
-  const key = toHex(id)
+  const key = keyOf(id)
   let room = hub.rooms.get(key)
   if (room === undefined) {
     room = createRoom(id.slice() as RoomId, key, emptyRoom(id.slice() as RoomId, TERM))
     hub.rooms.set(key, room)
     background(hub, load(hub, room, handle))
-  } else {
-    // Moves it to the end, away from eviction.
+  } else if (hub.rooms.size > LIMITS.roomsCachedMax / 2) {
+    // Moves it to the end, away from eviction; nothing is evicted from a cache that is half empty.
     hub.rooms.delete(key)
     hub.rooms.set(key, room)
   }
@@ -42,6 +41,15 @@ export function roomOf(hub: Hub, connection: Connection, id: RoomId, handle: Roo
 function isSame(a: Uint8Array, b: Uint8Array): boolean {
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
   return true
+}
+
+/** The bytes as 16 characters: a key that is made for each frame, and never shown. */
+function keyOf(id: RoomId): string {
+  const units: number[] = []
+  for (let at = 0; at < id.length; at += 2) {
+    units.push((id[at] as number) << 8 | (id[at + 1] as number))
+  }
+  return String.fromCharCode(...units)
 }
 
 /** Keeps a message until the room is loaded or created. */

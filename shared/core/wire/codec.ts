@@ -37,13 +37,22 @@ class Refused {
   }
 }
 
+/** A wiped writer for the next value; null while one is being encoded. */
+let idleWriter: Writer | null = null
+/** A writer that has grown beyond this many bytes is not kept. */
+const IDLE_WRITER_SIZE_MAX = 65_536
+
 /** Encodes one value. The result has a buffer of its own; the scratch space is wiped. */
 export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
-  const w = new Writer()
-  codec.encode(w, value)
-  const bytes = w.bytes()
-  w.wipe()
-  return bytes
+  const w = idleWriter ?? new Writer()
+  idleWriter = null
+  try {
+    codec.encode(w, value)
+    return w.bytes()
+  } finally {
+    w.wipe()
+    if (w.capacity <= IDLE_WRITER_SIZE_MAX) idleWriter = w
+  }
 }
 
 /** Decodes one value that must fill the input. Byte strings in it are views into `bytes`. */
@@ -65,6 +74,10 @@ export class Writer {
 
   get length(): number {
     return this.#length
+  }
+
+  get capacity(): number {
+    return this.#buffer.length
   }
 
   u8(value: number): void {
