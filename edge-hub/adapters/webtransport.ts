@@ -19,6 +19,9 @@ const CONTROL_SEND_ORDER = 1
 const DATAGRAMS_QUEUED_MAX = 256
 /** What every path carries (RFC 9221 with RFC 9000 section 14); larger ones go another way. */
 const DATAGRAM_SIZE_MAX = 1_100
+/** Bytes that one read takes at most: at first, and of a page that sends much. */
+const READ_SIZE_MIN = 4_096
+const READ_SIZE_MAX = 65_536
 
 export interface WebTransportOptions {
   /** UDP port; 0 takes a free one. */
@@ -282,12 +285,12 @@ class WebTransportSession implements HubSession {
     readable: ReadableStream<Uint8Array>,
     listener: HubSessionListener,
   ): Promise<void> {
-    const reader = readable.getReader()
+    const reads = new Reads(readable)
     const splitter = new FrameSplitter()
     for (;;) {
-      const { done, value } = await reader.read()
+      const value = await reads.next()
       if (this.#writes.ended) return
-      if (done) {
+      if (value === null) {
         if (splitter.empty) return
         listener.framingLost('truncated')
         return this.#untilEnded()
@@ -316,6 +319,29 @@ class WebTransportSession implements HubSession {
       if (done || this.#writes.ended) return
       await listener.framesReceived([value])
     }
+  }
+}
+
+/**
+ * Reads of one stream into one buffer: a default reader would have 64 KiB made for each read, also
+ * for those that wait, while most frames of a page are small. The buffer grows while it is filled.
+ */
+class Reads {
+  readonly #reader: ReadableStreamBYOBReader
+  #buffer = new ArrayBuffer(READ_SIZE_MIN)
+
+  constructor(readable: ReadableStream<Uint8Array>) {
+    this.#reader = readable.getReader({ mode: 'byob' })
+  }
+
+  /** What came, in memory of its own, since frames are views of it; null at the end. */
+  async next(): Promise<Uint8Array | null> {
+    const { done, value } = await this.#reader.read(new Uint8Array(this.#buffer))
+    if (done || value === undefined) return null
+    const { buffer, byteLength } = value
+    const isFull = byteLength === buffer.byteLength && byteLength < READ_SIZE_MAX
+    this.#buffer = isFull ? new ArrayBuffer(byteLength * 2) : buffer
+    return value.slice()
   }
 }
 
