@@ -148,6 +148,8 @@ export interface FannedOut {
   /** Processor time of the hub for one delivery. */
   readonly hubUs: number
   readonly hubMainUs: number
+  /** Processor time of the hub for one message at the pace, all its deliveries included. */
+  readonly hubUsPerPacedMessage: number
   readonly p50Ms: number
   readonly p99Ms: number
   /** Resident memory of the hub for each of the sessions, once all follow the room. */
@@ -172,7 +174,10 @@ export function fanOut(
     const before = await processorMs(bench)
     const measured = await spread(bench, { room, frames })
     const processor = processorUs(before, await processorMs(bench), sessions * frames)
-    const delays = options.room === 'fifty' ? await pacedDelays(bench, room) : []
+    const isPaced = options.room === 'fifty'
+    const paced = await processorMs(bench)
+    const delays = isPaced ? await pacedDelays(bench, room) : []
+    const pacedUs = processorUs(paced, await processorMs(bench), PACED_FRAMES + PACED_WARM_FRAMES)
     const cuts = await Promise.all(threads.map((thread) => thread.call('cuts')))
     ok(cuts.every((count) => count === 0), 'every session keeps up')
     await Promise.all(threads.map((thread) => thread.call('close')))
@@ -180,6 +185,7 @@ export function fanOut(
       deliveriesPerSec: sessions * frames * 1_000 / measured.tookMs,
       entriesPerFrame: measured.entriesPerFrame,
       ...processor,
+      hubUsPerPacedMessage: pacedUs.hubUs,
       p50Ms: percentile(delays, 0.5),
       p99Ms: percentile(delays, 0.99),
       kbPerSession: (fullKb - emptyKb) / sessions,

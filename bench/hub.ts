@@ -56,6 +56,7 @@ const PHASES: Readonly<Record<string, Phase>> = {
       entriesPerFrame50: fan.entriesPerFrame,
       hubUsPerDelivery50: fan.hubUs,
       hubMainUsPerDelivery50: fan.hubMainUs,
+      hubUsPerPacedMessage50: fan.hubUsPerPacedMessage,
       p50Ms: fan.p50Ms,
       p99Ms: fan.p99Ms,
       transportLimitDeliveriesPerSec50: limits.deliveriesPerSec,
@@ -67,6 +68,7 @@ const PHASES: Readonly<Record<string, Phase>> = {
     const fan = await fanOut(bench, { room: 'fifty', transport: 'webSocket' })
     return {
       webSocketDeliveriesPerSec50: fan.deliveriesPerSec,
+      webSocketHubUsPerPacedMessage50: fan.hubUsPerPacedMessage,
       webSocketP50Ms: fan.p50Ms,
       webSocketP99Ms: fan.p99Ms,
       webSocketKbPerSession: fan.kbPerSession,
