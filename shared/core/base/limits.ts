@@ -90,6 +90,21 @@ export const LIMITS = {
   welcomesPerDeviceMax: 1_024,
   titleMax: 128,
 
+  // MLS structures (RFC 9420)
+  mlsKeySizeMax: 16_384,
+  mlsIdentitySizeMax: 65_536,
+  mlsExtensionsMax: 256,
+  mlsExtensionSizeMax: 4_194_304,
+  mlsCapabilitiesMax: 1_024,
+  mlsProposalsMax: 16_384,
+  mlsGroupIdMax: 255,
+  mlsPathNodesMax: 32,
+  mlsCiphertextsMax: 131_072,
+  mlsMessageSizeMax: 67_108_864,
+  mlsTreeNodesMax: 262_143,
+  mlsSkippedGenerationsMax: 1_024,
+  mlsResumptionsKeptMax: 32,
+
   // Sender keys and seals (KEY-*, SEAL-*)
   generationBlock: 64,
   generationJumpMax: 1_024,
@@ -146,6 +161,7 @@ assert(
   LIMITS.catchUpPageEntriesMax <= LIMITS.entriesPerFrameMax,
   'a page of the log fits a frame of entries',
 )
+assert(LIMITS.mlsTreeNodesMax >= LIMITS.membersMax * 2 - 1, 'a tree holds all members')
 assert(LIMITS.textMax * 3 + 4_096 <= LIMITS.plaintextSizeMax, 'the longest text fits a plaintext')
 assert(
   LIMITS.inviteLinkMax > (LIMITS.titleMax * 4 + 1_024) * 4 / 3,
