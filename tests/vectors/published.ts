@@ -19,7 +19,7 @@ export function vectorTest<T>(
   Deno.test({
     name,
     ignore: !present,
-    fn: async () => await body(JSON.parse(await Deno.readTextFile(path)) as T),
+    fn: async () => await body(await readVectors<T>(file)),
   })
 }
 
@@ -49,4 +49,26 @@ export function vectorFolder(name: string): string | null {
   }
   console.log(`skipped: ${name} (no vectors at ${path})`)
   return null
+}
+
+/**
+ * Paths, relative to the vectors, of the files of a folder whose name matches `pattern`, in which
+ * `*` stands for any characters. None where the folder is absent.
+ */
+export function vectorFiles(name: string, pattern: string): readonly string[] {
+  const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'))
+  const matching = new RegExp(`^${parts.join('.*')}$`)
+  try {
+    return [...Deno.readDirSync(`${folder}/${name}`)]
+      .filter((entry) => entry.isFile && matching.test(entry.name))
+      .map((entry) => `${name}/${entry.name}`).sort()
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return []
+    throw error
+  }
+}
+
+/** The parsed JSON of a file of vectors; `file` is relative to the folder of all vectors. */
+export async function readVectors<T>(file: string): Promise<T> {
+  return JSON.parse(await Deno.readTextFile(`${folder}/${file}`)) as T
 }
