@@ -31,16 +31,25 @@ export function familyTest<T extends { readonly cipher_suite: number }>(
   })
 }
 
-/** A family whose cases name no suite. */
+/** A family of MLS whose cases name no suite. */
 export function plainFamilyTest<T>(
   name: string,
   pattern: string,
   body: (vector: T) => Verdict,
 ): void {
-  const files = vectorFiles('mls', pattern)
-  if (files.length === 0) console.log(`skipped: ${name} (no vectors at mls/${pattern})`)
+  everyCase<T>(`RFC 9420 vectors: ${name}`, { folder: 'mls', pattern }, body)
+}
+
+/** Every case of the files of any folder of vectors. */
+export function everyCase<T>(
+  name: string,
+  { folder, pattern }: { readonly folder: string; readonly pattern: string },
+  body: (vector: T) => Verdict,
+): void {
+  const files = vectorFiles(folder, pattern)
+  if (files.length === 0) console.log(`skipped: ${name} (no vectors at ${folder}/${pattern})`)
   Deno.test({
-    name: `RFC 9420 vectors: ${name}`,
+    name,
     ignore: files.length === 0,
     async fn(context) {
       for (const file of files) {
