@@ -7,7 +7,7 @@ import { assert } from '#core/base/assert.ts'
 import { wipe } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Entropy } from '#core/base/ports.ts'
-import type { AeadMessage, CipherSuite } from '#core/mls/cipher-suite.ts'
+import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import {
   type Content,
   type ContentAuthentication,
@@ -97,9 +97,9 @@ export function protect(
   const ciphertext = suite.seal({ key: taken.key, nonce: taken.nonce, aad }, plaintext)
   wipe(plaintext, taken.key, taken.nonce)
   const from = encode(senderData, { leaf: ownLeaf, generation: taken.generation, reuseGuard })
-  const message = senderDataMessage(suite, state.senderDataSecret, { ...clear, ciphertext })
-  const encryptedSenderData = suite.seal(message, from)
-  wipe(message.key, message.nonce, from)
+  const keyed = senderDataKeyNonce(suite, state.senderDataSecret, ciphertext)
+  const encryptedSenderData = suite.seal({ ...keyed, aad: encode(senderDataAad, clear) }, from)
+  wipe(keyed.key, keyed.nonce, from)
   return {
     message: { ...clear, encryptedSenderData, ciphertext },
     secretTree: taken.tree,
@@ -191,21 +191,21 @@ function guard(nonce: Uint8Array, reuseGuard: Uint8Array): void {
   }
 }
 
-type ClearAndCiphertext = Omit<PrivateMessage, 'encryptedSenderData' | 'authenticatedData'>
-
-/** How the sender data of a message is encrypted; the caller wipes key and nonce. */
-function senderDataMessage(
+/**
+ * Key and nonce of a message's sender data (RFC 9420 section 6.3.2), which depend on its
+ * ciphertext. The caller wipes both.
+ */
+export function senderDataKeyNonce(
   suite: CipherSuite,
   senderDataSecret: Uint8Array,
-  { groupId, epoch, contentType, ciphertext }: ClearAndCiphertext,
-): AeadMessage {
+  ciphertext: Uint8Array,
+): { readonly key: Uint8Array; readonly nonce: Uint8Array } {
   const context = ciphertext.subarray(0, suite.hashLength)
   const expanded = (label: string, length: number) =>
     expandWithLabel(suite, senderDataSecret, { label, context, length })
   return {
     key: expanded('key', suite.aeadKeyLength),
     nonce: expanded('nonce', suite.aeadNonceLength),
-    aad: encode(senderDataAad, { groupId, epoch, contentType }),
   }
 }
 
@@ -216,8 +216,9 @@ function openSenderData(
 ):
   | { readonly kind: 'opened'; readonly senderData: SenderData }
   | { readonly kind: 'refused'; readonly code: UnprotectRefusal } {
-  const keyed = senderDataMessage(suite, senderDataSecret, message)
-  const opened = suite.open(keyed, message.encryptedSenderData)
+  const keyed = senderDataKeyNonce(suite, senderDataSecret, message.ciphertext)
+  const aad = encode(senderDataAad, message)
+  const opened = suite.open({ ...keyed, aad }, message.encryptedSenderData)
   wipe(keyed.key, keyed.nonce)
   if (opened === null) return refused('notDecryptable')
   const decoded = decode(senderData, opened)

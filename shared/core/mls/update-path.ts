@@ -16,7 +16,7 @@ import {
   type HpkeCiphertext,
 } from '#core/mls/labelled.ts'
 import { leafAt, parentAt, type RatchetTree, resolution } from '#core/mls/ratchet-tree.ts'
-import { isLeaf, leafToNode, level, nodeToLeaf } from '#core/mls/tree-math.ts'
+import { isLeaf, isWithin, leafToNode, nodeToLeaf } from '#core/mls/tree-math.ts'
 
 /** A node of a filtered direct path with its child on the copath; both are node indices. */
 interface PathPlace {
@@ -192,11 +192,6 @@ function countsMatch(
 ): boolean {
   return targets.length === nodes.length &&
     targets.every((each, index) => each.length === nodes[index]?.encryptedPathSecret.length)
-}
-
-/** Whether a node is another, or below it (RFC 9420 appendix C). */
-function isWithin(node: number, ancestor: number): boolean {
-  return Math.abs(node - ancestor) < 2 ** level(ancestor)
 }
 
 function encryptionKeyAt(tree: RatchetTree, node: number): Uint8Array {
