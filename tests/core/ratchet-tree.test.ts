@@ -309,7 +309,7 @@ Deno.test('a ratchet tree is the array of RFC 9420 after every edit', async () =
   strictEqual(widest, 16)
 })
 
-Deno.test('hashes, encodings and stored nodes of a ratchet tree are the array's', async () => {
+Deno.test('hashes, encodings and stored nodes of a ratchet tree match the array', async () => {
   for (const seed of lives) {
     await lived(seed, 40, (life) => {
       checkHashes(life)
