@@ -1,7 +1,8 @@
 /**
  * A group of peers: gives each commit to every member, lets in whoever has been added, and demands
  * after each step that all of them are in the same epoch with the same exporter and the same
- * members, and that an onlooker without secrets holds the same tree. Owns the bookkeeping of who is in; decides on no step.
+ * members, and that an onlooker without secrets holds the same tree. Owns the bookkeeping of who
+ * is in; decides on no step.
  */
 import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict'
 import { createOnlooker } from './onlooker.ts'
