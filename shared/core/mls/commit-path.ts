@@ -1,6 +1,6 @@
 /**
  * The path of a commit that one makes (RFC 9420 sections 7.4, 7.5 and 12.4.1): fresh secrets from
- * the leaf to the root, parent hashes, the signed leaf, and the secrets encrypted to everybody else.
+ * the leaf to the root, parent hashes, the signed leaf, and the secrets encrypted to all others.
  */
 import { wipe } from '#core/base/bytes.ts'
 import type { Entropy } from '#core/base/ports.ts'

@@ -19,7 +19,7 @@ import type { PreSharedKeyId } from '#core/mls/proposal.ts'
 import { type Psk, pskSecret } from '#core/mls/psk.ts'
 import { type PublicGroup, publicGroupOf } from '#core/mls/public-group.ts'
 import { treeHash, treeOfOne } from '#core/mls/ratchet-tree.ts'
-import { type SecretTree, secretTree } from '#core/mls/secret-tree.ts'
+import { type SecretTree, secretsOfTree, secretTree } from '#core/mls/secret-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { leafToNode } from '#core/mls/tree-math.ts'
 
@@ -189,8 +189,10 @@ export function nextGroup(
 
 const RESUMPTIONS_KEPT = LIMITS.mlsResumptionsKeptMax
 
-function epochSecretsOf({ secrets }: Group): readonly Uint8Array[] {
-  return Object.values<Uint8Array>({ ...secrets }).filter((secret) => secret.length > 0)
+/** The secrets of one epoch, its keys of private messages among them. */
+function epochSecretsOf({ secrets, secretTree }: Group): readonly Uint8Array[] {
+  const held = Object.values<Uint8Array>({ ...secrets }).filter((secret) => secret.length > 0)
+  return secretTree === null ? held : held.concat(secretsOfTree(secretTree))
 }
 
 /** Every secret of a state but the signature key, for who has left the group. */
@@ -232,6 +234,7 @@ export function takeExports(
 } {
   const exports = list.map((exporting) => exportSecret(group, exporting))
   const { exporterSecret, encryptionSecret, senderDataSecret, confirmationKey } = group.secrets
+  const ratchets = group.secretTree === null ? [] : secretsOfTree(group.secretTree)
   const gone = {
     exporterSecret: EMPTY,
     encryptionSecret: EMPTY,
@@ -241,7 +244,7 @@ export function takeExports(
   return {
     group: { ...group, secrets: { ...group.secrets, ...gone }, secretTree: null },
     exports,
-    consumed: [exporterSecret, encryptionSecret, senderDataSecret, confirmationKey],
+    consumed: [exporterSecret, encryptionSecret, senderDataSecret, confirmationKey, ...ratchets],
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Joining by a Welcome (RFC 9420 section 12.4.3.1). The tree comes in the GroupInfo or apart; all of
- * it is verified before a state is made.
+ * Joining by a Welcome (RFC 9420 section 12.4.3.1). The tree comes in the GroupInfo or apart; all
+ * of it is verified before a state is made.
  */
 import { assert } from '#core/base/assert.ts'
 import { equalBytes, wipe } from '#core/base/bytes.ts'
