@@ -65,6 +65,7 @@ Deno.test('a body of a ratchet tree has one form', () => {
     'no nodes': bodyOf(),
     'one blank leaf': bodyOf(null),
     'a blank leaf at the end': bodyOf(a, null, null),
+    'a blank leaf beside the last member': bodyOf(a, null, b, null, c, null, null),
     'a blank parent at the end': bodyOf(a, null),
     'a parent at the end': bodyOf(a, null, b, p, c, parentBytes(2)),
     'a parent in place of a leaf': bodyOf(p),
