@@ -5,6 +5,7 @@
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { type Extension, EXTENSION_TYPE, findExtension } from '#core/mls/extension.ts'
 import { readExternalSenders, readRequiredCapabilities } from '#core/mls/extension.ts'
@@ -306,6 +307,7 @@ const placeAdded: Step = async (context, draft, list) => {
   for (const { keyPackage } of adds) {
     const { leafNode } = keyPackage
     if (!isFree(draft.tree, leafNode)) return 'duplicateKey'
+    if (draft.tree.memberCount >= LIMITS.membersMax) return 'tooLarge'
     const placed = addLeaf(draft.tree, leafNode)
     draft.tree = placed.tree
     draft.census = countLeaf(draft.census, leafNode, 1)

@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { assert } from '#core/base/assert.ts'
 import type { TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { UpdatePath } from '#core/mls/commit.ts'
 import { type MlsFault, type MlsRefusal, refuse } from '#core/mls/fault.ts'
 import type { AuthenticatedContent, Sender } from '#core/mls/framing.ts'
@@ -190,6 +191,8 @@ async function mergeUpdatePath(
     ? isFree(applied.tree, leafNode)
     : isFreeFor(applied.tree, committer.leaf, leafNode)
   if (!free) return refuse('duplicateKey')
+  const full = committer.kind === 'external' && applied.tree.memberCount >= LIMITS.membersMax
+  if (full) return refuse('tooLarge')
   const { tree, leaf } = committerPlace(applied, committer, leafNode)
   const fault = await validateLeaf(suite, leafNode, {
     group: { cipherSuite: suite.id, extensions: applied.extensions },
