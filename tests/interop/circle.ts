@@ -29,10 +29,18 @@ export interface Circle {
   letIn(comer: MlsPeer, by: MlsPeer): Promise<void>
   /** `member` comes back by an external commit on a GroupInfo of `by`. */
   resync(member: MlsPeer, by: MlsPeer): Promise<void>
-  /** Every member takes a Remove of `leaver` from outside; `by` commits it. */
-  putOut(leaver: MlsPeer, by: MlsPeer, proposal: Uint8Array): Promise<void>
+  /** Every member takes these proposals; `by` commits them. */
+  gather(by: MlsPeer, proposed: readonly Proposed[]): Promise<void>
   /** Each member sends a message that every other one reads. */
   talk(): Promise<void>
+}
+
+export interface Proposed {
+  readonly message: Uint8Array
+  /** Who has it from itself. */
+  readonly maker?: MlsPeer
+  /** Whom it removes. */
+  readonly leaver?: MlsPeer
 }
 
 export interface CircleOptions {
@@ -83,12 +91,14 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
       kept.members.push(comer)
       await enter(kept, comer, { commit, welcome: null, comers: [], leavers: [] })
     },
-    async putOut(leaver, by, proposal) {
-      await onlooker.see(proposal)
-      for (const member of kept.members) {
-        if (member !== leaver) await member.takeProposal(proposal)
+    async gather(by, proposed) {
+      const leavers = proposed.flatMap(({ leaver }) => leaver ?? [])
+      const takers = kept.members.filter((each) => !leavers.includes(each))
+      for (const { message, maker } of proposed) {
+        await onlooker.see(message)
+        for (const taker of takers) if (taker !== maker) await taker.takeProposal(message)
       }
-      await enter(kept, by, { ...await by.commitProposed(), comers: [], leavers: [leaver] })
+      await enter(kept, by, { ...await by.commitProposed(), comers: [], leavers })
     },
     talk: () => talkAll(kept.members),
   }
@@ -136,6 +146,9 @@ async function demandAgreement({ members, strays, onlooker }: Kept): Promise<voi
     const found = [await each.epoch(), await each.exporter(), await each.members()]
     deepStrictEqual(found, expected, `${each.engine} agrees with ${first.engine}`)
   }
+  const shown = await Promise.all(members.map((each) => each.epochAuthenticator()))
+  const authenticators = shown.filter((each) => each !== null)
+  for (const each of authenticators) deepStrictEqual(each, authenticators[0])
   const groupInfo = await anyGroupInfo(members)
   if (groupInfo !== null) await onlooker.compare(groupInfo)
 }

@@ -6,14 +6,15 @@
 import { ok } from 'node:assert/strict'
 import { wipe } from '#core/base/bytes.ts'
 import { type CommitMade as Made, makeCommit } from '#core/mls/commit-make.ts'
-import { EXTENSION_TYPE, externalPub, makeExtension, readExtension } from '#core/mls/extension.ts'
-import { externalSenders } from '#core/mls/extension.ts'
+import { type Extension, EXTENSION_TYPE, externalPub } from '#core/mls/extension.ts'
+import { externalSenders, makeExtension, readExtension } from '#core/mls/extension.ts'
 import type { MlsRefusal } from '#core/mls/fault.ts'
 import { decodeMlsMessage, encodeMlsMessage } from '#core/mls/framing.ts'
 import { createGroup, exportSecret, type Group, makeGroupInfo } from '#core/mls/group.ts'
 import { joinByExternalCommit } from '#core/mls/join-external.ts'
 import { joinByWelcome } from '#core/mls/join-welcome.ts'
-import { type Processed, processMessage, protectApplication } from '#core/mls/messages.ts'
+import { type Processed, processMessage } from '#core/mls/messages.ts'
+import { proposeUpdate, protectApplication } from '#core/mls/messages.ts'
 import { type KeyPackageMade, type LeafTemplate, makeKeyPackage } from '#core/mls/own-leaf.ts'
 import type { Proposal } from '#core/mls/proposal.ts'
 import { openPublicGroup } from '#core/mls/public-group.ts'
@@ -31,8 +32,22 @@ const decoder = new TextDecoder()
 export interface KalandraPeer extends MlsPeer {
   readonly engine: 'kalandra'
   group(): Group
+  leafOf(name: string): number
   /** A commit of the proposals given, whatever they are. */
-  commitOf(proposals: readonly Proposal[]): Promise<CommitMade>
+  commitOf(proposals: readonly Proposal[], options?: CommitOptions): Promise<CommitMade>
+}
+
+export interface CommitOptions {
+  readonly references?: readonly Uint8Array[]
+  readonly wireFormat?: 'publicMessage' | 'privateMessage'
+}
+
+/** What a client says of itself beside its name. */
+export interface Traits {
+  /** Types in its capabilities. */
+  readonly extensionTypes?: readonly number[]
+  /** Of its leaf. */
+  readonly extensions?: readonly Extension[]
 }
 
 interface Kept {
@@ -46,7 +61,7 @@ interface Kept {
 }
 
 /** A client whose randomness follows from its name. */
-export function createKalandraPeer(name: string): Promise<KalandraPeer> {
+export function createKalandraPeer(name: string, traits: Traits = {}): Promise<KalandraPeer> {
   const prng = createPrng([...name].reduce((sum, each) => sum * 31 + each.charCodeAt(0) | 0, 7))
   const pair = SUITE.signatureKeyPair(prng.bytes(SUITE.signatureSeedLength))
   const kept: Kept = {
@@ -60,11 +75,11 @@ export function createKalandraPeer(name: string): Promise<KalandraPeer> {
       capabilities: {
         versions: [1],
         cipherSuites: [SUITE.id],
-        extensions: [],
+        extensions: traits.extensionTypes ?? [],
         proposals: [],
         credentials: [1, 2],
       },
-      extensions: [],
+      extensions: traits.extensions ?? [],
     },
     signatureSecret: pair.secretKey,
     keyPackage: null,
@@ -166,7 +181,7 @@ function adopt(kept: Kept, { next, consumed, message, welcome }: Made): CommitMa
 function commits(kept: Kept) {
   const commit = async (
     proposals: readonly Proposal[],
-    references: readonly Uint8Array[],
+    { references = [], wireFormat = 'publicMessage' }: CommitOptions = {},
   ): Promise<CommitMade> =>
     adopt(
       kept,
@@ -176,7 +191,7 @@ function commits(kept: Kept) {
           references,
           path: kept.prng.pick(['always', 'whenRequired'] as const),
           authenticatedData: NOTHING,
-          wireFormat: 'publicMessage',
+          wireFormat,
           welcome: { ratchetTree: true, externalPub: false },
           psks: () => null,
           timeMs: nowMs(),
@@ -186,20 +201,29 @@ function commits(kept: Kept) {
     )
   return {
     group: () => groupOf(kept),
-    commitOf: (proposals: readonly Proposal[]) => commit(proposals, []),
+    leafOf: (name: string) => leafOf(groupOf(kept), name),
+    commitOf: commit,
     commit({ adds, removes }: Change): Promise<CommitMade> {
       const leaving = removes.map((name): Proposal => ({
         kind: 'remove',
         removed: leafOf(groupOf(kept), name),
       }))
-      return commit([...leaving, ...adds.map(addOf)], [])
+      return commit([...leaving, ...adds.map(addOf)])
     },
     commitProposed(): Promise<CommitMade> {
       const cached = [...groupOf(kept).public.proposals.values()]
-      return commit([], cached.map(({ reference }) => reference))
+      return commit([], { references: cached.map(({ reference }) => reference) })
     },
     async follow(message: Uint8Array): Promise<void> {
       ok((await take(kept, message)).kind === 'commit', 'a commit')
+    },
+    async proposeUpdate(): Promise<Uint8Array> {
+      const { entropy } = kept
+      const sending = { authenticatedData: NOTHING, wireFormat: 'publicMessage', entropy } as const
+      const sent = accepted(await proposeUpdate(groupOf(kept), sending))
+      kept.group = sent.group
+      wipe(...sent.consumed)
+      return sent.message
     },
     async takeProposal(message: Uint8Array): Promise<void> {
       ok((await take(kept, message)).kind === 'proposal', 'a proposal')
@@ -258,6 +282,7 @@ function readings(kept: Kept) {
         context: NOTHING,
         length: EXPORTER_LENGTH,
       })),
+    epochAuthenticator: () => Promise.resolve(groupOf(kept).secrets.epochAuthenticator),
     epoch: () => Promise.resolve(groupOf(kept).public.context.epoch),
     members(): Promise<readonly string[]> {
       const names = [...members(groupOf(kept).public.tree)].map(({ leafNode }) => nameOf(leafNode))

@@ -5,7 +5,7 @@
 import { ok } from 'node:assert/strict'
 import { members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
-import { type Circle, createCircle } from './circle.ts'
+import { type Circle, createCircle, type Proposed } from './circle.ts'
 import { createPeer, ENGINE_NAMES, type EngineName } from './engines.ts'
 import { createOutsider, type Outsider } from './outsider.ts'
 import type { MlsPeer } from './peer.ts'
@@ -108,12 +108,21 @@ async function resync(life: Life, by: MlsPeer): Promise<void> {
   await circle.resync(prng.pick(others), by)
 }
 
-async function putOut(life: Life, by: MlsPeer): Promise<void> {
-  const { circle, outsider, groupId } = life
+/** A Remove from outside and Updates, all in one commit by reference. */
+async function gather(life: Life, by: MlsPeer): Promise<void> {
+  const { prng, circle, outsider, groupId } = life
   const [leaver] = leaversFor(life, by)
-  if (leaver === undefined) return
-  const of = { groupId, epoch: await by.epoch(), leaf: leafOf(treeOf(life), leaver) }
-  await circle.putOut(leaver, by, await outsider.remove(of))
+  const proposed: Proposed[] = []
+  for (const maker of circle.members) {
+    if (maker === by || maker === leaver || prng.integer(2) === 0) continue
+    const message = await maker.proposeUpdate()
+    if (message !== null) proposed.push({ message, maker })
+  }
+  if (leaver !== undefined) {
+    const of = { groupId, epoch: await by.epoch(), leaf: leafOf(treeOf(life), leaver) }
+    proposed.push({ message: await outsider.remove(of), leaver })
+  }
+  if (proposed.length > 0) await circle.gather(by, proposed)
 }
 
 async function live(engines: readonly EngineName[], seed: number): Promise<void> {
@@ -131,7 +140,7 @@ async function live(engines: readonly EngineName[], seed: number): Promise<void>
     else if (kind < 6) await circle.renew(by)
     else if (kind < 8) await letIn(life, by)
     else if (kind === 8) await resync(life, by)
-    else await putOut(life, by)
+    else await gather(life, by)
   }
   await circle.talk()
 }

@@ -64,9 +64,13 @@ export interface TsMlsPeer extends MlsPeer {
   leafOf(name: string): number
 }
 
-export async function createTsMlsPeer(name: string): Promise<TsMlsPeer> {
+/** `extensionTypes` of others that the client says to support. */
+export async function createTsMlsPeer(
+  name: string,
+  extensionTypes: readonly number[] = [],
+): Promise<TsMlsPeer> {
   const suite = await tsMlsSuite()
-  const own = await makeOwnPackage(suite, name)
+  const own = await makeOwnPackage(suite, name, extensionTypes)
   const kept: Kept = { name, suite, ...own, state: null }
   return {
     engine: 'ts-mls',
@@ -79,10 +83,16 @@ export async function createTsMlsPeer(name: string): Promise<TsMlsPeer> {
 }
 
 /** A KeyPackage, as the library has it, and its secrets. */
-export function makeOwnPackage(suite: CiphersuiteImpl, name: string) {
+export function makeOwnPackage(
+  suite: CiphersuiteImpl,
+  name: string,
+  extensionTypes: readonly number[] = [],
+) {
   const identity = new TextEncoder().encode(name)
   const credential = { credentialType: 'basic', identity } as const
-  return generateKeyPackage(credential, defaultCapabilities(), lifetime(), [], suite)
+  const capabilities = defaultCapabilities()
+  capabilities.extensions.push(...extensionTypes)
+  return generateKeyPackage(credential, capabilities, lifetime(), [], suite)
 }
 
 /** From an hour ago for a week: core-crypto checks both ends (section 7.2). */
@@ -194,6 +204,8 @@ function commits(kept: Kept) {
       ]),
     commitProposed: () => commitOf([]),
     follow: (commit: Uint8Array) => processPublic(kept, commit),
+    // It keeps no secret key for an Update of its own.
+    proposeUpdate: () => Promise.resolve(null),
     takeProposal: (proposal: Uint8Array) => processPublic(kept, proposal),
   }
 }
@@ -289,6 +301,7 @@ function readings(kept: Kept) {
         EXPORTER_LENGTH,
         suite,
       ),
+    epochAuthenticator: () => Promise.resolve(stateOf(kept).keySchedule.epochAuthenticator),
     epoch: () => Promise.resolve(stateOf(kept).groupContext.epoch),
     members: () => Promise.resolve(getGroupMembers(stateOf(kept)).map(nameOf).sort()),
   }
