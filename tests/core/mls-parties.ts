@@ -17,11 +17,12 @@ import { type Content, decodeMlsMessage, encodeMlsMessage } from '#core/mls/fram
 import type { ContentWireFormat, FramedContent, PublicMessage, Sender } from '#core/mls/framing.ts'
 import { encodeGroupContext } from '#core/mls/group-context.ts'
 import { createGroup, exportSecret, type Group, makeGroupInfo } from '#core/mls/group.ts'
+import type { PskLookup } from '#core/mls/group.ts'
 import { joinByWelcome, type Joined, type WelcomeJoining } from '#core/mls/join-welcome.ts'
 import { type KeyPackage, type KeyPackageContent, signKeyPackage } from '#core/mls/key-package.ts'
 import { type Capabilities, type LeafNode, type LeafNodeContent } from '#core/mls/leaf-node.ts'
 import { signLeafNode } from '#core/mls/leaf-node.ts'
-import { type Processed, processMessage } from '#core/mls/messages.ts'
+import { type Processed, processMessage, propose, proposeUpdate } from '#core/mls/messages.ts'
 import { type KeyPackageMade, type LeafMaking, makeKeyPackage } from '#core/mls/own-leaf.ts'
 import { protect } from '#core/mls/private-message.ts'
 import type { Proposal } from '#core/mls/proposal.ts'
@@ -35,7 +36,7 @@ import { createPrng, type Prng } from './prng.ts'
 export const suite = cipherSuite(noble, SUITES.interoperation)
 export const NOW: TimeMs = timeMs(1_800_000_000_000)
 const NOW_SECONDS = 1_800_000_000n
-export const noPsks = () => null
+export const noPsks: PskLookup = () => null
 
 export interface Story {
   readonly prng: Prng
@@ -232,7 +233,7 @@ export function assertAgreement(groups: readonly Group[], onlooker?: PublicGroup
 /** Refused by a member and by the onlooker, each with its code; neither state changes. */
 export async function assertRefused(
   message: Uint8Array,
-  by: { readonly member: Group; readonly onlooker?: PublicGroup; readonly psks?: typeof noPsks },
+  by: { readonly member: Group; readonly onlooker?: PublicGroup; readonly psks?: PskLookup },
   codes: { readonly member: string; readonly onlooker?: string },
 ): Promise<void> {
   const { member, onlooker, psks = noPsks } = by
@@ -380,4 +381,34 @@ export function leafOf(group: Group | PublicGroup, leaf: number): LeafNode {
 
 export function flipped(bytes: Uint8Array, at = 0): Uint8Array {
   return bytes.with(at, (bytes[at] as number) ^ 1)
+}
+
+export interface Proposed {
+  readonly group: Group
+  readonly message: Uint8Array
+  readonly reference: Uint8Array
+}
+
+/** A standalone proposal of a member who judges it. */
+export async function proposed(
+  story: Story,
+  group: Group,
+  proposal: Proposal | 'update',
+): Promise<Proposed> {
+  const wireFormat = 'publicMessage'
+  const sending = { authenticatedData: EMPTY, wireFormat, entropy: story.entropy } as const
+  const made = proposal === 'update'
+    ? await proposeUpdate(group, sending)
+    : await propose(group, proposal, sending)
+  ok(made.kind === 'sent', codeOf(made))
+  return made
+}
+
+/** A commit of proposals by reference, without path. */
+export function forgedReferences(
+  group: Group,
+  references: readonly Uint8Array[],
+): Promise<Uint8Array> {
+  const listed = references.map((reference) => ({ kind: 'reference', reference } as const))
+  return forged(group, { body: { kind: 'commit', commit: { proposals: listed, path: null } } })
 }
