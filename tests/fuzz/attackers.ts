@@ -22,6 +22,7 @@ import { decode } from '#core/wire/codec.ts'
 import {
   count,
   type Gone,
+  isBefore,
   must,
   NOW,
   type PastCommit,
@@ -225,9 +226,8 @@ export function withEarlier(
   { hoard, past }: { readonly hoard: Hoard; readonly past: PastCommit },
 ): Hoard {
   const earlier = world.gone.filter((each) => each.person === person)
-  const before = past.before.context.epoch
   const states = earlier.flatMap((each) => each.states)
-  if (states.some((group) => group.public.context.epoch === before)) return hoard
+  if (states.some((group) => isBefore(group, past))) return hoard
   const keys = earlier.flatMap(({ cameWith }) => cameWith)
   return { ...hoard, states: [...states, ...hoard.states], keys: [...keys, ...hoard.keys] }
 }
@@ -274,11 +274,10 @@ function readsNothing(
 
 /** The control: a member who stays comes into the epoch by the means that the others lack. */
 export async function stayersArrive(world: World, past: PastCommit): Promise<void> {
-  const before = past.before.context.epoch
   for (const { person, group, kept, cameWith } of world.seats) {
     const last = kept?.at(-1)
-    const followed = last?.public.context.epoch === before && group.ownLeaf !== past.committer
-    if (last === undefined || !followed || world.costly) continue
+    if (last === undefined || !isBefore(last, past) || world.costly) continue
+    if (group.ownLeaf === past.committer) continue
     const hoard = { name: person.name, states: [last], keys: cameWith }
     const { arrived } = await plunder(world, past, hoard)
     must(arrived, `${person.name}, who stays, does not arrive by all that is tried`)

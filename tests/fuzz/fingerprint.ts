@@ -17,6 +17,7 @@ function walk(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(walk)
   if (typeof value !== 'object' || value === null) return value
   const fields = Object.entries(value).filter(([name]) => !NOT_WALKED.has(name))
+  fields.sort(([a], [b]) => a < b ? -1 : 1)
   return Object.fromEntries(fields.map(([name, field]) => [name, walk(field)]))
 }
 

@@ -13,7 +13,8 @@ import { followCommit } from './follow.ts'
 import { fingerprint } from './fingerprint.ts'
 import { drawBatch, type Epoch, nextTemplate, proposeSomething } from './proposals.ts'
 import { sendingOf } from './proposals.ts'
-import { talk } from './talk.ts'
+import { restart } from './restore.ts'
+import { hearLate, talk } from './talk.ts'
 import {
   count,
   createWorld,
@@ -61,8 +62,11 @@ async function liveOneEpoch(world: World, epoch: Epoch): Promise<void> {
     : await commitSomething(world, epoch)
   await agree(world)
   rememberSecrets(world, (world.seats[0] as Seat).group)
+  restart(world)
+  await hearLate(world, past)
   world.messages = []
   await talk(world)
+  restart(world)
   await goneLearnNothing(world, past)
   if (oneIn(world, 4)) await stayersArrive(world, past)
 }

@@ -101,7 +101,8 @@ export function pskProposal(world: World): Proposal {
 /** The resumption PSK of this epoch or of one of the last. */
 export function pskIdOf(world: World): PreSharedKeyId {
   const { epoch } = world.publicGroup.context
-  const back = BigInt(world.prng.integer(Math.min(8, Number(epoch) + 1)))
+  const known = Number(epoch - world.firstEpoch) + 1
+  const back = BigInt(world.prng.integer(Math.min(8, known)))
   return resumptionPskId(world, epoch - back)
 }
 

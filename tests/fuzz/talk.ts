@@ -8,9 +8,11 @@ import { flip, refusedByMember } from './damage.ts'
 import {
   adopt,
   count,
+  isBefore,
   must,
   NOW,
   oneIn,
+  type PastCommit,
   pskOf,
   type Seat,
   type SentApplication,
@@ -41,7 +43,8 @@ async function say(world: World): Promise<SentApplication> {
     'an application message',
   )
   adopt(seat, sent.group, sent.consumed)
-  return { sender: seat.group.ownLeaf, message: sent.message, content }
+  const known = new Set([seat])
+  return { sender: seat.group.ownLeaf, message: sent.message, content, known }
 }
 
 async function hear(world: World, seat: Seat, sent: SentApplication): Promise<void> {
@@ -58,8 +61,25 @@ async function hear(world: World, seat: Seat, sent: SentApplication): Promise<vo
   must(equalBytes(result.content, sent.content), 'a message has another content')
   must(result.sender === sent.sender, 'a message has another sender')
   adopt(seat, result.group, result.consumed)
+  sent.known.add(seat)
   const again = await processMessage(seat.group, sent.message, processing)
   const code = again.kind === 'refused' ? again.code : again.kind
   must(code === 'generationUsed', `a message that was read before is met with ${code}`)
   count(world, 'messages read')
+}
+
+/** Messages of the epoch before open late, with a state that was kept from then. */
+export async function hearLate(world: World, past: PastCommit): Promise<void> {
+  const processing = { timeMs: NOW, psks: pskOf(world) }
+  for (const seat of world.seats) {
+    const last = seat.kept?.at(-1)
+    if (last === undefined || !isBefore(last, past)) continue
+    for (const sent of past.messages) {
+      const result = await processMessage(last, sent.message, processing)
+      const code = result.kind === 'refused' ? result.code : result.kind
+      const wanted = sent.known.has(seat) ? 'generationUsed' : 'application'
+      must(code === wanted, `${seat.person.name} meets a late message with ${code}`)
+      count(world, 'late messages')
+    }
+  }
 }

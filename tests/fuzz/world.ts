@@ -3,7 +3,7 @@
  * group beside them, those who left with all they ever knew, and the one source of chance. Owns who
  * is there and what they keep; what happens to them is `history.ts`, what must hold `agreement.ts`.
  */
-import { EMPTY, toHex, utf8Encode, wipe } from '#core/base/bytes.ts'
+import { EMPTY, equalBytes, toHex, utf8Encode, wipe } from '#core/base/bytes.ts'
 import { type TimeMs, timeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
@@ -22,10 +22,14 @@ import { type PreSharedKeyId, preSharedKeyId } from '#core/mls/proposal.ts'
 import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
 import { encode } from '#core/wire/codec.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
+import { Disk } from './disk.ts'
 
 export const NOW: TimeMs = timeMs(1_800_000_000_000)
 /** Types of no meaning, which everybody supports. */
 export const SPARE_EXTENSIONS = [0xf101, 0xf102, 0xf103] as const
+
+/** Stand-in suites, which everybody supports. */
+export const SPARE_SUITES = [0xf0f1, 0xf0f2] as const
 
 export class Violation extends Error {}
 
@@ -60,6 +64,8 @@ export interface Seat {
   readonly cameWith: readonly Uint8Array[]
   /** A member who wipes nothing: every state since it came, the present one not among them. */
   readonly kept: Group[] | null
+  /** Where the tree is stored by who starts again now and then. */
+  readonly disk: Disk | null
 }
 
 /** Somebody who was removed, with the last state and whatever else was kept. */
@@ -76,6 +82,8 @@ export interface SentApplication {
   readonly sender: number
   readonly message: Uint8Array
   readonly content: Uint8Array
+  /** Who has read it, or sent it. */
+  readonly known: Set<Seat>
 }
 
 /** A commit that all have followed, as the attackers look back at it. */
@@ -95,7 +103,7 @@ export interface PastCommit {
 }
 
 export interface World {
-  readonly suite: CipherSuite
+  suite: CipherSuite
   /** True on a real suite, where not every key can be tried each time. */
   readonly costly: boolean
   readonly prng: Prng
@@ -105,10 +113,13 @@ export interface World {
   seats: Seat[]
   gone: Gone[]
   publicGroup: PublicGroup
+  readonly publicDisk: Disk
   /** External PSKs and all resumption PSKs of the group, by their identifier without nonce. */
   readonly psks: Map<string, Uint8Array>
   /** A copy of the present epoch's secrets, before anybody uses and wipes them. */
   present: EpochSecrets
+  /** Of the oldest epoch in the group whose resumption PSK is known. */
+  firstEpoch: bigint
   /** Hex of every epoch secret so far. */
   readonly seen: Set<string>
   messages: SentApplication[]
@@ -152,7 +163,11 @@ export function entropyOf(seed: number): Entropy {
   }
 }
 
-export function newPerson(suite: CipherSuite, entropy: Entropy, name: string): Person {
+export function newPerson(
+  suite: CipherSuite,
+  entropy: Entropy,
+  name: string,
+): Person {
   const pair = suite.signatureKeyPair(entropy.randomBytes(suite.signatureSeedLength))
   return {
     name,
@@ -164,7 +179,7 @@ export function newPerson(suite: CipherSuite, entropy: Entropy, name: string): P
       signatureKey: pair.publicKey,
       capabilities: {
         versions: [1],
-        cipherSuites: [suite.id],
+        cipherSuites: [suite.id, ...SPARE_SUITES.filter((id) => id !== suite.id)],
         extensions: [...SPARE_EXTENSIONS],
         proposals: [],
         credentials: [1],
@@ -212,8 +227,10 @@ export async function createWorld(
     seats: [],
     gone: [],
     publicGroup: await openedPublicGroup(group),
+    publicDisk: new Disk(),
     psks: new Map(),
     present: group.secrets,
+    firstEpoch: 0n,
     seen: new Set(),
     messages: [],
     people: 0,
@@ -229,7 +246,8 @@ export function seatOf(
   person: Person,
   came: { readonly group: Group; readonly cameWith: readonly Uint8Array[] },
 ): Seat {
-  return { person, ...came, kept: oneIn(world, 3) ? [] : null }
+  const kept = oneIn(world, 3) ? [] : null
+  return { person, ...came, kept, disk: oneIn(world, 3) ? new Disk() : null }
 }
 
 /** The public group from a member's GroupInfo, as whoever has seen nothing before opens it. */
@@ -315,4 +333,10 @@ export function rememberSecrets(world: World, group: Group): void {
 export function copiedSecrets(secrets: EpochSecrets): EpochSecrets {
   const copies = Object.entries({ ...secrets }).map(([name, secret]) => [name, secret.slice()])
   return Object.fromEntries(copies) as EpochSecrets
+}
+
+/** Whether a state is of the epoch before a commit. */
+export function isBefore(group: Group, { before }: PastCommit): boolean {
+  const { epoch, groupId } = group.public.context
+  return epoch === before.context.epoch && equalBytes(groupId, before.context.groupId)
 }
