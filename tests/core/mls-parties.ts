@@ -22,7 +22,8 @@ import { joinByWelcome, type Joined, type WelcomeJoining } from '#core/mls/join-
 import { type KeyPackage, type KeyPackageContent, signKeyPackage } from '#core/mls/key-package.ts'
 import { type Capabilities, type LeafNode, type LeafNodeContent } from '#core/mls/leaf-node.ts'
 import { signLeafNode } from '#core/mls/leaf-node.ts'
-import { type Processed, processMessage, propose, proposeUpdate } from '#core/mls/messages.ts'
+import { type Processed, processMessage } from '#core/mls/messages.ts'
+import { propose, proposeUpdate, protectApplication } from '#core/mls/messages.ts'
 import { type KeyPackageMade, type LeafMaking, makeKeyPackage } from '#core/mls/own-leaf.ts'
 import { protect } from '#core/mls/private-message.ts'
 import type { Proposal } from '#core/mls/proposal.ts'
@@ -411,4 +412,9 @@ export function forgedReferences(
 ): Promise<Uint8Array> {
   const listed = references.map((reference) => ({ kind: 'reference', reference } as const))
   return forged(group, { body: { kind: 'commit', commit: { proposals: listed, path: null } } })
+}
+
+export function protectedApplication(story: Story, group: Group, content = EMPTY) {
+  const { entropy } = story
+  return protectApplication(group, content, { authenticatedData: EMPTY, entropy })
 }

@@ -87,12 +87,16 @@ export async function proposeUpdate(
   return { ...sent, group: { ...sent.group, pendingUpdates } }
 }
 
-/** An application message, which is always encrypted (section 6). */
+/**
+ * An application message, which is always encrypted (section 6). Not while proposals of the epoch
+ * wait for a commit (section 12.4): whoever they remove would still read it.
+ */
 export async function protectApplication(
   group: Group,
   content: Uint8Array,
   sending: Omit<Sending, 'wireFormat'>,
 ): Promise<Sent | MlsRefusal> {
+  if (group.public.proposals.size > 0) return refuse('proposalsPending')
   const body: Content = { kind: 'application', content }
   const framed = await frame(group, body, { ...sending, wireFormat: 'privateMessage' })
   if (framed.kind === 'refused') return framed
