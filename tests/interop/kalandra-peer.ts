@@ -33,6 +33,8 @@ export interface KalandraPeer extends MlsPeer {
   readonly engine: 'kalandra'
   group(): Group
   leafOf(name: string): number
+  /** Takes any message, and enters the state behind it. */
+  take(message: Uint8Array): Promise<Exclude<Processed, MlsRefusal>>
   /** A commit of the proposals given, whatever they are. */
   commitOf(proposals: readonly Proposal[], options?: CommitOptions): Promise<CommitMade>
 }
@@ -202,6 +204,7 @@ function commits(kept: Kept) {
   return {
     group: () => groupOf(kept),
     leafOf: (name: string) => leafOf(groupOf(kept), name),
+    take: (message: Uint8Array) => take(kept, message),
     commitOf: commit,
     commit({ adds, removes }: Change): Promise<CommitMade> {
       const leaving = removes.map((name): Proposal => ({
@@ -241,7 +244,8 @@ function leafOf({ public: { tree } }: Group, name: string): number {
   throw new TypeError(`${name} is no member`)
 }
 
-function addOf(bytes: Uint8Array): Proposal {
+/** The Add of who has given out a KeyPackage. */
+export function addOf(bytes: Uint8Array): Proposal {
   const message = decodeMlsMessage('keyPackage', bytes)
   ok(message, 'a KeyPackage')
   return { kind: 'add', keyPackage: message.keyPackage }

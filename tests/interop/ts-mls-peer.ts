@@ -60,7 +60,10 @@ export interface TsMlsPeer extends MlsPeer {
   readonly engine: 'ts-mls'
   state(): ClientState
   /** A commit of the proposals given, whatever they are. */
-  commitOf(proposals: readonly Proposal[]): Promise<CommitMade>
+  commitOf(
+    proposals: readonly Proposal[],
+    wireFormat?: 'publicMessage' | 'privateMessage',
+  ): Promise<CommitMade>
   leafOf(name: string): number
 }
 
@@ -176,9 +179,12 @@ function commits(kept: Kept) {
     ok(node >= 0, `${name} is a member`)
     return node / 2
   }
-  const commitOf = async (proposals: readonly Proposal[]): Promise<CommitMade> => {
+  const commitOf = async (
+    proposals: readonly Proposal[],
+    wireFormat: 'publicMessage' | 'privateMessage' = 'publicMessage',
+  ): Promise<CommitMade> => {
     const made = await createCommit({ state: stateOf(kept), cipherSuite: suite }, {
-      wireAsPublicMessage: true,
+      wireAsPublicMessage: wireFormat === 'publicMessage',
       ratchetTreeExtension: true,
       extraProposals: [...proposals],
     })
@@ -203,10 +209,10 @@ function commits(kept: Kept) {
         ...adds.map(addOf),
       ]),
     commitProposed: () => commitOf([]),
-    follow: (commit: Uint8Array) => processPublic(kept, commit),
+    follow: (commit: Uint8Array) => processHandshake(kept, commit),
     // It keeps no secret key for an Update of its own.
     proposeUpdate: () => Promise.resolve(null),
-    takeProposal: (proposal: Uint8Array) => processPublic(kept, proposal),
+    takeProposal: (proposal: Uint8Array) => processHandshake(kept, proposal),
   }
 }
 
@@ -220,10 +226,17 @@ function addOf(bytes: Uint8Array): Proposal {
  * Processes a handshake. For one from outside, `external_senders` is shown as the library reads it:
  * an extension for each sender. The signature of such a message covers no context (section 6.1).
  */
-async function processPublic(kept: Kept, bytes: Uint8Array): Promise<void> {
+async function processHandshake(kept: Kept, bytes: Uint8Array): Promise<void> {
   const message = decodeOne(bytes)
-  ok(message.wireformat === 'mls_public_message')
   const state = stateOf(kept)
+  if (message.wireformat === 'mls_private_message') {
+    const { privateMessage } = message
+    const read = await processPrivateMessage(state, privateMessage, emptyPskIndex, kept.suite)
+    ok(read.kind === 'newState')
+    kept.state = read.newState
+    return
+  }
+  ok(message.wireformat === 'mls_public_message')
   const { groupContext } = state
   const fromOutside = message.publicMessage.content.sender.senderType === 'external'
   const shown = fromOutside ? { ...groupContext, extensions: sendersApart(state) } : groupContext
