@@ -31,7 +31,7 @@ const contextExtensions = (...extensions: readonly Extension[]): Proposal => ({
   extensions,
 })
 
-Deno.test('interop: ts-mls follows new context extensions, a Remove and an Add in one', async () => {
+Deno.test('interop: ts-mls follows context extensions, Remove and Add in one', async () => {
   const traits = { extensionTypes: [POLICY] }
   const [maker, second] = [await ours(1, traits), await ts(2, [POLICY])]
   const [third, comer] = [await ours(3, traits), await ours(4, traits)]
@@ -52,7 +52,7 @@ Deno.test('interop: ts-mls follows new context extensions, a Remove and an Add i
   deepStrictEqual(await comer.exporter(), await maker.exporter())
 })
 
-Deno.test('interop: an extension of the leaf goes everywhere, one of the context does not', async () => {
+Deno.test('interop: extensions of a leaf go everywhere, of the context they do not', async () => {
   const body = Uint8Array.of(7)
   const traits = { extensionTypes: [POLICY, ADMISSION], extensions: [{ type: ADMISSION, body }] }
   const [maker, second, third] = [await core(1), await ts(2), await ours(3, traits)]
@@ -97,7 +97,7 @@ Deno.test('interop: who is removed hears it from the commit of every engine', as
   }
 })
 
-Deno.test('interop: ts-mls follows commits as PrivateMessage, core-crypto takes none', async () => {
+Deno.test('interop: commits as PrivateMessage, which core-crypto refuses', async () => {
   const [maker, second] = [await ours(1), await ts(2)]
   const circle = await createCircle(maker, { groupId })
   await circle.change(maker, { comers: [second] })
