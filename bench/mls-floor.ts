@@ -9,14 +9,15 @@
 import { assert } from '#core/base/assert.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { encodeGroupContext } from '#core/mls/group-context.ts'
+import { leafNode } from '#core/mls/leaf-node.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { filteredDirectPath, leafAt, parentAt, resolution } from '#core/mls/ratchet-tree.ts'
 import { isLeaf, nodeToLeaf } from '#core/mls/tree-math.ts'
 import { nodeBytes } from '#core/mls/tree-node.ts'
 import { occupied } from '#core/mls/subtree.ts'
-import { median } from './hub-figures.ts'
-import { entropy, makePerson } from './mls-group.ts'
-import type { Op } from './mls-measure.ts'
+import { encode } from '#core/wire/codec.ts'
+import { entropy, type Population } from './mls-group.ts'
+import type { FloorSample, Op } from './mls-measure.ts'
 
 /** Calls of one kind that are started together; synchronous ones run one after the other. */
 interface Phase {
@@ -28,26 +29,48 @@ interface Phase {
 type Floor = readonly Phase[]
 
 const CALLS_MAX = 512
-const ROUNDS = 3
-/** A floor that takes so long is measured once. */
-const LONG_MS = 1_500
 
-/** Median of some rounds, in milliseconds. */
-export async function floorMs(floor: Floor): Promise<number> {
-  const rounds: number[] = []
-  while (rounds.length < ROUNDS && (rounds[0] ?? 0) < LONG_MS) {
-    let total = 0
-    for (const { count, call } of floor) {
-      const calls = Math.min(count, CALLS_MAX)
-      const began = performance.now()
-      const started: unknown[] = []
-      for (let index = 0; index < calls; index++) started.push(call(index))
-      await Promise.all(started)
-      total += (performance.now() - began) * (calls === 0 ? 0 : count / calls)
-    }
-    rounds.push(total)
+/** Milliseconds of one run. */
+async function timeOf(floor: Floor): Promise<number> {
+  let total = 0
+  for (const { count, call } of floor) {
+    const calls = Math.min(count, CALLS_MAX)
+    const began = performance.now()
+    const started: unknown[] = []
+    for (let index = 0; index < calls; index++) started.push(call(index))
+    await Promise.all(started)
+    if (calls > 0) total += (performance.now() - began) * (count / calls)
   }
-  return median(rounds)
+  return total
+}
+
+/** Signatures under as many keys. */
+export interface Signers {
+  readonly signatureSecret: Uint8Array
+  /** In turn: more of them than any cache of keys holds, where a population is large. */
+  next(): {
+    readonly publicKey: Uint8Array
+    readonly content: Uint8Array
+    readonly signature: Uint8Array
+  }
+}
+
+const SIGNERS_MAX = 2_048
+
+export async function makeSigners({ suite, people }: Population): Promise<Signers> {
+  const content = encode(leafNode, (people[0] as Population['people'][number]).leafNode)
+  const signed = await Promise.all(
+    people.slice(0, SIGNERS_MAX).map(async ({ signatureSecret, template }) => ({
+      publicKey: template.signatureKey,
+      content,
+      signature: await suite.sign(signatureSecret, content),
+    })),
+  )
+  let turn = 0
+  return {
+    signatureSecret: (people[0] as Population['people'][number]).signatureSecret,
+    next: () => signed[turn++ % signed.length] as (typeof signed)[number],
+  }
 }
 
 /** Lengths and keys that the primitives are called with. */
@@ -61,17 +84,15 @@ interface Inputs {
   readonly parents: number
   readonly node: Uint8Array
   readonly context: Uint8Array
-  /** As long as the commit. */
-  readonly commit: Uint8Array
   readonly secret: Uint8Array
 }
 
-function inputsOf({ suite, tree, context }: PublicGroup, leaf: number, commitLength: number) {
+function inputsOf({ suite, tree, context }: PublicGroup, leaf: number): Inputs {
   const path = filteredDirectPath(tree, leaf)
   const nodes = [...occupied(tree.root)]
   const [first] = nodes
   assert(first !== undefined, 'a tree has a node')
-  const inputs: Inputs = {
+  return {
     suite,
     members: tree.memberCount,
     pathLength: path.length,
@@ -85,70 +106,65 @@ function inputsOf({ suite, tree, context }: PublicGroup, leaf: number, commitLen
     parents: nodes.length - tree.memberCount,
     node: nodeBytes(first.node),
     context: encodeGroupContext(context),
-    commit: new Uint8Array(commitLength),
     secret: entropy.randomBytes(suite.hashLength),
   }
-  return inputs
 }
 
-/** The floors of all operations for a commit of the member at a leaf. */
+/** Floors of the operations around a commit of the member at a leaf. */
 export async function floorsOf(
   group: PublicGroup,
   leaf: number,
-  commitLength: number,
-): Promise<Readonly<Record<Op, Floor>>> {
-  const inputs = inputsOf(group, leaf, commitLength)
-  const calls = await callsOf(inputs)
-  const { pathLength, members, parents } = inputs
+  signers: Signers,
+): Promise<(op: Op) => FloorSample> {
+  const inputs = inputsOf(group, leaf)
+  const calls = await callsOf(inputs, signers)
+  return (op) => (commitLength) => timeOf(floorOf(op, inputs, calls(new Uint8Array(commitLength))))
+}
+
+function floorOf(op: Op, { pathLength, members, parents }: Inputs, calls: Calls): Floor {
   const epoch = [calls.transcript, calls.schedule]
-  const addedPath = calls.treeHashes(pathLength + 1)
+  const merged = [calls.parentHashes(pathLength), calls.treeHashes(pathLength + 1)]
   const path = [
     calls.pathSecrets(pathLength),
     calls.keyPairs(pathLength + 1),
-    calls.parentHashes(pathLength),
+    ...merged,
     calls.signatures(1),
-    calls.treeHashes(pathLength + 1),
     calls.seals,
   ]
   const receivedTree = [
-    calls.treeHashes(members * 2),
+    calls.treeHashes(members + parents),
+    calls.blankHashes(members - parents),
     calls.parentHashes(parents),
     calls.verifications(members + 1),
   ]
-  return {
-    add: [
-      calls.verifications(2),
-      addedPath,
-      calls.signatures(1),
-      ...epoch,
-      calls.membershipTag,
-      calls.signatures(1),
-      { ...calls.seals, count: 1 },
-    ],
-    joinWelcome: [calls.opens(1), ...receivedTree, calls.schedule],
-    joinExternal: [
-      ...receivedTree,
-      ...path,
-      { ...calls.seals, count: 1 },
-      calls.signatures(1),
-      ...epoch,
-    ],
-    makeCommit: [...path, calls.signatures(1), ...epoch, calls.membershipTag],
-    processCommit: [
-      together(calls.verifications(2), calls.opens(1)),
-      calls.pathSecrets(pathLength),
-      calls.keyPairs(pathLength),
-      calls.parentHashes(pathLength),
-      calls.treeHashes(pathLength + 1),
-      ...epoch,
-      calls.membershipTag,
-    ],
-    publicProcess: [
-      calls.verifications(2),
-      calls.parentHashes(pathLength),
-      calls.treeHashes(pathLength + 1),
-      calls.transcript,
-    ],
+  const oneSeal = { ...calls.seals, count: 1 }
+  switch (op) {
+    case 'add':
+      return [
+        calls.verifications(2),
+        calls.treeHashes(pathLength + 1),
+        calls.signatures(2),
+        ...epoch,
+        calls.membershipTag,
+        oneSeal,
+      ]
+    case 'joinWelcome':
+      return [calls.opens(1), ...receivedTree, calls.schedule]
+    case 'joinExternal':
+      return [...receivedTree, ...path, oneSeal, calls.signatures(1), ...epoch]
+    case 'makeCommit':
+      return [...path, calls.signatures(1), ...epoch, calls.membershipTag]
+    case 'processCommit':
+      return [
+        together(calls.verifications(2), calls.opens(1)),
+        calls.pathSecrets(pathLength),
+        calls.keyPairs(pathLength),
+        ...merged,
+        ...epoch,
+        calls.membershipTag,
+      ]
+    case 'publicProcess':
+      return [calls.verifications(2), ...merged, calls.transcript]
   }
 }
 
@@ -160,13 +176,10 @@ function together(one: Phase, other: Phase): Phase {
   }
 }
 
-async function callsOf(inputs: Inputs) {
-  const { suite, receivers, node, context, commit, secret } = inputs
+type Calls = ReturnType<Awaited<ReturnType<typeof callsOf>>>
+
+async function callsOf({ suite, receivers, node, context, secret }: Inputs, signers: Signers) {
   const encryptContext = new Uint8Array(context.length + 32)
-  const person = makePerson(suite, 0)
-  const { signatureSecret, template: { signatureKey: publicKey } } = person
-  const content = node
-  const signature = await suite.sign(signatureSecret, content)
   const pair = await suite.deriveKeyPair(secret)
   const encapsulation = (publicKey: Uint8Array) => ({
     publicKey,
@@ -175,33 +188,36 @@ async function callsOf(inputs: Inputs) {
   })
   const sealed = await suite.hpkeSeal(encapsulation(pair.publicKey), secret)
   assert(sealed !== null, 'a key of our own takes an encapsulation')
-  const phase = (count: number, call: Phase['call']): Phase => ({ count, call })
+  const opening = { secretKey: pair.secretKey, enc: sealed.enc, info: encryptContext }
   const expand = () => suite.expand(secret, SHORT_LABEL, suite.hashLength)
   const short = new Uint8Array(suite.hashLength * 2)
-  return {
-    /** "path" and "node" of each. */
-    pathSecrets: (count: number) => phase(count * 2, expand),
-    keyPairs: (count: number) => phase(count, () => suite.deriveKeyPair(secret)),
-    seals: phase(
-      receivers.length,
-      (index) => suite.hpkeSeal(encapsulation(receivers[index] as Uint8Array), secret),
-    ),
-    opens: (count: number) =>
-      phase(count, () => {
-        const { enc, ciphertext } = sealed
-        return suite.hpkeOpen({ secretKey: pair.secretKey, enc, info: encryptContext }, ciphertext)
-      }),
-    signatures: (count: number) => phase(count, () => suite.sign(signatureSecret, content)),
-    verifications: (count: number) =>
-      phase(count, () => suite.verify({ publicKey, content, signature })),
-    treeHashes: (count: number) => phase(count, () => suite.hash(node)),
-    parentHashes: (count: number) => phase(count, () => suite.hash(node)),
-    /** Confirmed and interim, and the tag in it. */
-    transcript: phase(3, (index) => suite.hash(index === 0 ? commit : short)),
-    /** Joiner, epoch and the nine secrets of an epoch (section 8), and the confirmation tag. */
-    schedule: phase(15, (index) => index < 2 ? suite.extract(secret, secret) : expand()),
-    membershipTag: phase(1, () => suite.mac(secret, commit)),
+  const hash = (count: number): Phase => ({ count, call: () => suite.hash(node) })
+  const seals: Phase = {
+    count: receivers.length,
+    call: (index) => suite.hpkeSeal(encapsulation(receivers[index] as Uint8Array), secret),
   }
+  const counted = (call: Phase['call']) => (count: number): Phase => ({ count, call })
+  return (commit: Uint8Array) => ({
+    /** "path" and "node" of each. */
+    pathSecrets: (count: number): Phase => ({ count: count * 2, call: expand }),
+    keyPairs: counted(() => suite.deriveKeyPair(secret)),
+    seals,
+    opens: counted(() => suite.hpkeOpen(opening, sealed.ciphertext)),
+    signatures: counted(() => suite.sign(signers.signatureSecret, node)),
+    verifications: counted(() => suite.verify(signers.next())),
+    treeHashes: hash,
+    /** Of parents without a key. */
+    blankHashes: counted(() => suite.hash(short)),
+    parentHashes: hash,
+    /** Confirmed and interim, and the confirmation tag. */
+    transcript: { count: 3, call: (index: number) => suite.hash(index === 0 ? commit : short) },
+    /** Joiner, epoch and the secrets of an epoch (section 8). */
+    schedule: {
+      count: 15,
+      call: (index: number) => index < 2 ? suite.extract(secret, secret) : expand(),
+    },
+    membershipTag: { count: 1, call: () => suite.mac(secret, commit) },
+  })
 }
 
 const SHORT_LABEL = new Uint8Array(32)

@@ -77,7 +77,7 @@ export function makePerson(suite: CipherSuite, device: number): Person {
 }
 
 /** From an hour ago for a week. */
-function lifetime() {
+export function lifetime() {
   const nowS = BigInt(Math.floor(Date.now() / 1_000))
   return { notBefore: nowS - 3_600n, notAfter: nowS + 604_800n }
 }

@@ -33,7 +33,8 @@ export function accepted<T extends { readonly kind: string }>(
   return value as Exclude<T, { readonly kind: 'refused' }>
 }
 
-const COMMON = {
+/** What all commits of the benchmark have in common. */
+export const COMMON = {
   authenticatedData: EMPTY,
   wireFormat: 'publicMessage',
   // A tree travels apart, from the hub.
@@ -94,7 +95,7 @@ export function operationsOn(bench: BenchGroup): Readonly<Record<Op, Sample>> {
       const left = bench.member(nextLeft())
       const { ms, value } = await timed(() => renewPath(left))
       commits = [...commits, value].slice(-COMMITS_KEPT)
-      return { ms, bytes: value.message.length }
+      return { ms, bytes: value.message.length, commit: value.message.length }
     },
     async processCommit() {
       const { message, next } = await someCommit()
@@ -103,13 +104,13 @@ export function operationsOn(bench: BenchGroup): Readonly<Record<Op, Sample>> {
       const taken = accepted(value)
       assert(taken.kind === 'commit', 'a commit')
       assertAgreed(next, taken.group)
-      return { ms, bytes: message.length }
+      return { ms, bytes: message.length, commit: message.length }
     },
     async publicProcess() {
       const { message, next } = await someCommit()
       const { ms, value } = await timed(() => publicProcess(bench.public, message, processing))
       assertFollowed(next, accepted(value).group)
-      return { ms, bytes: message.length }
+      return { ms, bytes: message.length, commit: message.length }
     },
   }
 }
@@ -122,7 +123,8 @@ function addSample(bench: BenchGroup, nextLeaf: () => number): Sample {
     const made = await makePackage(suite, makePerson(suite, NEXT_DEVICE))
     const member = bench.member(nextLeaf())
     const { ms, value } = await timed(() => addPerson(member, made))
-    return { ms, bytes: value.message.length + value.welcome.length }
+    const { message, welcome } = value
+    return { ms, bytes: message.length + welcome.length, commit: message.length }
   }
 }
 
@@ -140,7 +142,7 @@ function joinWelcomeSample(bench: BenchGroup, nextLeaf: () => number): Sample {
     const joining = { ...made, signatureSecret, welcome, ratchetTree, psks: () => null }
     const { ms, value } = await timed(() => joinByWelcome(suite, joining))
     assertAgreed(next, accepted(value).group)
-    return { ms, bytes: welcome.length + ratchetTree.length }
+    return { ms, bytes: welcome.length + ratchetTree.length, commit: 0 }
   }
 }
 
@@ -160,7 +162,8 @@ function joinExternalSample(bench: BenchGroup): Sample {
     )
     const { next, message } = accepted(value)
     assertFollowed(next, accepted(await publicProcess(bench.public, message, processing)).group)
-    return { ms, bytes: groupInfo.length + ratchetTree.length + message.length }
+    const bytes = groupInfo.length + ratchetTree.length + message.length
+    return { ms, bytes, commit: message.length }
   }
 }
 
