@@ -14,6 +14,7 @@ import { decode, encode } from '#core/wire/codec.ts'
 import { addedLearnNothing, withEarlier } from './attackers.ts'
 import { damageHandshake, flip } from './damage.ts'
 import { followCommit } from './follow.ts'
+import { refuseForgeries } from './forgeries.ts'
 import { absentPersons, type Epoch, pskIdOf } from './proposals.ts'
 import {
   count,
@@ -61,10 +62,12 @@ export async function joinFromOutside(world: World, epoch: Epoch): Promise<PastC
     'an external commit',
   )
   await damageHandshake(world, { message: made.message, from: null }, 3)
+  const before = inside.group.public
+  await refuseForgeries(world, { made, before, publicKnowsAll: epoch.publicKnowsAll })
   const past = await followCommit(world, epoch, {
     committer: null,
     made,
-    before: inside.group.public,
+    before,
   })
   await sitDown(world, { person, made, past })
   count(world, replaced === null ? 'external joins' : 'external resyncs')

@@ -10,10 +10,12 @@ import { goneLearnNothing, stayersArrive } from './attackers.ts'
 import { damageHandshake } from './damage.ts'
 import { joinFromOutside } from './external.ts'
 import { followCommit } from './follow.ts'
+import { refuseForgeries } from './forgeries.ts'
 import { fingerprint } from './fingerprint.ts'
 import { drawBatch, type Epoch, nextTemplate, proposeSomething } from './proposals.ts'
 import { sendingOf } from './proposals.ts'
 import { restart } from './restore.ts'
+import { branch, reinitialise } from './successors.ts'
 import { hearLate, talk } from './talk.ts'
 import {
   count,
@@ -49,7 +51,9 @@ export async function runHistory(
   const commits = 2 + world.prng.integer(profile.commitsMax - 1)
   for (let index = 0; index < commits; index++) {
     const epoch: Epoch = { offers: new Map(), membersMax, framing, publicKnowsAll: true }
-    await liveOneEpoch(world, epoch)
+    if (index > 0 && oneIn(world, 24)) await reinitialise(world, epoch)
+    else await liveOneEpoch(world, epoch)
+    if (oneIn(world, 16)) await branch(world)
   }
   return world.counts
 }
@@ -80,6 +84,8 @@ async function commitSomething(world: World, epoch: Epoch): Promise<PastCommit> 
   must(before === null || before === fingerprint(group), 'making a commit changed its state')
   if (lost !== null) await followAndForget(world, committer, lost)
   await damageHandshake(world, { message: made.message, from: committer })
+  const { publicKnowsAll } = epoch
+  await refuseForgeries(world, { made, before: group.public, publicKnowsAll })
   return await followCommit(world, epoch, { committer, made, before: group.public })
 }
 

@@ -6,10 +6,10 @@ import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { SUITES } from '#core/crypto/suites.ts'
 import { cipherSuite } from '#core/mls/cipher-suite.ts'
 import type { Profile } from './history.ts'
-import { standInSuite } from './stand-in-suite.ts'
+import { STAND_INS, standInSuite } from './stand-in-suite.ts'
 
 const noble = createNobleCrypto()
-const standIn = standInSuite(0xf0f1)
+const standIn = standInSuite(STAND_INS[0])
 
 export const PROFILES: Readonly<Record<string, Profile>> = {
   quick: {

@@ -148,6 +148,9 @@ function receiving(secretKey: Uint8Array, enc: Uint8Array, info: Uint8Array): Se
   return hpkeMessage(mix(PURPOSE.kemPublic, [secretKey]), enc, info)
 }
 
+/** Identifiers for private use. */
+export const STAND_INS = [0xf0f1, 0xf0f2] as const
+
 /** A suite of this kind under an identifier of one's own; two of them share no ciphertext. */
 export function standInSuite(id: number): CipherSuite {
   const salt = Uint8Array.of(id >>> 8, id & 0xff)

@@ -23,13 +23,11 @@ import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
 import { encode } from '#core/wire/codec.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
 import { Disk } from './disk.ts'
+import { STAND_INS } from './stand-in-suite.ts'
 
 export const NOW: TimeMs = timeMs(1_800_000_000_000)
 /** Types of no meaning, which everybody supports. */
 export const SPARE_EXTENSIONS = [0xf101, 0xf102, 0xf103] as const
-
-/** Stand-in suites, which everybody supports. */
-export const SPARE_SUITES = [0xf0f1, 0xf0f2] as const
 
 export class Violation extends Error {}
 
@@ -113,7 +111,7 @@ export interface World {
   seats: Seat[]
   gone: Gone[]
   publicGroup: PublicGroup
-  readonly publicDisk: Disk
+  publicDisk: Disk
   /** External PSKs and all resumption PSKs of the group, by their identifier without nonce. */
   readonly psks: Map<string, Uint8Array>
   /** A copy of the present epoch's secrets, before anybody uses and wipes them. */
@@ -179,7 +177,7 @@ export function newPerson(
       signatureKey: pair.publicKey,
       capabilities: {
         versions: [1],
-        cipherSuites: [suite.id, ...SPARE_SUITES.filter((id) => id !== suite.id)],
+        cipherSuites: [suite.id, ...STAND_INS.filter((id) => id !== suite.id)],
         extensions: [...SPARE_EXTENSIONS],
         proposals: [],
         credentials: [1],
