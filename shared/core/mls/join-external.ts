@@ -57,7 +57,6 @@ export async function joinByExternalCommit(
   const psks = findPsks(null, applied.psks, joining.psks)
   if (psks === null) return refuse('unknownPsk')
   const path = await makePath(group, { ...joining, applied, committer })
-  if (path.kind === 'refused') return path
   if (!isFree(applied.tree, path.updatePath.leafNode)) return refuse('duplicateKey')
   return await enter(group, joining, { applied, path, psks, proposals, init })
 }
