@@ -1,9 +1,9 @@
 /**
- * What must hold after each commit: all members are in one epoch with one set of secrets, the public
- * group is at the same context, and who holds the private key of a node is who sits below it, as far
- * as it is merged (RFC 9420 section 4.2). Owns the comparison; makes no step.
+ * What must hold after each commit: all members are in one epoch with one set of secrets, the
+ * public group is at the same context, and who holds the private key of a node is who sits below
+ * it, as far as it is merged (RFC 9420 section 4.2). Owns the comparison; makes no step.
  */
-import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { equalBytes } from '#core/base/bytes.ts'
 import { encodeGroupContext } from '#core/mls/group-context.ts'
 import { exportSecret, type Group } from '#core/mls/group.ts'
 import type { EpochSecrets } from '#core/mls/key-schedule.ts'
@@ -11,6 +11,7 @@ import type { PublicGroup } from '#core/mls/public-group.ts'
 import { directPath, leafAt, parentAt, treeHash } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { isLeaf, leafToNode, nodeToLeaf } from '#core/mls/tree-math.ts'
+import { toHex } from './hex.ts'
 import { must, oneIn, type Seat, type World } from './world.ts'
 
 export async function agree(world: World): Promise<void> {

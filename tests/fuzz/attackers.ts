@@ -1,11 +1,11 @@
 /**
  * Those who must learn nothing: who was removed, of the epochs after, and who was added, of those
  * before. Each tries all it has: every HPKE key that it ever held against every ciphertext, every
- * init secret with every commit secret that it can come by, zeros among them, and each message of an
- * epoch with the secrets of another. They are told all PSKs, the plaintext of commits and the real
- * outcome to compare with. A member who stays, given the same means, must succeed.
+ * init secret with every commit secret that it can come by, zeros among them, and each message of
+ * an epoch with the secrets of another. They are told all PSKs, the plaintext of commits and the
+ * real outcome to compare with. A member who stays, given the same means, must succeed.
  */
-import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { equalBytes } from '#core/base/bytes.ts'
 import { encodeGroupContext } from '#core/mls/group-context.ts'
 import { enterEpoch, findPsks, type Group, nextJoinerSecret } from '#core/mls/group.ts'
 import { externalInitReceived, externalKeyPair } from '#core/mls/key-schedule.ts'
@@ -19,6 +19,7 @@ import { stageCommit, type StagedCommit } from '#core/mls/staged-commit.ts'
 import { makePathSecrets } from '#core/mls/update-path.ts'
 import { groupSecrets } from '#core/mls/welcome.ts'
 import { decode } from '#core/wire/codec.ts'
+import { toHex } from './hex.ts'
 import {
   count,
   type Gone,
@@ -181,8 +182,8 @@ export async function goneLearnNothing(world: World, past: PastCommit): Promise<
 }
 
 /**
- * The last state, put at the epoch in question and at any leaf as if it had not been removed, takes
- * neither the commit nor a message of the epoch after.
+ * The last state, put at the epoch in question and at any leaf as if it had not been removed,
+ * takes neither the commit nor a message of the epoch after.
  */
 async function cannotFollow(world: World, past: PastCommit, gone: Gone): Promise<void> {
   const last = gone.states.at(-1) as Group

@@ -4,10 +4,10 @@
  *
  * - `membership_tag` of a member's PublicMessage: the public group takes the message as if nothing
  *   had happened to it;
- * - `confirmation_tag` of a commit: the public group comes to the same GroupContext, and to another
- *   interim transcript hash, so that it refuses the commit after. A member whom an external commit
- *   removes cannot judge it either, having no key of the new epoch; in a member's commit the
- *   membership tag covers it.
+ * - `confirmation_tag` of a commit: the public group comes to the same GroupContext, and to
+ *   another interim transcript hash, so that it refuses the commit after. A member whom an
+ *   external commit removes cannot judge it either, having no key of the new epoch; in a member's
+ *   commit the membership tag covers it.
  *
  * All else of a PublicMessage is under the sender's signature, the ciphertexts of a path included.
  * Ciphertexts that a sender itself signed wrongly are `forgeries.ts`.

@@ -1,6 +1,6 @@
 /**
- * Coming in from outside by an external commit (RFC 9420 section 12.4.3.2): plainly, in place of an
- * earlier state of one's own, and with PSKs. Owns the joiner's side; all others follow as ever.
+ * Coming in from outside by an external commit (RFC 9420 section 12.4.3.2): plainly, in place of
+ * an earlier state of one's own, and with PSKs. Owns the joiner's side; all others follow as ever.
  */
 import type { CommitMade } from '#core/mls/commit-make.ts'
 import { type Extension, EXTENSION_TYPE, externalPub, readExtension } from '#core/mls/extension.ts'

@@ -1,11 +1,12 @@
 /**
- * All of a state as one text, to see that a call has left it as it was: contexts, secrets, keys and
- * the tree as it is encoded. Owns the walk; caches that a tree fills in place are not part of it.
+ * All of a state as one text, to see that a call has left it as it was: contexts, secrets, keys
+ * and the tree as it is encoded. Owns the walk; caches that a tree fills in place are not part of
+ * it.
  */
-import { toHex } from '#core/base/bytes.ts'
 import type { Group } from '#core/mls/group.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
+import { toHex } from './hex.ts'
 
 const NOT_WALKED: ReadonlySet<string> = new Set(['suite', 'tree'])
 

@@ -1,9 +1,8 @@
 /**
- * One commit and all whom it concerns: members follow it, who is removed leaves, who is added joins,
- * the public group follows as far as it can read. Owns that everybody sees the same change; what
- * must hold in the new epoch is `agreement.ts`.
+ * One commit and all whom it concerns: members follow it, who is removed leaves, who is added
+ * joins, the public group follows as far as it can read. Owns that everybody sees the same change;
+ * what must hold in the new epoch is `agreement.ts`.
  */
-import { toHex } from '#core/base/bytes.ts'
 import type { CommitMade } from '#core/mls/commit-make.ts'
 import { decodeMlsMessage } from '#core/mls/framing.ts'
 import type { AuthenticatedContent } from '#core/mls/framing.ts'
@@ -12,6 +11,7 @@ import { processMessage } from '#core/mls/messages.ts'
 import { unprotect } from '#core/mls/private-message.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
+import { toHex } from './hex.ts'
 import { fingerprint } from './fingerprint.ts'
 import type { Epoch } from './proposals.ts'
 import { welcomeAdded } from './welcomes.ts'

@@ -1,7 +1,8 @@
 /**
- * Commits that their own committer has spoilt and signed again, tags and all: members and the public
- * group refuse them, with one code. The public group takes what is wrong in ciphertexts and in the
- * confirmation tag. Owns the signing and the judgement; single flipped bits are `damage.ts`.
+ * Commits that their own committer has spoilt and signed again, tags and all: members and the
+ * public group refuse them, with one code. The public group takes what is wrong in ciphertexts and
+ * in the confirmation tag. Owns the signing and the judgement; single flipped bits are
+ * `damage.ts`.
  */
 import type { CommitMade } from '#core/mls/commit-make.ts'
 import { decodeMlsMessage, encodeMlsMessage, type PublicMessage } from '#core/mls/framing.ts'

@@ -1,25 +1,19 @@
-/** Random histories of groups, a fixed share of seeds for each suite. */
-import { runHistory } from './history.ts'
-import { PROFILES } from './profiles.ts'
+/** Random histories of groups on the MLS engine: fixed seeds, most of them on a stand-in suite. */
+import { repeatedBy, runLanes } from './lanes.ts'
 
-const SHARES: readonly (readonly [name: keyof typeof PROFILES, runs: number])[] = [
-  ['quick', 200],
-  ['interoperation', 4],
-  ['performance', 2],
-  ['compliance', 1],
-]
+const LANES = 2
+const SHARES = [
+  { profile: 'quick', runs: 2_000 },
+  { profile: 'interoperation', runs: 12 },
+  { profile: 'performance', runs: 6 },
+  { profile: 'compliance', runs: 3 },
+] as const
 
-for (const [name, runs] of SHARES) {
-  Deno.test(`${runs} random histories of groups hold what they must (${name})`, async () => {
-    const profile = PROFILES[name]
-    if (profile === undefined) throw new Error(`no profile ${name}`)
-    for (let seed = 1; seed <= runs; seed++) {
-      try {
-        await runHistory(profile, seed)
-      } catch (cause) {
-        const command = `npm run fuzz -- mls --seed ${seed} --runs 1 --profile ${name}`
-        throw new Error(`seed ${seed} fails; ${command}`, { cause })
-      }
-    }
+for (const { profile, runs } of SHARES) {
+  Deno.test(`${runs} random histories of groups hold what they must (${profile})`, async () => {
+    const ended = await runLanes({ profile, seed: 1, runs, lanes: LANES })
+    if (ended.kind === 'held') return
+    const command = repeatedBy({ profile, seed: ended.seed })
+    throw new Error(`seed ${ended.seed} fails, ${command}\n${ended.text}`)
   })
 }

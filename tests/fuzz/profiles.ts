@@ -16,8 +16,8 @@ export const PROFILES: Readonly<Record<string, Profile>> = {
     name: 'quick',
     suite: standIn,
     costly: false,
-    sizes: [3, 4, 4, 5, 6, 8, 9, 12, 17, 24],
-    commitsMax: 9,
+    sizes: [2, 3, 3, 4, 4, 5, 5, 6, 7, 8, 11, 24],
+    commitsMax: 8,
   },
   large: {
     name: 'large',

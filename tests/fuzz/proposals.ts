@@ -2,7 +2,6 @@
  * Proposals by chance: what somebody proposes by itself, and which of them a committer can take
  * together (RFC 9420 section 12.2). Owns the drawing; refused lists are `forgeries.ts`.
  */
-import { toHex } from '#core/base/bytes.ts'
 import {
   type Extension,
   EXTENSION_TYPE,
@@ -18,6 +17,7 @@ import { type PreSharedKeyId, preSharedKeyId, type Proposal } from '#core/mls/pr
 import type { CachedProposal } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { encode } from '#core/wire/codec.ts'
+import { toHex } from './hex.ts'
 import { damageHandshake } from './damage.ts'
 import {
   adopt,

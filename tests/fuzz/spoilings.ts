@@ -1,7 +1,7 @@
 /**
- * Ways in which a committer can spoil its own commit before it signs it: a path that is not what the
- * tree demands, a leaf that is not its own, a list of proposals that may not stand together. Owns
- * the table of them; signing and judging are `forgeries.ts`.
+ * Ways in which a committer can spoil its own commit before it signs it: a path that is not what
+ * the tree demands, a leaf that is not its own, a list of proposals that may not stand together.
+ * Owns the table of them; signing and judging are `forgeries.ts`.
  */
 import type { Commit, UpdatePath } from '#core/mls/commit.ts'
 import type { CommitMade } from '#core/mls/commit-make.ts'

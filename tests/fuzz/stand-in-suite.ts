@@ -1,9 +1,9 @@
 /**
  * A cipher suite for random histories that is fast and not secret: every primitive is one mixing
- * function over 256 bits, so that a history costs what the engine costs. It keeps what faults of the
- * engine show in: other input gives other output, a signature is of one key and one content, and a
- * ciphertext opens with the key that it was sealed to, whole. Anybody can forge its signatures. Owns
- * no real algorithm; histories on the product's own suites stand beside it.
+ * function over 256 bits, so that a history costs what the engine costs. It keeps what faults of
+ * the engine show in: other input gives other output, a signature is of one key and one content,
+ * and a ciphertext opens with the key that it was sealed to, whole. Anybody can forge its
+ * signatures. Owns no real algorithm; histories on the product's own suites stand beside it.
  */
 import { concat, equalBytes } from '#core/base/bytes.ts'
 import type { KeyPair } from '#core/crypto/crypto.ts'
@@ -32,8 +32,9 @@ class Mixer {
   readonly #lanes = new Int32Array(8)
   readonly #bytes = new Uint8Array(this.#lanes.buffer)
 
-  constructor(purpose: number) {
+  start(purpose: number): this {
     this.#lanes.set([0x6b616c61, 0x6e647261, purpose, 0x3c6ef372, 0x510e527f, purpose, 7, 1])
+    return this
   }
 
   absorb(part: Uint8Array): this {
@@ -99,8 +100,10 @@ function rotate(word: number, by: number): number {
   return (word << by) | (word >>> (32 - by))
 }
 
+const mixer = new Mixer()
+
 function mix(purpose: number, parts: readonly Uint8Array[], length: number = WIDTH) {
-  const mixer = new Mixer(purpose)
+  mixer.start(purpose)
   for (const part of parts) mixer.absorb(part)
   return mixer.squeeze(length)
 }

@@ -1,9 +1,10 @@
 /**
- * Groups that take another's place (RFC 9420 sections 11.2 and 11.3): a ReInit, after which the old
- * group takes nothing more and the new one goes on, and branches of a part of the members. Owns who
- * may come along.
+ * Groups that take another's place (RFC 9420 sections 11.2 and 11.3): a ReInit, after which the
+ * old group takes nothing more and the new one goes on, and branches of a part of the members.
+ * Owns who may come along.
  */
 import { equalBytes } from '#core/base/bytes.ts'
+import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { type CommitMade, makeCommit } from '#core/mls/commit-make.ts'
 import type { Group } from '#core/mls/group.ts'
 import { externalPublicKey } from '#core/mls/group.ts'
@@ -45,11 +46,7 @@ interface Comer {
 }
 
 /** KeyPackages for the new group of everybody but the one who makes it. */
-async function comersOf(
-  world: World,
-  suite: World['suite'],
-  seats: readonly Seat[],
-): Promise<Comer[]> {
+async function comersOf(suite: CipherSuite, seats: readonly Seat[]): Promise<Comer[]> {
   return await Promise.all(seats.map(async (seat) => {
     return { seat, offered: await makeKeyPackage(suite, seat.person) }
   }))
@@ -78,7 +75,7 @@ function joiningOf(world: World, made: CommitMade, { seat, offered }: Comer) {
 export async function branch(world: World): Promise<void> {
   const [maker, ...others] = shuffled(world, world.seats)
   if (maker === undefined || others.length < 2) return
-  const comers = await comersOf(world, world.suite, others.slice(1))
+  const comers = await comersOf(world.suite, others.slice(1))
   const making = {
     ...makingOf(maker.person, comers),
     suite: world.suite,
@@ -128,7 +125,7 @@ export async function reinitialise(world: World, epoch: Epoch): Promise<void> {
   await commitReInit(world, epoch, proposal)
   for (const { group } of world.seats) await takesNothing(world, group)
   const [maker, ...others] = shuffled(world, world.seats) as [Seat, ...Seat[]]
-  const comers = await comersOf(world, suite, others)
+  const comers = await comersOf(suite, others)
   const { groupId, extensions } = proposal
   const made = taken(
     await makeSuccessor(maker.group, {
@@ -226,7 +223,7 @@ async function takesNothing(world: World, group: Group): Promise<void> {
   }
 }
 
-async function moveTo(world: World, suite: World['suite'], seats: Seat[]): Promise<void> {
+async function moveTo(world: World, suite: CipherSuite, seats: Seat[]): Promise<void> {
   const [first] = seats as [Seat, ...Seat[]]
   world.suite = suite
   world.seats = seats

@@ -1,9 +1,10 @@
 /**
  * A group as a random history sees it: everybody who is in it with the state of each, the public
- * group beside them, those who left with all they ever knew, and the one source of chance. Owns who
- * is there and what they keep; what happens to them is `history.ts`, what must hold `agreement.ts`.
+ * group beside them, those who left with all they ever knew, and the one source of chance. Owns
+ * who is there and what they keep; what happens to them is `history.ts`, what must hold
+ * `agreement.ts`.
  */
-import { EMPTY, equalBytes, toHex, utf8Encode, wipe } from '#core/base/bytes.ts'
+import { EMPTY, equalBytes, utf8Encode, wipe } from '#core/base/bytes.ts'
 import { type TimeMs, timeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
@@ -22,6 +23,7 @@ import { type PreSharedKeyId, preSharedKeyId } from '#core/mls/proposal.ts'
 import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
 import { encode } from '#core/wire/codec.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
+import { toHex } from './hex.ts'
 import { Disk } from './disk.ts'
 import { STAND_INS } from './stand-in-suite.ts'
 
