@@ -146,6 +146,7 @@ const VENDORS: readonly Vendor[] = [
     package: 'ts-mls',
     importers: [/^shared\/core\/mls\/ts-mls(-[a-z-]+)?\.ts$/, tests, /^bench\//],
   },
+  { package: '@wireapp/core-crypto', importers: [/^tests\/interop\//, /^bench\//] },
   {
     package: 'idb',
     importers: [/^shared\/browser\/open-database\.ts$/],
