@@ -321,9 +321,22 @@ function parameters({ suite }: ListContext, { extensions }: ListDraft) {
 }
 
 /** Whether neither key of a new leaf stands in the tree (section 7.3). */
-export function isFree(tree: RatchetTree, leafNode: LeafNode): boolean {
+function isFree(tree: RatchetTree, leafNode: LeafNode): boolean {
   return encryptionKeyOwner(tree, leafNode.encryptionKey) === null &&
     signatureKeyOwner(tree, leafNode.signatureKey) === null
+}
+
+/**
+ * Whether who comes in from outside brings keys that are free: the encryption key is also another
+ * than that of the leaf which goes for it, as in an Update (section 12.2).
+ */
+export function isFreeForComer(
+  { tree, removed }: Pick<AppliedProposals, 'tree' | 'removed'>,
+  leafNode: LeafNode,
+): boolean {
+  const { encryptionKey } = leafNode
+  return isFree(tree, leafNode) &&
+    removed.every((gone) => !equalBytes(gone.leafNode.encryptionKey, encryptionKey))
 }
 
 /** Whether a leaf may take this place of its own: a new encryption key, no key of others. */

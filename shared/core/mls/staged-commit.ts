@@ -18,8 +18,8 @@ import type { ProposalOrRef } from '#core/mls/proposal.ts'
 import {
   type AppliedProposals,
   applyProposals,
-  isFree,
   isFreeFor,
+  isFreeForComer,
 } from '#core/mls/proposal-list.ts'
 import type { Committer, PlacedLeaf, SentProposal } from '#core/mls/proposal-list.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
@@ -188,7 +188,7 @@ async function mergeUpdatePath(
   const { leafNode } = updatePath
   const { suite, context } = group
   const free = committer.kind === 'external'
-    ? isFree(applied.tree, leafNode)
+    ? isFreeForComer(applied, leafNode)
     : isFreeFor(applied.tree, committer.leaf, leafNode)
   if (!free) return refuse('duplicateKey')
   const full = committer.kind === 'external' && applied.tree.memberCount >= LIMITS.membersMax
