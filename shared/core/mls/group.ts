@@ -6,7 +6,6 @@
 import { assert } from '#core/base/assert.ts'
 import { EMPTY, equalBytes, wipe } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import type { Entropy } from '#core/base/ports.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { type Extension, EXTENSION_TYPE, externalPub, makeExtension } from '#core/mls/extension.ts'
 import { encodeGroupContext, type GroupContext } from '#core/mls/group-context.ts'
