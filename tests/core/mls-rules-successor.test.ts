@@ -179,7 +179,7 @@ Deno.test('11.2: everybody of the old group is in the new one', async () => {
   strictEqual(codeOf(joined), 'wrongSender')
 })
 
-Deno.test('11.2: a group that is not bound to the old one is told from its successor', async () => {
+Deno.test('11.2: a group that is not bound to the old one is told from its next', async () => {
   const over = await ended(201)
   const alone = await found(over.story, over.bobs.party)
   const made = await commit(over.story, alone, { proposals: [addOf(over.carols)] })
@@ -212,7 +212,7 @@ Deno.test('11.2: nothing is reinitialised that was not committed', async () => {
   strictEqual(codeOf(joined), 'badProposalList')
 })
 
-Deno.test('11.3: a branch has the members that it is given, of the same suite and epoch', async () => {
+Deno.test('11.3: a branch has members of the group, in one epoch of it', async () => {
   const story = createStory(196)
   const { alice, bob, carol } = await threeMembers(story)
   const [bobs, carols] = [await coming(story, 'bob'), await coming(story, 'carol')]
