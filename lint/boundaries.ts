@@ -24,6 +24,11 @@ const coreAreas: readonly Area[] = [
     at: [`shared/core/${folder}/`, `shared/core/${folder}.ts`],
     may: ['core/base', 'core/wire', 'core/crypto'],
   })),
+  {
+    name: 'core/policy',
+    at: ['shared/core/policy/'],
+    may: ['core/base', 'core/wire', 'core/crypto', 'core/identity', 'core/mls'],
+  },
   { name: 'core/device', at: ['shared/core/device/'], may: ['core'] },
 ]
 
