@@ -3,13 +3,16 @@
  * after each step that all of them are in the same epoch with the same exporter and the same
  * members. Owns the bookkeeping of who is in; decides on no step.
  */
-import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict'
 import type { Change, CommitMade, MlsPeer, OutsideSender } from './peer.ts'
 
 const NO_CHANGE: Change = { adds: [], removes: [] }
 
 export interface Circle {
+  /** Who follows the group. */
   readonly members: readonly MlsPeer[]
+  /** Who has been added and could not join. They can be removed. */
+  readonly strays: readonly MlsPeer[]
   /** `by` adds `comers` and removes `leavers` in one commit. */
   change(
     by: MlsPeer,
@@ -19,30 +22,45 @@ export interface Circle {
   renew(by: MlsPeer): Promise<void>
   /** `comer` joins by an external commit on a GroupInfo of `by`. */
   letIn(comer: MlsPeer, by: MlsPeer): Promise<void>
-  /** Every member takes an external Remove of `leaver`; `by` commits it. */
+  /** Every member takes a Remove of `leaver` from outside; `by` commits it. */
   putOut(leaver: MlsPeer, by: MlsPeer, proposal: Uint8Array): Promise<void>
   /** Each member sends a message that every other one reads. */
   talk(): Promise<void>
 }
 
+export interface CircleOptions {
+  readonly groupId: Uint8Array
+  readonly sender?: OutsideSender
+  /** What a peer wrongly refuses to join at this moment must match; null: it has to join. */
+  readonly refusalOf?: (comer: MlsPeer, members: readonly MlsPeer[]) => RegExp | null
+}
+
 /** A group that `first` has made. */
-export async function createCircle(
-  first: MlsPeer,
-  groupId: Uint8Array,
-  sender?: OutsideSender,
-): Promise<Circle> {
-  await first.create(groupId, sender)
+export async function createCircle(first: MlsPeer, options: CircleOptions): Promise<Circle> {
+  await first.create(options.groupId, options.sender)
   const members = [first]
+  const strays: MlsPeer[] = []
+  const refusalOf = (comer: MlsPeer) => options.refusalOf?.(comer, members) ?? null
   const entered = async (by: MlsPeer, made: CommitMade, who: Movement): Promise<void> => {
-    for (const leaver of who.leavers) members.splice(members.indexOf(leaver), 1)
+    for (const leaver of who.leavers) {
+      const from = strays.includes(leaver) ? strays : members
+      from.splice(from.indexOf(leaver), 1)
+    }
     for (const member of members) if (member !== by) await member.follow(made.commit)
     strictEqual(made.welcome !== null, who.comers.length > 0, 'a Welcome exactly with adds')
-    for (const comer of who.comers) await comer.join(made.welcome ?? new Uint8Array())
-    members.push(...who.comers)
-    await demandAgreement(members)
+    for (const comer of who.comers) {
+      const joined = comer.join(made.welcome ?? new Uint8Array())
+      const refusal = refusalOf(comer)
+      if (refusal === null) await joined
+      else await rejects(joined, refusal)
+      const list = refusal === null ? members : strays
+      list.push(comer)
+    }
+    await demandAgreement(members, strays)
   }
   return {
     members,
+    strays,
     async change(by, { comers = [], leavers = [] }) {
       const adds = await Promise.all(comers.map((comer) => comer.keyPackage()))
       const made = await by.commit({ adds, removes: leavers.map(({ name }) => name) })
@@ -54,10 +72,12 @@ export async function createCircle(
     async letIn(comer, by) {
       const groupInfo = await by.groupInfo()
       ok(groupInfo, `${by.engine} publishes a GroupInfo`)
+      const refusal = refusalOf(comer)
+      if (refusal !== null) return await rejects(comer.joinFromOutside(groupInfo), refusal)
       const commit = await comer.joinFromOutside(groupInfo)
       for (const member of members) await member.follow(commit)
       members.push(comer)
-      await demandAgreement(members)
+      await demandAgreement(members, strays)
     },
     async putOut(leaver, by, proposal) {
       for (const member of members) if (member !== leaver) await member.takeProposal(proposal)
@@ -72,8 +92,11 @@ interface Movement {
   readonly leavers: readonly MlsPeer[]
 }
 
-async function demandAgreement(members: readonly MlsPeer[]): Promise<void> {
-  const names = members.map(({ name }) => name).sort()
+async function demandAgreement(
+  members: readonly MlsPeer[],
+  strays: readonly MlsPeer[],
+): Promise<void> {
+  const names = [...members, ...strays].map(({ name }) => name).sort()
   const [first] = members
   ok(first)
   const expected = [await first.epoch(), await first.exporter(), names]

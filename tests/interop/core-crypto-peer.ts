@@ -4,6 +4,7 @@
  * GroupInfo only with a commit, and reads credentials of its own form only (`clientName`).
  */
 import { ok } from 'node:assert/strict'
+import { inspect } from 'node:util'
 import type { CommitBundle, CoreCrypto, CoreCryptoContext } from '@wireapp/core-crypto/browser'
 import { EXPORTER_LENGTH } from './peer.ts'
 import type { Change, CommitMade, MlsPeer, OutsideSender } from './peer.ts'
@@ -24,6 +25,12 @@ export function loadCoreCrypto(): Promise<Library> {
     return library
   })()
   return loading
+}
+
+/** Whether what the library threw says so: the reason lies below its own errors. */
+export function coreCryptoSays(reason: RegExp): (thrown: unknown) => boolean {
+  return (thrown) =>
+    thrown instanceof Error && 'inner' in thrown && reason.test(inspect(thrown.inner))
 }
 
 /** The parts of `clientName`. */

@@ -12,7 +12,7 @@ const GROUP_ID = Uint8Array.from({ length: 32 }, (_, index) => index)
 for (const [one, other] of PAIRS) {
   Deno.test(`interop: ${one} adds ${other}, both commit and talk`, async () => {
     const [first, second] = [await createPeer(one, 1), await createPeer(other, 2)]
-    const circle = await createCircle(first, GROUP_ID)
+    const circle = await createCircle(first, { groupId: GROUP_ID })
     await circle.change(first, { comers: [second] })
     await circle.renew(second)
     await circle.renew(first)
@@ -29,7 +29,7 @@ for (const [one, other] of PAIRS) {
 
   Deno.test(`interop: ${one} joins ${other} by an external commit`, async () => {
     const [first, second] = [await createPeer(other, 1), await createPeer(other, 2)]
-    const circle = await createCircle(first, GROUP_ID)
+    const circle = await createCircle(first, { groupId: GROUP_ID })
     await circle.change(first, { comers: [second] })
     const comer = await createPeer(one, 3)
     await circle.letIn(comer, first)
@@ -47,7 +47,7 @@ for (const [one, other] of PAIRS) {
       await createPeer(other, 2),
       await createPeer(other, 3),
     ]
-    const circle = await createCircle(first, GROUP_ID, outsider.sender)
+    const circle = await createCircle(first, { groupId: GROUP_ID, sender: outsider.sender })
     await circle.change(first, { comers: [second, third] })
     // A leaf of each engine commits: who was added last, then who made the group.
     const proposal = await outsider.remove({ groupId: GROUP_ID, epoch: 1n, leaf: 1 })

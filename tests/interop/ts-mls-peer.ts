@@ -66,13 +66,7 @@ export interface TsMlsPeer extends MlsPeer {
 
 export async function createTsMlsPeer(name: string): Promise<TsMlsPeer> {
   const suite = await tsMlsSuite()
-  const own = await generateKeyPackage(
-    { credentialType: 'basic', identity: new TextEncoder().encode(name) },
-    defaultCapabilities(),
-    lifetime(),
-    [],
-    suite,
-  )
+  const own = await makeOwnPackage(suite, name)
   const kept: Kept = { name, suite, ...own, state: null }
   return {
     engine: 'ts-mls',
@@ -82,6 +76,13 @@ export async function createTsMlsPeer(name: string): Promise<TsMlsPeer> {
     ...commits(kept),
     ...readings(kept),
   }
+}
+
+/** A KeyPackage, as the library has it, and its secrets. */
+export function makeOwnPackage(suite: CiphersuiteImpl, name: string) {
+  const identity = new TextEncoder().encode(name)
+  const credential = { credentialType: 'basic', identity } as const
+  return generateKeyPackage(credential, defaultCapabilities(), lifetime(), [], suite)
 }
 
 /** From an hour ago for a week: core-crypto checks both ends (section 7.2). */

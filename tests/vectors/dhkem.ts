@@ -1,7 +1,7 @@
 /**
  * DHKEM (RFC 9180 section 4.1) over the curves of the registered MLS suites, for published vectors
- * alone: the product has DHKEM(X25519) only. Owns the construction; LabeledExtract and LabeledExpand
- * are the product's.
+ * alone: the product has DHKEM(X25519) only. Owns the construction; LabeledExtract and
+ * LabeledExpand are the product's.
  */
 import { x25519 } from '@noble/curves/ed25519.js'
 import { x448 } from '@noble/curves/ed448.js'
@@ -128,7 +128,7 @@ export function leftPadded(scalar: Uint8Array, length: number): Uint8Array {
   return concat(new Uint8Array(length - scalar.length), scalar)
 }
 
-/** Null where `operation` throws: for the keys of others, which the libraries refuse by throwing. */
+/** Null where `operation` throws, as the libraries do for malformed keys of others. */
 export function refusing<T>(operation: () => T): T | null {
   try {
     return operation()

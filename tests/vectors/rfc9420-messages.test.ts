@@ -5,13 +5,19 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { concat, toHex } from '#core/base/bytes.ts'
 import { uint16 } from '#core/crypto/kem.ts'
+import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { commit } from '#core/mls/commit.ts'
 import { mlsMessage, type WireFormat } from '#core/mls/framing.ts'
 import { type Proposal, proposal, PROPOSAL_TYPE } from '#core/mls/proposal.ts'
+import { decodeRatchetTree, encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { groupSecrets } from '#core/mls/welcome.ts'
 import { type Codec, decode, encode } from '#core/wire/codec.ts'
 import { plainFamilyTest } from './families.ts'
+import { noble } from './implementations.ts'
 import { hex } from './published.ts'
+import { ownSuites } from './suites.ts'
+
+const [suite] = ownSuites(noble) as readonly [CipherSuite, CipherSuite]
 
 const proposals = {
   add_proposal: 'add',
@@ -36,14 +42,18 @@ const publicMessages = {
   public_message_commit: 'commit',
 } as const
 
-const others = { commit, group_secrets: groupSecrets }
+const others = {
+  commit,
+  group_secrets: groupSecrets,
+}
 
 type Vector = Readonly<
   Record<
     | keyof typeof proposals
     | keyof typeof messages
     | keyof typeof publicMessages
-    | keyof typeof others,
+    | keyof typeof others
+    | 'ratchet_tree',
     string
   >
 >
@@ -70,7 +80,9 @@ plainFamilyTest<Vector>('messages', 'messages*.json', (vector) => {
     untested.delete(field)
     roundTrip<unknown>(codec, hex(vector[field]))
   }
-  deepStrictEqual([...untested], ['ratchet_tree'])
+  untested.delete('ratchet_tree')
+  checkRatchetTree(hex(vector.ratchet_tree))
+  deepStrictEqual([...untested], [])
 })
 
 function roundTrip<T>(codec: Codec<T>, bytes: Uint8Array): T {
@@ -80,6 +92,15 @@ function roundTrip<T>(codec: Codec<T>, bytes: Uint8Array): T {
   strictEqual(decode(codec, bytes.subarray(0, -1)).kind, 'malformed')
   strictEqual(decode(codec, concat(bytes, Uint8Array.of(0))).kind, 'malformed')
   return decoded.value
+}
+
+/** The trees name no suite, and none is hashed. */
+function checkRatchetTree(bytes: Uint8Array): void {
+  const tree = decodeRatchetTree(suite, bytes)
+  ok(tree !== null, 'a published tree is read')
+  strictEqual(toHex(encodeRatchetTree(tree)), toHex(bytes))
+  strictEqual(decodeRatchetTree(suite, bytes.subarray(0, -1)), null)
+  strictEqual(decodeRatchetTree(suite, concat(bytes, Uint8Array.of(0))), null)
 }
 
 function entriesOf<K extends string, V>(record: Readonly<Record<K, V>>): readonly [K, V][] {

@@ -1,0 +1,189 @@
+/**
+ * An immutable map from byte strings to values: an edit gives a new map that shares all but
+ * O(log n) branches with the old one. Owns order and balance; owns no meaning of a key.
+ *
+ * It is a weight-balanced search tree in the order of the bytes (Adams 1993; the parameters 3 and 2
+ * of Hirai and Yamamoto 2011), not a hash table: many keys are chosen by peers, and without a hash
+ * there is no collision to aim at. Keys that share a long prefix cost no more than its comparison.
+ * The time of a comparison depends on the keys, so they may not be secret. Keys are held by
+ * reference.
+ */
+
+interface Branch<V> {
+  readonly key: Uint8Array
+  readonly value: V
+  readonly left: Branch<V> | null
+  readonly right: Branch<V> | null
+  readonly size: number
+}
+
+export interface MapEntry<V> {
+  readonly key: Uint8Array
+  readonly value: V
+}
+
+export class PersistentMap<V> {
+  readonly #top: Branch<V> | null
+
+  private constructor(top: Branch<V> | null) {
+    this.#top = top
+  }
+
+  /** The map of these entries in O(n log n); of entries with one key the first stays. */
+  static of<V>(entries: readonly MapEntry<V>[]): PersistentMap<V> {
+    const sorted = entries.toSorted((a, b) => compare(a.key, b.key))
+    const distinct = sorted.filter((entry, index) => {
+      const before = sorted[index - 1]
+      return before === undefined || compare(before.key, entry.key) !== 0
+    })
+    return new PersistentMap(balanced(distinct, 0, distinct.length))
+  }
+
+  get size(): number {
+    return sizeOf(this.#top)
+  }
+
+  get(key: Uint8Array): V | undefined {
+    let branch = this.#top
+    while (branch !== null) {
+      const order = compare(key, branch.key)
+      if (order === 0) return branch.value
+      branch = order < 0 ? branch.left : branch.right
+    }
+    return undefined
+  }
+
+  set(key: Uint8Array, value: V): PersistentMap<V> {
+    return new PersistentMap(inserted(this.#top, key, value))
+  }
+
+  delete(key: Uint8Array): PersistentMap<V> {
+    const top = deleted(this.#top, key)
+    return top === this.#top ? this : new PersistentMap(top)
+  }
+
+  /** In the order of the keys. */
+  *[Symbol.iterator](): IterableIterator<MapEntry<V>> {
+    const above: Branch<V>[] = []
+    let branch = this.#top
+    while (branch !== null || above.length > 0) {
+      while (branch !== null) {
+        above.push(branch)
+        branch = branch.left
+      }
+      const next = above.pop() as Branch<V>
+      yield { key: next.key, value: next.value }
+      branch = next.right
+    }
+  }
+}
+
+/** Lexicographic; a prefix stands before what it begins. */
+function compare(a: Uint8Array, b: Uint8Array): number {
+  const common = Math.min(a.length, b.length)
+  for (let i = 0; i < common; i++) {
+    const difference = (a[i] as number) - (b[i] as number)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+function sizeOf(branch: Branch<unknown> | null): number {
+  return branch === null ? 0 : branch.size
+}
+
+function branchOf<V>(
+  { key, value }: MapEntry<V>,
+  left: Branch<V> | null,
+  right: Branch<V> | null,
+): Branch<V> {
+  return { key, value, left, right, size: sizeOf(left) + sizeOf(right) + 1 }
+}
+
+/** The tree of sorted entries from `start` to before `end`; as deep as it is high. */
+function balanced<V>(
+  entries: readonly MapEntry<V>[],
+  start: number,
+  end: number,
+): Branch<V> | null {
+  if (start === end) return null
+  const middle = (start + end) >>> 1
+  const entry = entries[middle] as MapEntry<V>
+  return branchOf(entry, balanced(entries, start, middle), balanced(entries, middle + 1, end))
+}
+
+function inserted<V>(branch: Branch<V> | null, key: Uint8Array, value: V): Branch<V> {
+  if (branch === null) return { key, value, left: null, right: null, size: 1 }
+  const order = compare(key, branch.key)
+  const { left, right } = branch
+  if (order === 0) return { key, value, left, right, size: branch.size }
+  return order < 0
+    ? rebalanced(branch, inserted(left, key, value), right)
+    : rebalanced(branch, left, inserted(right, key, value))
+}
+
+function deleted<V>(branch: Branch<V> | null, key: Uint8Array): Branch<V> | null {
+  if (branch === null) return null
+  const order = compare(key, branch.key)
+  if (order === 0) return joined(branch.left, branch.right)
+  const { left, right } = branch
+  if (order < 0) {
+    const smaller = deleted(left, key)
+    return smaller === left ? branch : rebalanced(branch, smaller, right)
+  }
+  const smaller = deleted(right, key)
+  return smaller === right ? branch : rebalanced(branch, left, smaller)
+}
+
+/** Two trees of which the first stands before the second, and which were balanced siblings. */
+function joined<V>(left: Branch<V> | null, right: Branch<V> | null): Branch<V> | null {
+  if (left === null) return right
+  if (right === null) return left
+  if (left.size > right.size) {
+    const last = edge(left, 'right')
+    return rebalanced(last, deleted(left, last.key), right)
+  }
+  const first = edge(right, 'left')
+  return rebalanced(first, left, deleted(right, first.key))
+}
+
+function edge<V>(branch: Branch<V>, side: 'left' | 'right'): Branch<V> {
+  let at = branch
+  for (let next = at[side]; next !== null; next = at[side]) at = next
+  return at
+}
+
+/** Whether `heavy` may stand beside `light`. */
+function balances(light: Branch<unknown> | null, heavy: Branch<unknown> | null): boolean {
+  return 3 * (sizeOf(light) + 1) >= sizeOf(heavy) + 1
+}
+
+/** Whether one rotation is enough, by the weights of the heavy side's inner and outer child. */
+function rotatesOnce(inner: Branch<unknown> | null, outer: Branch<unknown> | null): boolean {
+  return sizeOf(inner) + 1 < 2 * (sizeOf(outer) + 1)
+}
+
+/** An entry between two trees of which one has lost or won one entry. */
+function rebalanced<V>(
+  entry: MapEntry<V>,
+  left: Branch<V> | null,
+  right: Branch<V> | null,
+): Branch<V> {
+  if (right !== null && !balances(left, right)) {
+    const inner = right.left
+    if (inner === null || rotatesOnce(inner, right.right)) {
+      return branchOf(right, branchOf(entry, left, inner), right.right)
+    }
+    const outer = branchOf(right, inner.right, right.right)
+    return branchOf(inner, branchOf(entry, left, inner.left), outer)
+  }
+  if (left !== null && !balances(right, left)) {
+    const inner = left.right
+    if (inner === null || rotatesOnce(inner, left.left)) {
+      return branchOf(left, left.left, branchOf(entry, inner, right))
+    }
+    const outer = branchOf(left, left.left, inner.left)
+    return branchOf(inner, outer, branchOf(entry, inner.right, right))
+  }
+  return branchOf(entry, left, right)
+}
