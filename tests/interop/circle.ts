@@ -22,6 +22,8 @@ export interface Circle {
   renew(by: MlsPeer): Promise<void>
   /** `comer` joins by an external commit on a GroupInfo of `by`. */
   letIn(comer: MlsPeer, by: MlsPeer): Promise<void>
+  /** `member` comes back by an external commit on a GroupInfo of `by`. */
+  resync(member: MlsPeer, by: MlsPeer): Promise<void>
   /** Every member takes a Remove of `leaver` from outside; `by` commits it. */
   putOut(leaver: MlsPeer, by: MlsPeer, proposal: Uint8Array): Promise<void>
   /** Each member sends a message that every other one reads. */
@@ -69,9 +71,16 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
     async renew(by) {
       await entered(by, await by.commit(NO_CHANGE), { comers: [], leavers: [] })
     },
+    async resync(lost, by) {
+      const groupInfo = await publishedBy(by)
+      const refusal = refusalOf(lost)
+      if (refusal !== null) return await rejects(lost.resync(groupInfo), refusal)
+      const commit = await lost.resync(groupInfo)
+      for (const member of members) if (member !== lost) await member.follow(commit)
+      await demandAgreement(members, strays)
+    },
     async letIn(comer, by) {
-      const groupInfo = await by.groupInfo()
-      ok(groupInfo, `${by.engine} publishes a GroupInfo`)
+      const groupInfo = await publishedBy(by)
       const refusal = refusalOf(comer)
       if (refusal !== null) return await rejects(comer.joinFromOutside(groupInfo), refusal)
       const commit = await comer.joinFromOutside(groupInfo)
@@ -85,6 +94,12 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
     },
     talk: () => talkAll(members),
   }
+}
+
+async function publishedBy(member: MlsPeer): Promise<Uint8Array> {
+  const groupInfo = await member.groupInfo()
+  ok(groupInfo, `${member.engine} publishes a GroupInfo`)
+  return groupInfo
 }
 
 interface Movement {

@@ -124,14 +124,20 @@ function membership(kept: Kept) {
         context.processWelcomeMessage(message)
       )
     },
-    async joinFromOutside(groupInfo: Uint8Array): Promise<Uint8Array> {
-      const message = new library.GroupInfo(within(WIRE_FORMATS.groupInfo, groupInfo))
-      const { commit } = await committing(kept, async (context) => {
-        kept.conversation = await context.joinByExternalCommit(message, credential)
-      })
-      return commit
+    joinFromOutside: (groupInfo: Uint8Array) => joinOutside(kept, groupInfo),
+    async resync(groupInfo: Uint8Array): Promise<Uint8Array> {
+      await core.transaction((context) => context.wipeConversation(conversationOf(kept)))
+      return joinOutside(kept, groupInfo)
     },
   }
+}
+
+async function joinOutside(kept: Kept, groupInfo: Uint8Array): Promise<Uint8Array> {
+  const message = new kept.library.GroupInfo(within(WIRE_FORMATS.groupInfo, groupInfo))
+  const { commit } = await committing(kept, async (context) => {
+    kept.conversation = await context.joinByExternalCommit(message, kept.credential)
+  })
+  return commit
 }
 
 function commits(kept: Kept) {

@@ -40,6 +40,17 @@ for (const [one, other] of PAIRS) {
     await circle.talk()
   })
 
+  Deno.test(`interop: ${one} comes back to ${other} in place of its old leaf`, async () => {
+    const [first, second] = [await createPeer(other, 1), await createPeer(one, 2)]
+    const circle = await createCircle(first, { groupId: GROUP_ID })
+    await circle.change(first, { comers: [second, await createPeer(other, 3)] })
+    await circle.renew(first)
+    await circle.resync(second, first)
+    await circle.talk()
+    await circle.renew(second)
+    await circle.change(second, { leavers: [first] })
+  })
+
   Deno.test(`interop: ${one} commits a Remove from outside that ${other} follows`, async () => {
     const outsider = await createOutsider()
     const [first, second, third] = [

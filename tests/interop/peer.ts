@@ -53,6 +53,8 @@ export interface MlsPeer {
   join(welcome: Uint8Array): Promise<void>
   /** Joins by an external commit, which it returns (section 12.4.3.2). */
   joinFromOutside(groupInfo: Uint8Array): Promise<Uint8Array>
+  /** Forgets the group and joins again, taking out its own old leaf (section 12.4.3.2). */
+  resync(groupInfo: Uint8Array): Promise<Uint8Array>
   /** Commits and enters the new epoch; no change at all renews its own path. */
   commit(change: Change): Promise<CommitMade>
   /** Commits by reference whatever has been proposed to it. */

@@ -71,6 +71,28 @@ async function letIn(life: Life, by: MlsPeer): Promise<void> {
   await circle.letIn(await createPeer(prng.pick(ENGINE_NAMES), ++life.devices), by)
 }
 
+/**
+ * True when the tree loses its right half with a leaf and gets it back with the next one: there
+ * core-crypto is wrong, see `core-crypto-faults.test.ts`.
+ */
+function standsAlone(observer: TsMlsPeer, member: MlsPeer): boolean {
+  const leaves = observer.state().ratchetTree.filter((_, node) => node % 2 === 0)
+  const half = 2 ** Math.floor(Math.log2(Math.max(1, leaves.length - 1)))
+  const others = leaves.toSpliced(observer.leafOf(member.name), 1, undefined)
+  const taken = (from: number, to: number) => others.slice(from, to).filter(Boolean).length
+  return taken(0, half) === half && taken(half, others.length) === 0
+}
+
+async function resync(life: Life, by: MlsPeer): Promise<void> {
+  const { prng, circle } = life
+  const observer = observerOf(circle.members)
+  const others = circle.members.filter((each) =>
+    each !== by && each !== observer && !standsAlone(observer, each)
+  )
+  if (others.length === 0 || await by.groupInfo() === null) return
+  await circle.resync(prng.pick(others), by)
+}
+
 async function putOut(life: Life, by: MlsPeer): Promise<void> {
   const { circle, outsider, groupId } = life
   const observer = observerOf(circle.members)
@@ -89,10 +111,11 @@ async function live(seed: number): Promise<void> {
   const life: Life = { prng, circle, outsider, groupId, devices: 1 }
   for (let step = 0; step < STEPS; step++) {
     const by = prng.pick(circle.members)
-    const kind = prng.integer(8)
+    const kind = prng.integer(10)
     if (kind < 4) await changeMembers(life, by)
     else if (kind < 6) await circle.renew(by)
-    else if (kind === 6) await letIn(life, by)
+    else if (kind < 8) await letIn(life, by)
+    else if (kind === 8) await resync(life, by)
     else await putOut(life, by)
   }
   await circle.talk()

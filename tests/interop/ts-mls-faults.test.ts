@@ -76,12 +76,12 @@ Deno.test('ts-mls fault: external_senders is one sender, not a vector (12.1.8.1)
   const suite = await tsMlsSuite()
   const outsider = await createOutsider()
   const { publicPackage, privatePackage } = await makeOwnPackage(suite, clientName(1))
-  const create = (extensionData: Uint8Array) =>
+  const create = (senders: Uint8Array) =>
     createGroup(
       groupId,
       publicPackage,
       privatePackage,
-      [{ extensionType: 'external_senders', extensionData }],
+      [{ extensionType: 'external_senders', extensionData: senders }],
       suite,
     )
   await rejects(create(externalSenders([outsider.sender])), /Could not decode external_senders/)

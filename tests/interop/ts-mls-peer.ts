@@ -128,24 +128,24 @@ function membership(kept: Kept) {
       const { welcome } = message
       kept.state = await joinGroup(welcome, publicPackage, privatePackage, emptyPskIndex, suite)
     },
-    async joinFromOutside(bytes: Uint8Array): Promise<Uint8Array> {
-      const message = decodeOne(bytes)
-      ok(message.wireformat === 'mls_group_info')
-      const { newState, publicMessage } = await joinGroupExternal(
-        message.groupInfo,
-        publicPackage,
-        privatePackage,
-        false,
-        readingExternalPub(suite),
-      )
-      kept.state = newState
-      return encodeMlsMessage({
-        version: 'mls10',
-        wireformat: 'mls_public_message',
-        publicMessage,
-      })
-    },
+    joinFromOutside: (groupInfo: Uint8Array) => joinOutside(kept, groupInfo, false),
+    resync: (groupInfo: Uint8Array) => joinOutside(kept, groupInfo, true),
   }
+}
+
+async function joinOutside(kept: Kept, bytes: Uint8Array, resync: boolean): Promise<Uint8Array> {
+  const { suite, publicPackage, privatePackage } = kept
+  const message = decodeOne(bytes)
+  ok(message.wireformat === 'mls_group_info')
+  const { newState, publicMessage } = await joinGroupExternal(
+    message.groupInfo,
+    publicPackage,
+    privatePackage,
+    resync,
+    readingExternalPub(suite),
+  )
+  kept.state = newState
+  return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_public_message', publicMessage })
 }
 
 /**

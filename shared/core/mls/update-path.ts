@@ -65,7 +65,7 @@ export async function makePathSecrets(
 
 /**
  * The nodes of an UpdatePath: each path secret, encrypted to the resolution of the copath, without
- * the leaves that this commit adds (RFC 9420 section 7.5). Null when a key of the tree is malformed.
+ * the leaves that this commit adds (RFC 9420 section 7.5). Null for a malformed key in the tree.
  */
 export async function encryptPath(
   suite: CipherSuite,
@@ -143,7 +143,7 @@ export async function decryptPath(
   const ownLeaf = leafToNode(receiver)
   const place = path.findIndex(({ copath }) => isWithin(ownLeaf, copath))
   const own = targets[place]?.findIndex((node) => isWithin(ownLeaf, node) && privateKeys.has(node))
-  if (own === undefined || own < 0) return refused('noKey')
+  if (own === undefined || own < 0 || excluded.has(receiver)) return refused('noKey')
   const node = (targets[place] as readonly number[])[own] as number
   const ciphertext = updatePath.nodes[place]?.encryptedPathSecret[own] as HpkeCiphertext
   const pathSecret = await decryptWithLabel(suite, privateKeys.get(node) as Uint8Array, {
