@@ -87,10 +87,16 @@ export function headEpoch(finality: Finality): FinalEpoch {
   return finality.open.at(-1) ?? finality.final
 }
 
-/** Why no commit may stand above the head that had seen only this (GROUP-5); null: it may. */
-export function judgeAppend(finality: Finality, seen: LogPosition): CommitFault | null {
+/**
+ * Why no commit may stand above the head that had seen only this (VOTE-6); null: it may. *A void
+ * commit that its hub sequences again would bring its epochId and its keys back.*
+ */
+export function judgeAppend(finality: Finality, seen: bigint): CommitFault | null {
   if (finality.open.length >= LIMITS.provisionalEpochsMax) return 'tooMany'
-  return finality.lastVoid !== null && seen < finality.lastVoid ? 'beforeVoid' : null
+  const lowest = headEpoch(finality).position
+  return seen < lowest || (finality.lastVoid !== null && seen < finality.lastVoid)
+    ? 'staleSeen'
+    : null
 }
 
 /** The machine with one more commit, above the head. */

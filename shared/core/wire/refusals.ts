@@ -3,7 +3,18 @@
  * free text: a person's words for them stand in the message catalogues.
  */
 import { LIMITS } from '#core/base/limits.ts'
-import { enumU8, fixed, opaque, struct, u16, u32, u64, utf8, variant } from '#core/wire/codec.ts'
+import {
+  enumU8,
+  fixed,
+  opaque,
+  struct,
+  u16,
+  u32,
+  u64,
+  u8,
+  utf8,
+  variant,
+} from '#core/wire/codec.ts'
 
 /** Why a commit is invalid, the same for hub and members (GROUP-*). Never used again. */
 export const COMMIT_FAULTS = {
@@ -11,8 +22,8 @@ export const COMMIT_FAULTS = {
   mls: 1,
   /** The entry says another room or epoch, or its `seen` is not the authenticated_data. */
   entry: 2,
-  /** The commit had not seen the last void of the room. */
-  beforeVoid: 3,
+  /** The committer had not seen the epoch in which it commits, or the last void. */
+  staleSeen: 3,
   /** The published GroupInfo is not that of the epoch made. */
   groupInfo: 4,
   /** Certificates are missing, too many, or do not bear out a leaf. */
@@ -42,8 +53,6 @@ export const COMMIT_FAULTS = {
   capabilities: 21,
   /** More leaves at once, or in the room, than it may hold. */
   tooMany: 22,
-  /** A commit that must have a path has none. */
-  noPath: 23,
 } as const
 export type CommitFault = keyof typeof COMMIT_FAULTS
 
