@@ -177,7 +177,8 @@ export function timelineEntry(record: DeviceRecord): TimelineEntry | null {
 
 /** What a message that is not in the log yet looks like; null for what is not shown. */
 export function queuedEntry(item: OutboxItem, author: string): TimelineEntry | null {
-  if (item.record.purpose !== 'message') return null
+  // What stands in the log is shown from the timeline.
+  if (item.record.purpose !== 'message' || item.record.sequencedAt !== null) return null
   const content = decodeContent(item.record.content)
   const delivery = item.record.refused !== '' ? 'refused' : item.inFlight ? 'sending' : 'queued'
   return {
