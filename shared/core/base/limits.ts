@@ -78,6 +78,7 @@ export const LIMITS = {
   certificatesPerCommitMax: 65,
   certificatesSizeMax: 524_288,
   invitationsPerRoomMax: 256,
+  invitationsPerAccountMax: 16,
   invitationLifetimeMs: 604_800_000,
   invitationAheadMsMax: 691_200_000,
   invitationReusedMsMin: 86_400_000,

@@ -138,7 +138,10 @@ export function isPolicyChangeAllowed(crypto: Crypto, change: PolicyChange): boo
   const kept = after.invitations.filter(({ id }) => findInvitation(before, id) !== null)
   const added = after.invitations.filter((each) => !kept.includes(each))
   const gone = before.invitations.filter(({ id }) => findInvitation(after, id) === null)
-  return kept.every((each) => isSame(each, findInvitation(before, each.id))) &&
+  const own = after.invitations.filter((each) => isOwn(change.committer, each))
+  // One member's invitations must leave room for those of the others.
+  const isFlood = added.length > 0 && own.length > LIMITS.invitationsPerAccountMax
+  return kept.every((each) => isSame(each, findInvitation(before, each.id))) && !isFlood &&
     added.every((each) => isAddAllowed(crypto, change, each)) &&
     gone.every((each) => isDeleteAllowed(change, each))
 }

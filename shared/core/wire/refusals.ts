@@ -48,11 +48,8 @@ export const COMMIT_FAULTS = {
   policy: 18,
   /** Other GroupContext extensions were changed. */
   extensions: 19,
-  lifetime: 20,
-  /** A leaf that does not list the extensions of a room. */
-  capabilities: 21,
-  /** More leaves at once, or in the room, than it may hold. */
-  tooMany: 22,
+  /** More leaves at once, or in the room, or epochs without a verdict, than there may be. */
+  tooMany: 20,
 } as const
 export type CommitFault = keyof typeof COMMIT_FAULTS
 
