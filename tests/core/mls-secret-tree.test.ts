@@ -152,38 +152,61 @@ Deno.test('the tree before a step goes on as it was, and a step can be given up'
   })
 })
 
-/** The suite, with a count of its expansions. */
-function counted(): { readonly suite: CipherSuite; expansions: number } {
-  const counting = {
-    expansions: 0,
+/** The suite, with all that it expanded. */
+function recorded(): { readonly suite: CipherSuite; readonly expanded: Uint8Array[] } {
+  const expanded: Uint8Array[] = []
+  return {
+    expanded,
     suite: {
       ...suite,
-      expand(prk: Uint8Array, info: Uint8Array, length: number) {
-        counting.expansions++
-        return suite.expand(prk, info, length)
+      expand(prk, info, length) {
+        const secret = suite.expand(prk, info, length)
+        expanded.push(secret)
+        return secret
       },
     },
   }
-  return counting
 }
 
+function isWiped(secret: Uint8Array): boolean {
+  return secret.every((byte) => byte === 0)
+}
+
+Deno.test('what a step derives on its way and keeps nowhere is wiped', () => {
+  const { suite: recording, expanded } = recorded()
+  const tree = secretTree(rootOf(2), 16)
+  const place = { leaf: 5, ratchet: 'application', generation: 3 } as const
+  const first = taken(tree, place, recording)
+  const kept = new Set([...secretsIn(first.tree), first.key, first.nonce])
+  strictEqual(expanded.filter((secret) => kept.has(secret)).length, kept.size)
+  // Three inner nodes on the way, the leaf, and the secrets of four generations.
+  strictEqual(expanded.filter(isWiped).length, 3 + 1 + 4)
+  ok(expanded.every((secret) => isWiped(secret) !== kept.has(secret)))
+  for (const generation of [3_000, 0xffffffff]) {
+    expanded.length = 0
+    strictEqual(messageKey(recording, tree, { ...place, generation }).kind, 'refused')
+    ok(expanded.length > 0 && expanded.every(isWiped))
+  }
+  ok([...secretsIn(tree)].every((secret) => !isWiped(secret)))
+})
+
 Deno.test('a tree of 65,536 leaves derives the way to one leaf, once', () => {
-  const counting = counted()
+  const counting = recorded()
   const levels = Math.log2(LIMITS.membersMax)
   const tree = secretTree(rootOf(1), LIMITS.membersMax)
   const leaf = LIMITS.membersMax - 2
   const first = taken(tree, { leaf, ratchet: 'application', generation: 0 }, counting.suite)
   // Two children at each level, the first secrets of two ratchets, and one step of one.
-  strictEqual(counting.expansions, 2 * levels + 2 + 3)
+  strictEqual(counting.expanded.length, 2 * levels + 2 + 3)
   strictEqual(secretsIn(first.tree).size, levels + 2)
   deepStrictEqual(first.consumed.length, 1)
-  counting.expansions = 0
+  counting.expanded.length = 0
   const second = taken(first.tree, { leaf, ratchet: 'handshake', generation: 0 }, counting.suite)
-  strictEqual(counting.expansions, 3)
+  strictEqual(counting.expanded.length, 3)
   const beside = { leaf: leaf + 1, ratchet: 'handshake', generation: 0 } as const
-  counting.expansions = 0
+  counting.expanded.length = 0
   const third = taken(second.tree, beside, counting.suite)
-  strictEqual(counting.expansions, 2 + 3)
+  strictEqual(counting.expanded.length, 2 + 3)
   strictEqual(new Set([first, second, third].map(({ key }) => toHex(key))).size, 3)
   deepStrictEqual(messageKey(suite, tree, { ...beside, leaf: LIMITS.membersMax }), {
     kind: 'refused',
@@ -323,6 +346,26 @@ Deno.test('sender data that names no leaf, a far generation or too much is refus
   deepStrictEqual(remade(CONTENT, other(4, 1)), { kind: 'refused', code: 'generationTooFar' })
   deepStrictEqual(remade(CONTENT, other(7, 1)), { kind: 'refused', code: 'notDecryptable' })
   deepStrictEqual(remade(CONTENT, other(11, 1)), { kind: 'refused', code: 'notDecryptable' })
+})
+
+Deno.test('a private message that is refused leaves no secret behind but those before it', () => {
+  const { suite: recording, expanded } = recorded()
+  const { ciphertext, ...message } = messageOf(1)
+  const state = secrets()
+  // The sender data depends on the first bytes of the ciphertext alone, and opens.
+  const forged = ciphertext.with(-1, (ciphertext.at(-1) as number) ^ 1)
+  deepStrictEqual(unprotect(recording, state, { ...message, ciphertext: forged }), {
+    kind: 'refused',
+    code: 'notDecryptable',
+  })
+  ok(expanded.length > 4 && expanded.every(isWiped))
+  expanded.length = 0
+  const opened = unprotect(recording, state, { ...message, ciphertext })
+  ok(opened.kind === 'unprotected')
+  const kept = secretsIn(opened.secretTree)
+  ok(expanded.every((secret) => isWiped(secret) !== kept.has(secret)))
+  checkAll(opened.derived, kept.difference(secretsIn(state.secretTree)))
+  checkAll(opened.consumed, secretsIn(state.secretTree).difference(kept))
 })
 
 Deno.test('two private messages of one generation share no nonce, and hide their sender', () => {

@@ -33,7 +33,7 @@ import { decodeRatchetTree, encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { commonAncestor, copath } from '#core/mls/tree-math.ts'
 import { type TreeNode, treeNode } from '#core/mls/tree-node.ts'
 import { verifyTree } from '#core/mls/tree-validation.ts'
-import { decode, encode } from '#core/wire/codec.ts'
+import { encode } from '#core/wire/codec.ts'
 import {
   areParentsSound,
   halves,
@@ -309,7 +309,7 @@ Deno.test('a ratchet tree is the array of RFC 9420 after every edit', async () =
   strictEqual(widest, 16)
 })
 
-Deno.test('hashes, encodings and stored nodes of a ratchet tree are those of the array', async () => {
+Deno.test('hashes, encodings and stored nodes of a ratchet tree match the array', async () => {
   for (const seed of lives) {
     await lived(seed, 40, (life) => {
       checkHashes(life)
@@ -334,7 +334,7 @@ Deno.test('an edit leaves the tree that it was given as it was', async () => {
   }
 })
 
-Deno.test('a tree that its members made is valid, and so is one with proposals applied', async () => {
+Deno.test('a tree that its members made is valid, also with proposals applied', async () => {
   for (const seed of lives) {
     const life = await lived(seed, 40, ({ model }) => ok(areParentsSound(suite, model)))
     strictEqual(await verifyTree(suite, life.tree, groupId), null)

@@ -1,9 +1,11 @@
 /**
  * A group of peers: gives each commit to every member, lets in whoever has been added, and demands
  * after each step that all of them are in the same epoch with the same exporter and the same
- * members. Owns the bookkeeping of who is in; decides on no step.
+ * members, and that an onlooker without secrets holds the same tree. Owns the bookkeeping of who
+ * is in; decides on no step.
  */
 import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict'
+import { createOnlooker } from './onlooker.ts'
 import type { Change, CommitMade, MlsPeer, OutsideSender } from './peer.ts'
 
 const NO_CHANGE: Change = { adds: [], removes: [] }
@@ -42,12 +44,22 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
   await first.create(options.groupId, options.sender)
   const members = [first]
   const strays: MlsPeer[] = []
+  const onlooker = createOnlooker()
+  const compared = async (): Promise<void> => {
+    await demandAgreement(members, strays)
+    for (const member of members) {
+      const groupInfo = await member.groupInfo()
+      if (groupInfo !== null) await onlooker.compare(groupInfo)
+    }
+  }
+  await compared()
   const refusalOf = (comer: MlsPeer) => options.refusalOf?.(comer, members) ?? null
   const entered = async (by: MlsPeer, made: CommitMade, who: Movement): Promise<void> => {
     for (const leaver of who.leavers) {
       const from = strays.includes(leaver) ? strays : members
       from.splice(from.indexOf(leaver), 1)
     }
+    await onlooker.see(made.commit)
     for (const member of members) if (member !== by) await member.follow(made.commit)
     strictEqual(made.welcome !== null, who.comers.length > 0, 'a Welcome exactly with adds')
     for (const comer of who.comers) {
@@ -58,7 +70,7 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
       const list = refusal === null ? members : strays
       list.push(comer)
     }
-    await demandAgreement(members, strays)
+    await compared()
   }
   return {
     members,
@@ -76,19 +88,22 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
       const refusal = refusalOf(lost)
       if (refusal !== null) return await rejects(lost.resync(groupInfo), refusal)
       const commit = await lost.resync(groupInfo)
+      await onlooker.see(commit)
       for (const member of members) if (member !== lost) await member.follow(commit)
-      await demandAgreement(members, strays)
+      await compared()
     },
     async letIn(comer, by) {
       const groupInfo = await publishedBy(by)
       const refusal = refusalOf(comer)
       if (refusal !== null) return await rejects(comer.joinFromOutside(groupInfo), refusal)
       const commit = await comer.joinFromOutside(groupInfo)
+      await onlooker.see(commit)
       for (const member of members) await member.follow(commit)
       members.push(comer)
-      await demandAgreement(members, strays)
+      await compared()
     },
     async putOut(leaver, by, proposal) {
+      await onlooker.see(proposal)
       for (const member of members) if (member !== leaver) await member.takeProposal(proposal)
       await entered(by, await by.commitProposed(), { comers: [], leavers: [leaver] })
     },
@@ -96,7 +111,8 @@ export async function createCircle(first: MlsPeer, options: CircleOptions): Prom
   }
 }
 
-async function publishedBy(member: MlsPeer): Promise<Uint8Array> {
+/** The GroupInfo that a member can make now. */
+export async function publishedBy(member: MlsPeer): Promise<Uint8Array> {
   const groupInfo = await member.groupInfo()
   ok(groupInfo, `${member.engine} publishes a GroupInfo`)
   return groupInfo

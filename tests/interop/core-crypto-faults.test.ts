@@ -2,9 +2,10 @@
  * Where `@wireapp/core-crypto` 10.3.0 departs from RFC 9420 in what rooms need. Each test asserts
  * the fault, so that it fails once the library is corrected.
  */
-import { deepStrictEqual, ok, rejects } from 'node:assert/strict'
-import { createCircle } from './circle.ts'
+import { deepStrictEqual, rejects } from 'node:assert/strict'
+import { createCircle, publishedBy } from './circle.ts'
 import { coreCryptoSays, createCoreCryptoPeer } from './core-crypto-peer.ts'
+import { createOnlooker } from './onlooker.ts'
 import { clientName, type MlsPeer } from './peer.ts'
 import { createTsMlsPeer } from './ts-mls-peer.ts'
 
@@ -18,7 +19,7 @@ async function groupWithGap(last: MlsPeer) {
   const circle = await createCircle(maker, { groupId })
   await circle.change(maker, { comers: [second, leaver, last] })
   await circle.change(maker, { leavers: [leaver] })
-  return { maker, second }
+  return { maker, second, groupInfo: await publishedBy(maker) }
 }
 
 // An external commit applies its proposals first: without leaf 3 the tree is truncated to two
@@ -27,23 +28,28 @@ async function groupWithGap(last: MlsPeer) {
 
 Deno.test('core-crypto fault: comes back beside itself (7.7, 12.4.3.2)', async () => {
   const last = await core(4)
-  const { maker, second } = await groupWithGap(last)
-  const commit = await last.resync(await maker.groupInfo() ?? new Uint8Array())
+  const { maker, second, groupInfo } = await groupWithGap(last)
+  const commit = await last.resync(groupInfo)
   await second.follow(commit)
   const members = [1, 2, 4, 4].map(clientName)
   deepStrictEqual(await last.members(), members, 'it stands there twice')
   deepStrictEqual(await second.members(), members)
   await rejects(maker.follow(commit), /Invalid length of UpdatePath/)
+  const onlooker = createOnlooker()
+  await onlooker.compare(groupInfo)
+  await rejects(onlooker.see(commit), /badPath/)
 })
 
 Deno.test('core-crypto fault: refuses who comes back at the edge (7.7)', async () => {
   const last = await ts(4)
-  const { maker, second } = await groupWithGap(last)
-  const groupInfo = await maker.groupInfo()
-  ok(groupInfo)
+  const { maker, second, groupInfo } = await groupWithGap(last)
+  const onlooker = createOnlooker()
+  await onlooker.compare(groupInfo)
   const commit = await last.resync(groupInfo)
   await maker.follow(commit)
   deepStrictEqual(await maker.members(), [1, 2, 4].map(clientName))
   deepStrictEqual(await maker.exporter(), await last.exporter())
+  await onlooker.see(commit)
+  await onlooker.compare(await publishedBy(maker))
   await rejects(second.follow(commit), coreCryptoSays(/update path .* do not match/))
 })

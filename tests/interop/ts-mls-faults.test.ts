@@ -16,8 +16,9 @@ import {
   processPublicMessage,
   type Proposal,
 } from 'ts-mls'
-import { createCircle } from './circle.ts'
+import { createCircle, publishedBy } from './circle.ts'
 import { coreCryptoSays, createCoreCryptoPeer } from './core-crypto-peer.ts'
+import { createOnlooker } from './onlooker.ts'
 import { createOutsider } from './outsider.ts'
 import { clientName, type MlsPeer, type OutsideSender } from './peer.ts'
 import { externalSenders } from './presentation.ts'
@@ -113,9 +114,7 @@ Deno.test('ts-mls fault: external_pub is a bare key, not a vector (12.4.3.2)', a
   // The same with a vector, as the peer makes it.
   await circle.letIn(comer, maker)
   await circle.renew(third)
-  const right = await third.groupInfo()
-  ok(right)
-  await rejects(joinUnaided(suite, right), /public key/i)
+  await rejects(joinUnaided(suite, await publishedBy(third)), /public key/i)
   await circle.letIn(await ts(5), third)
 })
 
@@ -128,6 +127,8 @@ async function joinUnaided(suite: CiphersuiteImpl, bytes: Uint8Array): Promise<u
 
 Deno.test('ts-mls fault: no path for GroupContextExtensions (12.4, 17.4)', async () => {
   const { maker, second, third } = await smallGroup()
+  const onlooker = createOnlooker()
+  await onlooker.compare(await publishedBy(maker))
   const { commit } = await maker.commitOf([contextExtensions([REQUIRED])])
   const message = decodeOne(commit)
   ok(message.wireformat === 'mls_public_message')
@@ -137,6 +138,7 @@ Deno.test('ts-mls fault: no path for GroupContextExtensions (12.4, 17.4)', async
   await second.follow(commit)
   deepStrictEqual(await second.exporter(), await maker.exporter())
   await rejects(third.follow(commit), coreCryptoSays(/Unable to determine commit path/))
+  await rejects(onlooker.see(commit), /missingPath/)
 })
 
 Deno.test('ts-mls fault: a path beside new extensions opens for nobody (12.4.1)', async () => {

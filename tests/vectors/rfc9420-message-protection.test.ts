@@ -2,7 +2,7 @@
  * Public and private messages (RFC 9420 sections 6.1 to 6.3) against published vectors: opening
  * what was published, then making the same with the product and opening that.
  */
-import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual, throws } from 'node:assert/strict'
 import { toHex } from '#core/base/bytes.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { commit } from '#core/mls/commit.ts'
@@ -70,6 +70,7 @@ familyTest<MessageProtection>(
       const check = { suite, vector, body, groupContext: contextOf(vector) }
       if (messages.public !== null) await checkPublic(check, hex(messages.public))
       await checkPrivate(check, hex(messages.private))
+      await checkSenders(check)
     }
   },
 )
@@ -171,6 +172,31 @@ async function checkPublic(check: Check, published: Uint8Array): Promise<void> {
   const inPublic = proposalReference(suite, { wireFormat: 'publicMessage', content, auth })
   const inPrivate = proposalReference(suite, { wireFormat: 'privateMessage', content, auth })
   notDeepStrictEqual(inPublic, inPrivate)
+}
+
+/** Who comes into the group signs its GroupContext; who stands outside of it does not. */
+async function checkSenders(check: Check): Promise<void> {
+  const { suite, vector, groupContext } = check
+  const publicKey = hex(vector.signature_pub)
+  const senders = [
+    { sender: { kind: 'newMemberCommit' }, bound: true },
+    { sender: { kind: 'newMemberProposal' }, bound: false },
+    { sender: { kind: 'external', senderIndex: 0 }, bound: false },
+  ] as const
+  for (const { sender, bound } of senders) {
+    const content = { ...ownContent(check), sender }
+    const { signature } = await signed(check, 'publicMessage', content)
+    const signing = { wireFormat: 'publicMessage', content, signature, publicKey } as const
+    const other = groupContext.slice(1)
+    strictEqual(await verifyContentSignature(suite, { ...signing, groupContext }), true)
+    strictEqual(await verifyContentSignature(suite, { ...signing, groupContext: other }), !bound)
+    const verifying = () => verifyContentSignature(suite, { ...signing, groupContext: null })
+    if (bound) throws(() => void verifying())
+    else strictEqual(await verifying(), true)
+    const membershipKey = hex(vector.membership_key)
+    const auth = { signature, confirmationTag: null }
+    throws(() => membershipTag(suite, membershipKey, { content, auth, groupContext }))
+  }
 }
 
 async function checkPrivate(check: Check, published: Uint8Array): Promise<void> {

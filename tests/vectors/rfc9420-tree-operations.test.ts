@@ -1,4 +1,4 @@
-/** What Add, Update and Remove do to a ratchet tree (RFC 9420 section 12.1) as published vectors. */
+/** Add, Update and Remove on a ratchet tree (RFC 9420 section 12.1) against published vectors. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { toHex } from '#core/base/bytes.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'

@@ -203,6 +203,7 @@ async function checkTampered(before: Case, path: UpdatePath): Promise<void> {
     encryptionKey: path.leafNode.encryptionKey,
   }))
   strictEqual(await codeOf({ path: otherKeys }), 'wrongPathKey')
+  await checkWiped(before, otherKeys)
   const groupContext = before.groupContext.slice(1)
   strictEqual(await codeOf({ path, groupContext }), 'notDecryptable')
   const malformed = edited((node) => ({
@@ -213,6 +214,34 @@ async function checkTampered(before: Case, path: UpdatePath): Promise<void> {
     })),
   }))
   strictEqual(await codeOf({ path: malformed }), 'notDecryptable')
+}
+
+/** Key pairs that do not fit are wiped, and so is whatever leads to them. */
+async function checkWiped(before: Case, path: UpdatePath): Promise<void> {
+  const [receiver] = receiversOf(before)
+  const secrets: Uint8Array[] = []
+  const suite: CipherSuite = {
+    ...before.suite,
+    expand(prk, info, length) {
+      const secret = before.suite.expand(prk, info, length)
+      secrets.push(secret)
+      return secret
+    },
+    async deriveKeyPair(ikm) {
+      const keyPair = await before.suite.deriveKeyPair(ikm)
+      secrets.push(keyPair.secretKey)
+      return keyPair
+    },
+    async hpkeOpen(receiving, ciphertext) {
+      const plaintext = await before.suite.hpkeOpen(receiving, ciphertext)
+      if (plaintext !== null) secrets.push(plaintext)
+      return plaintext
+    },
+  }
+  const read = await reading({ ...before, suite }, { receiver: receiver as number, path })
+  deepStrictEqual(read, { kind: 'refused', code: 'wrongPathKey' })
+  ok(secrets.length >= 4)
+  ok(secrets.every((secret) => secret.every((byte) => byte === 0)))
 }
 
 /** A path of our own, for a tree with a newcomer who is left out, or not. */
@@ -245,6 +274,10 @@ async function checkOwn(before: Case, { leafNode }: UpdatePath): Promise<void> {
     for (const receiver of receiversOf(after)) {
       const toRead = { receiver, path: made, excluded }
       if (excluded.has(receiver)) {
+        // Not even with the keys of everybody else.
+        const all = new Map([...keys.values()].flatMap((each) => [...each]))
+        const knowing = { ...after, keys: new Map([[receiver, all]]) }
+        deepStrictEqual(await reading(knowing, toRead), { kind: 'refused', code: 'noKey' })
         deepStrictEqual(await reading(after, toRead), { kind: 'refused', code: 'noKey' })
         continue
       }
@@ -258,6 +291,18 @@ async function checkOwn(before: Case, { leafNode }: UpdatePath): Promise<void> {
       code: 'wrongCiphertextCount',
     })
   }
+  // A path secret is as long as the hash.
+  const nodes = secrets.nodes.map((node) => ({ ...node, pathSecret: node.pathSecret.subarray(1) }))
+  const short = await encryptPath(suite, tree, {
+    ...sending,
+    secrets: { ...secrets, nodes },
+    excluded: NOBODY,
+  })
+  ok(short !== null)
+  deepStrictEqual(await reading(after, { receiver: newcomer, path: { leafNode, nodes: short } }), {
+    kind: 'refused',
+    code: 'notDecryptable',
+  })
   const encryptionKey = newcomerKey.publicKey.subarray(1)
   const unreachable = addLeaf(before.tree, { ...leafNode, encryptionKey }).tree
   strictEqual(await encryptPath(suite, unreachable, { ...sending, excluded: NOBODY }), null)

@@ -222,7 +222,7 @@ function edited(
   return treeOf(tree.suiteId, root, { encryptionKeys, signatureKeys })
 }
 
-/** Whether two nodes of one place have the same key object: a parent with one more unmerged leaf. */
+/** Whether two nodes of a place share their key: a parent with one more unmerged leaf. */
 function keepsKeys(a: TreeNode, b: TreeNode | null): boolean {
   return b !== null && encryptionKeyOf(a) === encryptionKeyOf(b)
 }

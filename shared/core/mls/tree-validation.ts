@@ -6,6 +6,7 @@
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
+import type { MlsFault } from '#core/mls/fault.ts'
 import { verifyLeafNode } from '#core/mls/leaf-node.ts'
 import { members, type RatchetTree, resolved } from '#core/mls/ratchet-tree.ts'
 import { childrenOf, occupied, type Placed, subtreeAt } from '#core/mls/subtree.ts'
@@ -13,11 +14,10 @@ import { hashWithout, leavesWithin, parentHashOf, type ReducedHashes } from '#co
 import { isLeaf, leafToNode, nodeToLeaf } from '#core/mls/tree-math.ts'
 import { insertionPoint, type ParentNode } from '#core/mls/tree-node.ts'
 
-export type TreeFault =
-  | 'duplicateKey'
-  | 'badUnmergedLeaves'
-  | 'badParentHash'
-  | 'badLeafSignature'
+export type TreeFault = Extract<
+  MlsFault,
+  'duplicateKey' | 'badUnmergedLeaves' | 'badParentHash' | 'badLeafSignature'
+>
 
 /** Signatures that are verified at once. */
 const SIGNATURES_AT_ONCE = 256

@@ -142,7 +142,7 @@ export async function decryptPath(
   if (!countsMatch(targets, updatePath.nodes)) return refused('wrongCiphertextCount')
   const ownLeaf = leafToNode(receiver)
   const place = path.findIndex(({ copath }) => isWithin(ownLeaf, copath))
-  const own = targets[place]?.findIndex((node) => isWithin(ownLeaf, node) && privateKeys.has(node))
+  const own = targets[place]?.findIndex((node) => privateKeys.has(node))
   if (own === undefined || own < 0 || excluded.has(receiver)) return refused('noKey')
   const node = (targets[place] as readonly number[])[own] as number
   const ciphertext = updatePath.nodes[place]?.encryptedPathSecret[own] as HpkeCiphertext
