@@ -234,11 +234,7 @@ export async function verifyCertificate(
   const root = rootHash(crypto, account.content.root)
   if (expected.hubKey !== null) {
     if (attestation === null) return refused('notAttested')
-    const attested = equalBytes(attestation.content.hubKey, expected.hubKey) &&
-      equalBytes(attestation.content.rootHash, root) &&
-      attestation.content.account === account.content.account &&
-      attestation.content.hubDomain === parts.domain &&
-      await attestationSigned(crypto, attestation)
+    const attested = await attests(crypto, decoded.value, expected.hubKey)
     if (!attested) return refused('badAttestation')
   }
   return {
@@ -250,6 +246,31 @@ export async function verifyCertificate(
     hash: certificateHash(crypto, bytes),
     attestedBy: attestation?.content.hubDomain ?? null,
   }
+}
+
+/** Whether the hub of this key attests name and root of a certificate; all else is unjudged. */
+export function isAttested(
+  crypto: Crypto,
+  bytes: Uint8Array,
+  hubKey: Uint8Array,
+): Promise<boolean> {
+  const decoded = decode(certificateCodec, bytes)
+  if (decoded.kind === 'malformed') return Promise.resolve(false)
+  return attests(crypto, decoded.value, hubKey)
+}
+
+async function attests(
+  crypto: Crypto,
+  { account, attestation }: Certificate,
+  hubKey: Uint8Array,
+): Promise<boolean> {
+  if (attestation === null) return false
+  const { content } = attestation
+  return equalBytes(content.hubKey, hubKey) &&
+    equalBytes(content.rootHash, rootHash(crypto, account.content.root)) &&
+    content.account === account.content.account &&
+    content.hubDomain === parseAccountName(account.content.account)?.domain &&
+    await attestationSigned(crypto, attestation)
 }
 
 async function rootSigned(crypto: Crypto, account: Certificate['account']): Promise<boolean> {
