@@ -414,6 +414,17 @@ Deno.test('VOTE-4: who began at an anchor passes over verdicts about what is bel
   ])
 })
 
+Deno.test('VOTE-4: a verdict asks nobody twice', () => {
+  const finality = taken(opened({ at: 1 }), 1, 2, 'agree')
+  const judge = (asked: readonly number[]) =>
+    machine.applyVerdict(finality, {
+      position: position(5),
+      timeMs: time(2_000),
+      entry: { position: position(1), verdict: 'final', asked },
+    }).kind
+  deepStrictEqual([judge([]), judge([2, 4]), judge([2, 2])], ['final', 'final', 'wrongVerdict'])
+})
+
 Deno.test('VOTE-4: a machine is stored and comes back the same', () => {
   const prng = createPrng(9)
   let life = BORN
