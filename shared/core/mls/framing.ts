@@ -44,7 +44,7 @@ export type Sender =
   | { readonly kind: 'newMemberProposal' }
   | { readonly kind: 'newMemberCommit' }
 
-const sender: Codec<Sender> = variant('kind', {
+export const sender: Codec<Sender> = variant('kind', {
   member: [1, struct({ leaf: u32 })],
   external: [2, struct({ senderIndex: u32 })],
   newMemberProposal: [3, struct({})],

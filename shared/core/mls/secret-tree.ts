@@ -14,12 +14,12 @@ import { encode, u32 } from '#core/wire/codec.ts'
 export type RatchetKind = 'handshake' | 'application'
 
 /** Of one message. */
-interface MessageKey {
+export interface MessageKey {
   readonly key: Uint8Array
   readonly nonce: Uint8Array
 }
 
-interface Ratchet {
+export interface Ratchet {
   /** Of the next key that was not derived yet. */
   readonly generation: number
   readonly secret: Uint8Array
@@ -34,17 +34,17 @@ interface Sealed {
 }
 interface Opened {
   readonly kind: 'opened'
-  readonly left: Subtree
-  readonly right: Subtree
+  readonly left: SecretSubtree
+  readonly right: SecretSubtree
 }
-type Leaf = { readonly kind: 'leaf' } & Readonly<Record<RatchetKind, Ratchet>>
-type Subtree = Sealed | Opened | Leaf
+export type LeafRatchets = { readonly kind: 'leaf' } & Readonly<Record<RatchetKind, Ratchet>>
+export type SecretSubtree = Sealed | Opened | LeafRatchets
 
 /** All keys of an epoch that were not used. A secret as a whole. */
 export interface SecretTree {
   /** Leaves of the ratchet tree, blank ones included: a power of two. */
   readonly leafWidth: number
-  readonly root: Subtree
+  readonly root: SecretSubtree
 }
 
 /** The tree over an encryption_secret, which it then owns. */
@@ -203,9 +203,9 @@ const RIGHT = utf8Encode('right')
 
 /** The way from the root to a leaf. */
 interface Descent {
-  readonly leaf: Leaf
+  readonly leaf: LeafRatchets
   /** The children not taken, from the root down. */
-  readonly siblings: readonly Subtree[]
+  readonly siblings: readonly SecretSubtree[]
 }
 
 /** Goes down to a leaf, deriving what is not derived yet. */
@@ -214,7 +214,7 @@ function descend(
   to: { readonly tree: SecretTree; readonly leaf: number; readonly secrets: StepSecrets },
 ): Descent {
   const { tree, secrets } = to
-  const siblings: Subtree[] = []
+  const siblings: SecretSubtree[] = []
   let at = tree.root
   for (let width = tree.leafWidth; width > 1; width /= 2) {
     const { left, right } = openedNode(suite, at, secrets)
@@ -230,7 +230,7 @@ function isRightward(leaf: number, width: number): boolean {
   return leaf % width >= width / 2
 }
 
-function openedNode(suite: CipherSuite, at: Subtree, secrets: StepSecrets): Opened {
+function openedNode(suite: CipherSuite, at: SecretSubtree, secrets: StepSecrets): Opened {
   assert(at.kind !== 'leaf', 'a leaf is one leaf wide')
   if (at.kind === 'opened') return at
   const child = (context: Uint8Array): Sealed => {
@@ -243,7 +243,7 @@ function openedNode(suite: CipherSuite, at: Subtree, secrets: StepSecrets): Open
   return opened
 }
 
-function openedLeaf(suite: CipherSuite, at: Subtree, secrets: StepSecrets): Leaf {
+function openedLeaf(suite: CipherSuite, at: SecretSubtree, secrets: StepSecrets): LeafRatchets {
   assert(at.kind !== 'opened', 'a node has two leaves at least')
   if (at.kind === 'leaf') return at
   const first = (label: RatchetKind): Ratchet => {
@@ -251,7 +251,7 @@ function openedLeaf(suite: CipherSuite, at: Subtree, secrets: StepSecrets): Leaf
     const secret = secrets.derive(expandWithLabel(suite, at.secret, expansion))
     return { generation: 0, secret, skipped: new Map() }
   }
-  const leaf: Leaf = {
+  const leaf: LeafRatchets = {
     kind: 'leaf',
     handshake: first('handshake'),
     application: first('application'),
@@ -276,7 +276,7 @@ function step(
 ): TakenKey {
   const { place, descent, secrets, taken } = made
   const { leafWidth } = made.tree
-  let root: Subtree = { ...descent.leaf, [place.ratchet]: taken.ratchet }
+  let root: SecretSubtree = { ...descent.leaf, [place.ratchet]: taken.ratchet }
   let width = 2
   for (const sibling of descent.siblings.toReversed()) {
     root = isRightward(place.leaf, width)

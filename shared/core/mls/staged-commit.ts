@@ -33,7 +33,7 @@ import {
   resolution,
   treeHash,
 } from '#core/mls/ratchet-tree.ts'
-import { leafToNode } from '#core/mls/tree-math.ts'
+import { isLeaf, nodeToLeaf } from '#core/mls/tree-math.ts'
 import { confirmedTranscriptHash } from '#core/mls/transcript.ts'
 
 /** What a commit changes, in words that need no knowledge of MLS. */
@@ -66,7 +66,7 @@ export interface StagedCommit {
   /** The tree to which the path was encrypted: after the proposals, before the path. */
   readonly treeBefore: RatchetTree
   readonly path: StagedPath | null
-  /** Nodes of the leaves that the commit brings, to which nothing of the path is encrypted. */
+  /** Leaves that the commit adds, to which nothing of the path is encrypted. */
   readonly excluded: ReadonlySet<number>
   readonly tree: RatchetTree
   readonly census: LeafCensus
@@ -198,7 +198,7 @@ async function mergeUpdatePath(
   })
   if (fault !== null) return refuse(fault)
   const path = filteredDirectPath(tree, leaf)
-  const excluded = nodesOf(applied.added)
+  const excluded = leavesOf(applied.added)
   const wrong = judgePath(group, { tree, leaf, path, updatePath, excluded })
   if (wrong !== null) return refuse(wrong)
   const keys = path.map(({ node }, index) => ({
@@ -220,8 +220,8 @@ async function mergeUpdatePath(
   }
 }
 
-export function nodesOf(leaves: readonly PlacedLeaf[]): ReadonlySet<number> {
-  return new Set(leaves.map(({ leaf }) => leafToNode(leaf)))
+export function leavesOf(placed: readonly PlacedLeaf[]): ReadonlySet<number> {
+  return new Set(placed.map(({ leaf }) => leaf))
 }
 
 /** Counts of nodes and ciphertexts, and that each key of the path is new (section 12.4.2). */
@@ -241,7 +241,8 @@ function judgePath(
   for (const [index, { copath }] of path.entries()) {
     const node = updatePath.nodes[index]
     if (node === undefined) return 'badPath'
-    const readers = resolution(tree, copath).filter((each) => !excluded.has(each))
+    const readers = resolution(tree, copath)
+      .filter((each) => !isLeaf(each) || !excluded.has(nodeToLeaf(each)))
     if (node.encryptedPathSecret.length !== readers.length) return 'badPath'
     if (node.encryptionKey.length !== group.suite.kemPublicKeyLength) return 'badPath'
     if (encryptionKeyOwner(tree, node.encryptionKey) !== null) return 'duplicateKey'
@@ -271,7 +272,7 @@ function stagedOf(
     committer,
     treeBefore,
     path,
-    excluded: nodesOf(applied.added),
+    excluded: leavesOf(applied.added),
     tree,
     census,
     provisionalContext,
