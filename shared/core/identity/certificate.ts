@@ -121,9 +121,11 @@ export interface CertificateRequest {
   readonly account: AccountName
   readonly secrets: AccountSecrets
   readonly devices: readonly ManifestDevice[]
+  /** Version and hash of the manifest before; absent for the first. */
+  readonly after?: { readonly version: number; readonly hash: Uint8Array }
 }
 
-/** Makes the first certificate of an account, without attestation (ID-2, ID-3). */
+/** Makes a certificate of an account, without attestation (ID-2, ID-3). */
 export async function makeCertificate(
   crypto: Crypto,
   request: CertificateRequest,
@@ -140,8 +142,8 @@ export async function makeCertificate(
   const manifestPart: Infer<typeof manifestContent> = {
     format: STRUCTURE_VERSION,
     account,
-    version: 1,
-    previousHash: new Uint8Array(0),
+    version: (request.after?.version ?? 0) + 1,
+    previousHash: request.after?.hash ?? new Uint8Array(0),
     kind: 'person',
     owner: null,
     devices: [...request.devices],
