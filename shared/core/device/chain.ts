@@ -12,7 +12,7 @@ export function topEpoch(room: RoomState): RoomEpoch | null {
   return room.chain.at(-1) ?? room.final
 }
 
-export function idOfEpoch(epoch: RoomEpoch): EpochId {
+export function idOfEpoch(epoch: Pick<RoomEpoch, 'public'>): EpochId {
   return epochIdOf(epoch.public.suite, epoch.public.context)
 }
 

@@ -4,6 +4,7 @@
  * keys and the store; wiping follows storing.
  */
 import { assert } from '#core/base/assert.ts'
+import { EMPTY } from '#core/base/bytes.ts'
 import { type Epoch, type EpochId, type LeafIndex, leafIndex } from '#core/base/ids.ts'
 import type { LogPosition, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
@@ -14,7 +15,7 @@ import { epochKey, epochRange, type OutboxRecord } from '#core/device/records.ts
 import type { EpochKeys, Member, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { DeviceRecord } from '#core/device/store.ts'
 import type { Turn } from '#core/device/turn.ts'
-import type { Group } from '#core/mls/group.ts'
+import { type Group, takeExports } from '#core/mls/group.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
@@ -45,23 +46,21 @@ export function roomSuite(group: PublicGroup): Suite {
 }
 
 /** The exports of an epoch (KEY-1), and the group without what further exports need. */
-export function takeExports(
+export function exportKeys(
   room: RoomId,
-  group: Group,
+  entered: Group,
 ): { readonly group: Group; readonly keys: EpochKeys; readonly consumed: readonly Uint8Array[] } {
-  const suite = roomSuite(group.public)
-  const epochId = epochIdOf(group.public.suite, group.public.context)
+  const suite = roomSuite(entered.public)
+  const epochId = epochIdOf(entered.public.suite, entered.public.context)
   const request = { context: exportContext(suite, room, epochId), length: exportLength(suite) }
-  const root = exportSecret(group, { ...request, label: EPOCH_EXPORTS.dataPlane })
-  const ephemeralRoot = exportSecret(group, { ...request, label: EPOCH_EXPORTS.ephemeral })
+  const { group, exports, consumed } = takeExports(entered, [
+    { ...request, label: EPOCH_EXPORTS.dataPlane },
+    { ...request, label: EPOCH_EXPORTS.ephemeral },
+  ])
+  const [root = EMPTY, ephemeralRoot = EMPTY] = exports
   const { leafWidth } = group.public.tree
   const senderKeys = createSenderKeys({ suite, root, leafCount: leafWidth })
-  const without = withoutExporter(group)
-  return {
-    group: without.group,
-    keys: { epochId, senderKeys, ephemeralRoot, reserved: [] },
-    consumed: without.consumed,
-  }
+  return { group, keys: { epochId, senderKeys, ephemeralRoot, reserved: [] }, consumed }
 }
 
 /** Stores the keys of an epoch that begins. */
@@ -74,7 +73,12 @@ export function storeKeys(turn: Turn, key: string, epoch: RoomEpoch): void {
 /** Deletes and wipes the keys of an epoch that is over. */
 export function dropKeys(turn: Turn, key: string, epoch: RoomEpoch): void {
   turn.deleteRange('chains', epochRange(key, epoch.position))
-  if (epoch.keys !== null) turn.effect({ kind: 'wipe', secrets: secretsOf(epoch.keys) })
+  wipeKeys(turn, epoch.keys)
+}
+
+/** Wipes the keys of an epoch that is over. */
+export function wipeKeys(turn: Turn, keys: EpochKeys | null): void {
+  if (keys !== null) turn.effect({ kind: 'wipe', secrets: secretsOf(keys) })
 }
 
 function secretsOf(keys: EpochKeys): readonly Uint8Array[] {

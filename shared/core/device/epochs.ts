@@ -4,15 +4,24 @@
  * nothing is left of what is over; what makes an epoch final or void is `verdicts.ts`.
  */
 import { assert } from '#core/base/assert.ts'
+import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
-import { dropKeys, storeKeys } from '#core/device/epoch-keys.ts'
+import { replaceEpoch } from '#core/device/chain.ts'
+import { dropKeys, storeKeys, wipeKeys } from '#core/device/epoch-keys.ts'
 import { dropCertificates, storeCertificates } from '#core/device/members.ts'
-import { epochKey, finalRecordCodec, nodeKey, provisionalRecordCodec } from '#core/device/records.ts'
+import {
+  epochKey,
+  finalRecordCodec,
+  nodeKey,
+  provisionalRecordCodec,
+} from '#core/device/records.ts'
 import { roomRange, timelineRange } from '#core/device/records.ts'
 import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
+import { allSecrets } from '#core/mls/group.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import { changedNodes, leafAt, type NodeChanges } from '#core/mls/ratchet-tree.ts'
+import { encodeGroupHead, encodePublicHead } from '#core/mls/state-codec.ts'
 import { encode } from '#core/wire/codec.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 
@@ -117,8 +126,50 @@ export function forgetEpochs(turn: Turn, key: string): void {
   for (const table of ['groups', 'nodes', 'chains', 'certificates'] as const) {
     turn.deleteRange(table, roomRange(key))
   }
-  for (const { keys } of epochs) if (keys !== null) wipeKeys(turn, keys)
+  for (const { keys } of epochs) wipeKeys(turn, keys)
   wipeEpochs(turn, key, epochs)
+}
+
+/** Wipes what these epochs alone held; epochs that stay may share secrets with them. */
+function wipeEpochs(turn: Turn, key: string, over: readonly RoomEpoch[]): void {
+  const room = turn.room(key)
+  const held = new Set<Uint8Array>()
+  const groups = [room?.final?.group, ...(room?.chain ?? []).map(({ group }) => group)]
+  for (const group of [...groups, room?.pending?.next]) {
+    if (group === null || group === undefined) continue
+    for (const secret of allSecrets(group)) held.add(secret)
+  }
+  const secrets: Uint8Array[] = []
+  for (const { group } of over) {
+    if (group === null) continue
+    for (const secret of allSecrets(group)) if (!held.has(secret)) secrets.push(secret)
+  }
+  turn.effect({ kind: 'wipe', secrets })
+}
+
+/** The group of an epoch has changed within it, its tree has not. */
+export function updateEpoch(
+  turn: Turn,
+  key: string,
+  position: LogPosition,
+  part: Pick<RoomEpoch, 'public' | 'group'>,
+): void {
+  replaceEpoch(turn, key, position, part)
+  const room = turn.room(key)
+  if (room === null || room.final === null || !isStored(room)) return
+  const unchanged = { leafWidth: room.final.public.tree.leafWidth, nodes: [] }
+  if (room.final.position === position) return storeFinal(turn, key, room.final, unchanged)
+  const epoch = room.chain.find((each) => each.position === position)
+  if (epoch !== undefined) storeProvisional(turn, key, epoch)
+}
+
+/** The genesis stands in the log: the first epoch has its place. */
+export function placeGenesis(turn: Turn, key: string, entryHash: Uint8Array): void {
+  const final = turn.room(key)?.final ?? null
+  if (final === null) return
+  const placed = { ...final, entryHash }
+  turn.setRoom(key, { final: placed })
+  storeFinal(turn, key, placed, { leafWidth: final.public.tree.leafWidth, nodes: [] })
 }
 
 // ---- Records ------------------------------------------------------------------------------
@@ -129,7 +180,7 @@ function epochRecord(epoch: RoomEpoch) {
     position,
     entryHash,
     isMember: group !== null,
-    head: group === null ? publicGroupRecord(epoch.public) : groupRecord(group),
+    head: group === null ? encodePublicHead(epoch.public) : encodeGroupHead(group),
     leafWidth: epoch.public.tree.leafWidth,
     groupInfo,
     ephemeralRoot: keys?.ephemeralRoot ?? EMPTY,

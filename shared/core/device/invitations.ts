@@ -263,28 +263,21 @@ async function leaveAnchor(
   turn.send('leaveAnchor', { request: request as RequestId, anchor }, room.id)
 }
 
-/** The hub has the anchor, or does not want it now: the link may be given away. */
+/** The hub has the anchor, or does not want this one: the link may be given away. */
 export function anchorAnswered(
   turn: Turn,
   key: string,
-  answered: {
-    readonly anchor: Anchored
-    readonly command: number | null
-    readonly isLeft: boolean
-  },
+  answered: { readonly anchor: Anchored; readonly command: number | null },
 ): void {
   const room = turn.room(key)
   if (room === null) return
-  const { anchor, command, isLeft } = answered
+  const { anchor, command } = answered
   const name = toHex(anchor.id)
   const inviting = new Map(room.inviting)
   inviting.delete(name)
   turn.setRoom(key, { inviting })
   turn.done(command, fragmentOf(room, anchor.id))
-  if (!isLeft) return
   const listed = new Set(listedInvitations(room).map(({ id }) => toHex(id)))
-  const others = room.record.anchors.filter(({ id }) =>
-    listed.has(toHex(id)) && toHex(id) !== name
-  )
+  const others = room.record.anchors.filter(({ id }) => listed.has(toHex(id)) && toHex(id) !== name)
   turn.setRecord(key, { anchors: [...others, anchor] })
 }

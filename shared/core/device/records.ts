@@ -47,7 +47,8 @@ export const keyPackageRecordCodec = struct({
   format: format('key package record'),
   suite: u16,
   keyPackage: opaque(LIMITS.keyPackageSizeMax, 1),
-  secrets: opaque(65_536, 1),
+  initSecret: opaque(8_192, 1),
+  encryptionSecret: opaque(8_192, 1),
   /** Kept after use: the last resort package may be used again (DIR-3). */
   lastResort: bool,
   notAfter: timeCodec,
@@ -143,7 +144,15 @@ export const timelineRecordCodec = struct({
     event: [
       1,
       struct({
-        event: enumU8({ created: 0, joined: 1, removed: 2, invitationMade: 3, titled: 4 }),
+        event: enumU8({
+          created: 0,
+          joined: 1,
+          removed: 2,
+          invitationMade: 3,
+          titled: 4,
+          invitationRevoked: 5,
+          resynced: 6,
+        }),
         actor: optional(accountNameCodec),
         subject: utf8(LIMITS.titleMax * 4),
       }),
@@ -167,6 +176,8 @@ const epochRecord = struct({
   groupInfo: opaque(LIMITS.mlsMessageSizeMax),
   ephemeralRoot: opaque(64),
 })
+
+export type EpochRecord = Infer<typeof epochRecord>
 
 /** The last final epoch, key of the room; its tree stands in `nodes`, a record for each node. */
 export const finalRecordCodec = struct({ format: format('final epoch'), epoch: epochRecord })

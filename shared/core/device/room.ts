@@ -1,21 +1,17 @@
 /**
- * Rooms of this device: making one, asking the hub for its entries, marking what was read. Owns the
- * fresh state of a room and its subscription; following entries is `follow.ts`, sending is
- * `outbox.ts`, membership is `membership.ts`.
+ * Rooms of this device: their fresh state, asking the hub for their entries, marking what was read,
+ * and how they end. Owns phases and subscriptions; making one is `create.ts`, following entries is
+ * `follow.ts`, sending is `outbox.ts`, membership is `membership.ts`.
  */
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { suiteById } from '#core/crypto/suites.ts'
-import { DEFAULT_SUITE, signerFor } from '#core/device/account.ts'
-import { enterEpoch } from '#core/device/epoch-keys.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
 import { timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { groupIdOf, makeGenesis } from '#core/identity/genesis.ts'
-import { BODIES, type Body } from '#core/wire/bodies.ts'
-import { decode, encode } from '#core/wire/codec.ts'
+import { allSecrets } from '#core/mls/group.ts'
+import { encode } from '#core/wire/codec.ts'
 import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { LogPosition } from '#core/base/ids.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
@@ -166,10 +162,39 @@ export function markRead(turn: Turn, key: string, position: number): void {
 export function breakRoom(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null) return
-  for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
+  if (room.record.phase === 'joining') return refuseJoin(turn, key, code)
+  failJobs(turn, room)
   turn.setRecord(key, { phase: 'broken', code })
-  turn.setRoom(key, { jobs: [], joining: null, pending: null, subscription: { kind: 'none' } })
+  turn.setRoom(key, { jobs: [], pending: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
+}
+
+/** The way into a room has ended before it was entered; nothing of it is kept (JOIN-3). */
+export function refuseJoin(turn: Turn, key: string, code: string): void {
+  const room = turn.room(key)
+  if (room === null || room.record.phase !== 'joining') return
+  const groups = [room.joining?.kind === 'welcome' ? room.joining.group : null, room.pending?.next]
+  const secrets = groups.flatMap((group) => group == null ? [] : allSecrets(group))
+  turn.effect({ kind: 'wipe', secrets: [...secrets, room.record.opening] })
+  failJobs(turn, room)
+  turn.setRecord(key, { phase: 'joinRefused', code, opening: new Uint8Array(0) })
+  turn.setRoom(key, {
+    joining: null,
+    pending: null,
+    jobs: [],
+    final: null,
+    chain: [],
+    finality: null,
+    certificates: new Map(),
+    subscription: { kind: 'none' },
+  })
+  turn.effect({ kind: 'showAccount' })
+}
+
+function failJobs(turn: Turn, room: RoomState): void {
+  for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
+  for (const command of room.inviting.values()) turn.fail(command, 'roomNotLive')
+  turn.setRoom(room.key, { inviting: new Map() })
 }
 
 /** URI of a room in message content, under the domain where it was created (CONTENT-2). */

@@ -8,6 +8,7 @@ import { type MimiContent, namedUris, roomProfile } from '#core/content/mimi-con
 import type { OpenedFrame } from '#core/device/epoch-keys.ts'
 import { accountUri } from '#core/device/outbox.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
+import type { TimelineRecord } from '#core/device/records.ts'
 import { addItem, checkedTitle, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry } from '#core/device/state.ts'
 import type { DeviceRecord } from '#core/device/store.ts'
@@ -121,7 +122,7 @@ export type TimelineEntry =
   | {
     readonly kind: 'event'
     readonly id: string
-    readonly event: 'created' | 'joined' | 'removed' | 'invitationMade' | 'titled'
+    readonly event: Extract<TimelineRecord['item'], { readonly kind: 'event' }>['event']
     /** Who did it. */
     readonly actor: string | null
     /** Whom it concerns; the title for `titled`. */

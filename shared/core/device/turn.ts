@@ -215,6 +215,14 @@ export class Turn {
     return pending
   }
 
+  /** A part of an answer has come: the rest of it is waited for anew. */
+  heardOf(id: RequestId): void {
+    const pending = this.state.requests.get(id)
+    if (pending === undefined) return
+    const heard = { ...pending, sentAtMs: this.nowMs }
+    this.set({ requests: new Map(this.state.requests).set(id, heard) })
+  }
+
   // ---- Commands -------------------------------------------------------------------------
 
   done(command: number | null, value: string | null = null): void {
