@@ -8,13 +8,16 @@ import type { LogPosition, RequestId, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { type Body, encodeMessage } from '#core/wire/bodies.ts'
 import { entryBodyHash } from '#core/wire/log-entry.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
 import { accept, refuse, send } from '#hub/gateway/answering.ts'
 import { encodeEntry, encodeHole, type EntriesFrames } from '#hub/gateway/entries-frame.ts'
 import { entriesFrames } from '#hub/gateway/entries-frame.ts'
 import { showHead } from '#hub/gateway/heads.ts'
-import type { Connection, Hub, Room, Subscription } from '#hub/gateway/model.ts'
+import { ALL_HOLES, type Connection, type Hub, type Room } from '#hub/gateway/model.ts'
+import type { Subscription } from '#hub/gateway/model.ts'
+import { seatOf } from '#hub/gateway/seats.ts'
 import type { Lane, StoredEntry } from '#hub/ports.ts'
-import { chainKey } from '#hub/sequencer/sequencer.ts'
+import { chainKey, headView } from '#hub/sequencer/room-state.ts'
 
 const NO_REQUEST = 0 as RequestId
 
@@ -24,7 +27,10 @@ export function laneOf(room: RoomId, open: boolean): Lane {
   return { kind: 'shared', index: (room[0] as number) % LIMITS.roomStreamCount }
 }
 
-/** Begins or begins anew a subscription of a member. */
+/**
+ * Begins or begins anew a subscription of a member, or of who may become one: that one follows from
+ * behind the group that it was given, and gets every frame as a hole (JOIN-1).
+ */
 export function subscribe(
   hub: Hub,
   connection: Connection,
@@ -32,23 +38,24 @@ export function subscribe(
 ): void {
   const { room, opcode, body } = asked
   const { request, from, holesBefore, open } = body
-  const { view, next, generations } = room.sequenced
-  const member = view?.byDevice.get(connection.actor.key)
-  assert(view !== null && member !== undefined, 'a member subscribes to an open room')
-  if (from > next) {
-    return refuse(hub, connection, { request, opcode, refusal: { kind: 'unknownEntry' } })
-  }
+  const { next } = room.sequenced
+  const head = headView(room.sequenced)
+  const seat = seatOf(connection, room)
+  assert(head !== null && seat !== null, 'who subscribes has a place in an open room')
+  const refused = (refusal: Refusal) => refuse(hub, connection, { request, opcode, refusal })
+  if (from > next) return refused({ kind: 'unknownEntry' })
+  const first = seat.isMember ? 0n : connection.joining.get(room.key) ?? next
+  if (from < first) return refused({ kind: 'notAllowed' })
   endSubscription(connection.subscriptions.get(room))
   if (connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
-    const refusal = { kind: 'tooMany', retryAfterMs: 0 } as const
-    return refuse(hub, connection, { request, opcode, refusal })
+    return refused({ kind: 'tooMany', retryAfterMs: 0 })
   }
+  const whole = holesBefore < next ? holesBefore : next
   const subscription: Subscription = {
     connection,
     room,
     lane: laneOf(room.id, open),
-    leaf: member.leaf,
-    holesBefore: holesBefore < next ? holesBefore : next,
+    holesBefore: seat.isMember ? whole : ALL_HOLES,
     phase: 'reading',
     pageAsked: false,
     next: from,
@@ -59,19 +66,25 @@ export function subscribe(
   connection.subscriptions.set(room, subscription)
   connection.readingCount++
   room.subscribers.add(subscription)
-  const lastGenerations = [0, 1, 2, 3].flatMap((lane) => {
-    const generation = generations.get(chainKey(member.leaf, lane))
-    return generation === undefined ? [] : [{ lane, generation }]
-  })
   const answer = encodeMessage('subscribed', room.id, {
     request,
     next: next as LogPosition,
-    epoch: view.epoch,
-    leaf: member.leaf,
-    lastGenerations,
+    epoch: head.epoch,
+    epochId: head.epochId,
+    leaf: seat.leaf,
+    lastGenerations: lastGenerations(room, head.origin, seat.leaf),
   })
   queueFrames(hub, subscription, { first: null, frames: [answer], bytes: answer.length })
   follow(hub, subscription)
+}
+
+function lastGenerations(room: Room, origin: bigint, leaf: number | null) {
+  const chains = room.sequenced.generations.get(origin)
+  if (chains === undefined || leaf === null) return []
+  return [0, 1, 2, 3].flatMap((lane) => {
+    const generation = chains.get(chainKey(leaf, lane))
+    return generation === undefined ? [] : [{ lane, generation }]
+  })
 }
 
 export function unsubscribe(
@@ -125,12 +138,28 @@ export function publish(hub: Hub, room: Room, entries: readonly StoredEntry[]): 
   extendTail(room, first.position, encoded)
   const flushed = entriesFrames(room.id, first.position, encoded)
   for (const subscription of room.subscribers) {
-    if (subscription.phase === 'live') queueEntries(hub, subscription, flushed)
+    if (subscription.phase !== 'live') continue
+    if (subscription.holesBefore <= first.position) {
+      queueEntries(hub, subscription, flushed)
+    } else {
+      const own = entries.map((stored) => encodeFor(hub, subscription, stored))
+      queueEntries(hub, subscription, entriesFrames(room.id, first.position, own))
+    }
   }
 }
 
-/** A removed member gets everything up to the commit that removed it, and nothing after. */
-export function endAt(subscription: Subscription, until: bigint): void {
+/** Whoever is no member any more gets everything up to `until`, and nothing after (SEQ-6). */
+export function endForStrangers(
+  room: Room,
+  until: bigint,
+  isFollower: (connection: Connection) => boolean,
+): void {
+  for (const subscription of [...room.subscribers]) {
+    if (!isFollower(subscription.connection)) endAt(subscription, until)
+  }
+}
+
+function endAt(subscription: Subscription, until: bigint): void {
   subscription.until = until
   if (subscription.phase === 'live' || subscription.next >= until) finish(subscription)
 }
