@@ -8,7 +8,6 @@ import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
 import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
 import type { GatewayEvent, GatewayPorts } from '#hub/gateway/model.ts'
 import type { HubSession, HubSessionListener, Lane, RoomLog } from '#hub/ports.ts'
@@ -17,7 +16,6 @@ import { HandDevice, type HandIdentity, type HandParts, makeIdentity } from './h
 import { createMemoryHubPorts } from './memory-hub-ports.ts'
 
 const crypto = createNobleCrypto()
-const mls = createTsMls(crypto)
 const identities = new Map<string, Promise<HandIdentity>>()
 export const DOMAIN = 'hub.example' as HubDomain
 
@@ -72,7 +70,6 @@ export function createHubWorld(seed = 1): HubWorld {
   const checks = { mldsa65: 0 }
   const ports: GatewayPorts = {
     crypto: counted(checks),
-    mls,
     clock,
     entropy,
     log: controlled(stores.log, log),
@@ -83,7 +80,7 @@ export function createHubWorld(seed = 1): HubWorld {
       faulted: (error) => void faults.push(error),
     },
   }
-  const parts = { crypto, mls, clock, entropy, domain: DOMAIN }
+  const parts = { crypto, clock, entropy, domain: DOMAIN }
   const world: HubWorld = {
     parts,
     clock,
