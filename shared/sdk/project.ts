@@ -71,6 +71,7 @@ function connectionView(state: DeviceState, nowMs: TimeMs): ConnectionView {
 function roomPhase(room: RoomState): RoomSummary['state'] {
   const { phase } = room.record
   if (phase !== 'live') return phase
+  if (room.joining !== null) return 'syncing'
   if (isRemoved(room)) return 'removed'
   const behind = room.subscription.kind === 'following' && !caughtUp(room)
   return behind || needsResync(room) ? 'syncing' : 'live'

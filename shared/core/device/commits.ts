@@ -177,7 +177,7 @@ function afterCommit(
   const { joining } = room
   const isIn = joining?.kind === 'welcome'
     ? placed.position === joining.position
-    : joining?.kind === 'link' && followed.isOwn
+    : (joining?.kind === 'link' || joining?.kind === 'recovery') && followed.isOwn
   if (isIn) enterRoom(turn, key, placed)
   if (followed.removesSelf) {
     for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')

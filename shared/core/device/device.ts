@@ -12,7 +12,7 @@ import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
 import { groupPartReceived, joinByLink, welcomeReceived } from '#core/device/joining.ts'
-import { anchorAnswered, pumpAnchors } from '#core/device/invitations.ts'
+import { anchorAnswered } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
@@ -67,7 +67,7 @@ async function take(turn: Turn, input: DeviceInput): Promise<void> {
       if (input.timer === 'redial') redialDue(turn)
       else if (input.timer === 'heartbeat') heartbeatDue(turn)
       else if (input.timer === 'typing') typingDue(turn)
-      else if (input.timer === 'anchor') await anchorsDue(turn)
+      else if (input.timer === 'wake') await wakeDue(turn)
       else await retryDue(turn)
       return
     case 'networkChanged':
@@ -131,14 +131,15 @@ function endSession(turn: Turn): void {
   turn.set({ requests: new Map() })
   signedUp(turn)
   for (const room of turn.state.rooms.values()) {
-    const isJoining = room.joining !== null
+    const { joining } = room
+    const isAskedAgain = joining?.kind === 'asked' || joining?.kind === 'link'
     turn.setRoom(room.key, {
       subscription: { kind: 'none' },
       typing: [],
       // What is asked for is asked for again; a way in begins anew.
       asked: [],
       chain: room.chain.map((epoch) => ({ ...epoch, isVoteSent: false })),
-      joining: isJoining && room.joining.kind !== 'welcome' ? null : room.joining,
+      joining: isAskedAgain ? null : room.joining,
       pending: room.pending === null ? null : { ...room.pending, sent: false },
     })
     landOutbox(turn, room.key)
@@ -177,8 +178,9 @@ async function retryDue(turn: Turn): Promise<void> {
   }
 }
 
-async function anchorsDue(turn: Turn): Promise<void> {
-  for (const key of turn.state.rooms.keys()) await pumpAnchors(turn, key)
+async function wakeDue(turn: Turn): Promise<void> {
+  turn.set({ wakeAtMs: Number.POSITIVE_INFINITY })
+  for (const key of turn.state.rooms.keys()) await goOn(turn, key)
 }
 
 // ---- Frames -------------------------------------------------------------------------------

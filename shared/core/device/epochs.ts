@@ -130,6 +130,20 @@ export function forgetEpochs(turn: Turn, key: string): void {
   wipeEpochs(turn, key, epochs)
 }
 
+/** This device is out for good: nothing of the group is kept (SEQ-6). */
+export function leaveRoom(turn: Turn, key: string): void {
+  forgetEpochs(turn, key)
+  turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: null })
+  turn.setRoom(key, {
+    finality: null,
+    joining: null,
+    pending: null,
+    jobs: [],
+    subscription: { kind: 'none' },
+  })
+  turn.effect({ kind: 'showAccount' })
+}
+
 /** Wipes what these epochs alone held; epochs that stay may share secrets with them. */
 function wipeEpochs(turn: Turn, key: string, over: readonly RoomEpoch[]): void {
   const room = turn.room(key)

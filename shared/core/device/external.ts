@@ -1,13 +1,14 @@
 /**
  * Coming in by a commit of one's own (JOIN-4, JOIN-5): by a link, or back into a room that this
- * device lost. Owns the making of that commit above the newest epoch; the way to it is `joining.ts`.
+ * device lost. Owns the making of that commit above the newest epoch; `joining.ts` leads to it.
  */
-import type { EpochId, RoomId } from '#core/base/ids.ts'
-import { idOfEpoch, needsResync, topEpoch } from '#core/device/chain.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { idOfEpoch, isRemoved, needsResync, topEpoch } from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
 import { leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
 import type { AccountRecord } from '#core/device/records.ts'
+import { leaveRoom } from '#core/device/epochs.ts'
 import { caughtUp } from '#core/device/room.ts'
 import type { RoomEpoch, RoomState } from '#core/device/state.ts'
 import {
@@ -46,13 +47,30 @@ export async function pumpEntry(turn: Turn, key: string): Promise<void> {
   const top = room === null ? null : topEpoch(room)
   if (room === null || account === null || top === null) return
   if (!turn.ready || !caughtUp(room) || isHeld(turn, room)) return
-  const isJoining = room.record.phase === 'joining' && room.joining?.kind === 'link'
-  if (!isJoining && !needsResync(room)) return
+  if (!isDue(turn, room)) return
   if (room.pending !== null) {
     if (!room.pending.sent) submitPending(turn, room)
     return
   }
   await commitEntry(turn, room, { account, top })
+}
+
+/** On the way in; or a member whose epoch was made final without it, or hangs for too long. */
+function isDue(turn: Turn, room: RoomState): boolean {
+  if (room.joining !== null) return room.joining.kind === 'link' || isRecovered(room)
+  if (needsResync(room)) return true
+  const lost = room.record.phase === 'live' && topEpoch(room)?.group === null && !isRemoved(room)
+  const since = room.chain.find(({ group }) => group === null)
+  if (!lost || since === undefined) return false
+  const dueMs = since.time + LIMITS.resyncWaitMs
+  if (turn.nowMs < dueMs) turn.wakeAt(dueMs)
+  return turn.nowMs >= dueMs
+}
+
+/** True where the walk has passed all that was known before. */
+function isRecovered({ joining, record }: RoomState): boolean {
+  return joining?.kind === 'recovery' && record.recovery !== null &&
+    record.next > record.recovery.position
 }
 
 async function commitEntry(
@@ -63,6 +81,8 @@ async function commitEntry(
   const externalKey = externalPubOf(top.groupInfo)
   const suite = roomSuite(top.public)
   const removed = ownLeafIn(turn, top)
+  // Who was removed meanwhile has nothing to come back to.
+  if (removed === null && room.joining?.kind !== 'link') return leaveRoom(turn, room.key)
   if (externalKey === null) return
   const template = leafTemplate(turn, account, suite)
   const old = removed === null ? null : leafAt(top.public.tree, removed)
@@ -98,10 +118,10 @@ function admission(
 ) {
   const { crypto } = turn.ports
   return async (encryptionKey: Uint8Array) => {
-    const pair = invitationKeyPair(crypto, room.record.opening, room.id as RoomId)
+    const pair = invitationKeyPair(crypto, room.record.opening, room.id)
     const made = await makeAdmission(crypto, {
       room: room.id,
-      epochIdBefore: idOfEpoch(top) as EpochId,
+      epochIdBefore: idOfEpoch(top),
       invitation: invitationId(crypto, pair.publicKey),
       account: account.name,
       device: account.device,

@@ -77,12 +77,16 @@ async function entryReceived(
   if (!Number.isSafeInteger(placed.time)) return breakRoom(turn, key, 'malformed')
   turn.setRecord(key, { next: logPosition(position + 1n), headHash })
   remember(turn, key, { position, hash: headHash })
+  const { recovery } = room.record
+  const isKnown = recovery?.position === position
+  if (isKnown && !equalBytes(recovery.hash, headHash)) return breakRoom(turn, key, 'fork')
   await takeEntry(turn, key, placed)
 }
 
 async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<void> {
   const { header, body } = placed.entry
-  const isJoining = turn.room(key)?.joining !== null
+  const joining = turn.room(key)?.joining ?? null
+  const isJoining = joining !== null
   if (body.kind === 'hole') {
     // Only what was said may be left out: the rest is what makes the room.
     if (header.entry !== 'frame') return breakRoom(turn, key, 'brokenLog')
@@ -96,9 +100,11 @@ async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<
     case 'commit':
       return await commitReceived(turn, key, placed, bytes)
     case 'frame':
-      return isJoining ? undefined : await frameReceived(turn, key, placed, bytes)
+      if (!isJoining) return await frameReceived(turn, key, placed, bytes)
+      if (joining?.kind === 'recovery') note(turn, key, placed, 'noKeys')
+      return
     case 'vote':
-      return await voteReceived(turn, key, bytes)
+      return await voteReceived(turn, key, placed, bytes)
     case 'verdict':
       return await verdictReceived(turn, key, placed, bytes)
     case 'proposal':
@@ -118,8 +124,12 @@ async function genesisReceived(
     return breakRoom(turn, key, 'badGenesis')
   }
   if (room.record.phase === 'creating') ownGenesis(turn, room, placed, decoded.value)
-  else if (room.joining?.kind === 'welcome') await firstEpoch(turn, room, decoded.value)
+  else if (isWalked(room)) await firstEpoch(turn, room, decoded.value)
   else breakRoom(turn, key, 'badGenesis')
+}
+
+function isWalked({ joining }: RoomState): boolean {
+  return joining?.kind === 'welcome' || joining?.kind === 'recovery'
 }
 
 /** The room that this device made is the one that stands in the log. */
@@ -143,7 +153,7 @@ function ownGenesis(
   turn.effect({ kind: 'showAccount' })
 }
 
-/** The walk towards a Welcome begins with the first epoch, as its creator published it. */
+/** A walk from the beginning starts with the first epoch, as its creator published it. */
 async function firstEpoch(turn: Turn, room: RoomState, entry: GenesisEntry): Promise<void> {
   const { key } = room
   const judged = await judgeGenesis(turn.ports.crypto, room.id, entry)

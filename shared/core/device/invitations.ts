@@ -214,7 +214,7 @@ export async function pumpAnchors(turn: Turn, key: string): Promise<void> {
   for (const invitation of listedOwn(room, account.name)) {
     if (invitation.expiresAt <= turn.nowMs || isUnderWay(turn, key, invitation.id)) continue
     const dueMs = anchorDueMs(room, room.final, invitation.id)
-    if (dueMs > turn.nowMs) turn.effect({ kind: 'armTimer', timer: 'anchor', atMs: dueMs })
+    if (dueMs > turn.nowMs) turn.wakeAt(dueMs)
     else await leaveAnchor(turn, key, { epoch: room.final, account, invitation: invitation.id })
   }
 }

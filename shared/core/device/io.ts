@@ -53,7 +53,7 @@ export type CommandOutcome =
   | { readonly kind: 'done'; readonly value: string | null }
   | { readonly kind: 'failed'; readonly code: CommandError }
 
-export type TimerName = 'redial' | 'heartbeat' | 'typing' | 'retry' | 'anchor'
+export type TimerName = 'redial' | 'heartbeat' | 'typing' | 'retry' | 'wake'
 
 export type DeviceInput =
   | { readonly kind: 'started' }

@@ -1,7 +1,7 @@
 /**
- * The ways into a room (ROOM-7, JOIN-1 to JOIN-4): by link, from the public group that the inviter's
- * anchor names and the log above it; by Welcome, from the genesis on. Owns what is asked and checked
- * before the log is replayed; the replay is `follow.ts`, the own commit `external.ts`.
+ * The ways into a room (ROOM-7, JOIN-1 to JOIN-4): by link, from the public group that the
+ * inviter's anchor names and the log above it; by Welcome, from the genesis on. Owns what is asked
+ * and checked before the log is replayed; the replay is `follow.ts`, the own commit `external.ts`.
  */
 import { concat, EMPTY, equalBytes, toHex, wipe } from '#core/base/bytes.ts'
 import type { HubDomain, RequestId, RoomId } from '#core/base/ids.ts'
@@ -264,7 +264,8 @@ export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
   if (room === null || room.joining === null) return
   const { joining } = room
   const { position } = placed
-  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo: position })
+  const readUpTo = joining.kind === 'recovery' ? room.record.readUpTo : position
+  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo, recovery: null })
   turn.setRoom(key, { joining: null })
   storeEpochs(turn, key)
   if (room.finality !== null) storeFinality(turn, key, room.finality)

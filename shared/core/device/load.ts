@@ -3,7 +3,7 @@
  * decode is left alone and its room is shown as broken.
  */
 import { EMPTY } from '#core/base/bytes.ts'
-import type { RoomId } from '#core/base/ids.ts'
+import { logPosition, type RoomId } from '#core/base/ids.ts'
 import { ACCOUNT_KEY, accountRecordCodec } from '#core/device/records.ts'
 import { certificateRecordCodec } from '#core/device/records.ts'
 import { HUB_KEY, hubRecordCodec, keyPackageRecordCodec } from '#core/device/records.ts'
@@ -17,6 +17,7 @@ import { emptyState, type RoomState } from '#core/device/state.ts'
 import type { DeviceRecord, DeviceStore } from '#core/device/store.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
 import { decode } from '#core/wire/codec.ts'
+import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 
 /** Reads the account, its KeyPackages and all rooms. */
 export async function loadDevice(
@@ -76,8 +77,16 @@ async function loadRoom(
   if (phase !== 'live' && phase !== 'creating' && phase !== 'broken') return room
   const epochs = account === null ? null : await loadEpochs(ports.crypto, store, { room, account })
   if (epochs !== null) return { ...room, ...epochs }
-  if (phase === 'broken') return room
+  if (phase === 'live') return recovering(room)
   return { ...room, record: { ...room.record, phase: 'broken', code: 'unreadableState' } }
+}
+
+/** The state of the group is lost: the log is walked anew, and must be the known one (JOIN-5). */
+function recovering(room: RoomState): RoomState {
+  const { next, headHash, recovery } = room.record
+  const known = recovery ?? { position: logPosition(next - 1n), hash: headHash }
+  const start = { next: logPosition(0n), headHash: FIRST_PREVIOUS_HASH, recovery: known }
+  return { ...room, record: { ...room.record, ...start }, joining: { kind: 'recovery' } }
 }
 
 function blankRoom(id: RoomId, record: RoomRecord): RoomState {

@@ -156,7 +156,7 @@ export function requeueOutbox(turn: Turn, key: string): void {
   if (queued.length > 0) replaceItems(turn, room, queued)
 }
 
-/** An entry that this device wrote: it enters the timeline, and leaves for good when final (DEV-5). */
+/** An own entry: it enters the timeline, and leaves the outbox when its epoch is final (DEV-5). */
 export function ownFrameSequenced(
   turn: Turn,
   key: string,

@@ -95,6 +95,8 @@ export const roomRecordCodec = struct({
   /** The request to create, or the link's secret, until the room is entered for good. */
   opening: opaque(LIMITS.frameSizeMax),
   inviterRootHash: opaque(32),
+  /** How far the log was known when the state of the group was lost (JOIN-5). */
+  recovery: optional(struct({ position: positionCodec, hash: fixed(32) })),
   createdAt: timeCodec,
   readUpTo: positionCodec,
   unread: u32,
@@ -152,6 +154,7 @@ export const timelineRecordCodec = struct({
           titled: 4,
           invitationRevoked: 5,
           resynced: 6,
+          falseVote: 7,
         }),
         actor: optional(accountNameCodec),
         subject: utf8(LIMITS.titleMax * 4),

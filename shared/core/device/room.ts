@@ -52,6 +52,7 @@ export function newRoom(options: NewRoom): RoomState {
       headHash: FIRST_PREVIOUS_HASH,
       joinedAt: null,
       links: [],
+      recovery: null,
       anchors: [],
       readUpTo: logPosition(0n),
       unread: 0,
@@ -92,9 +93,9 @@ export function subscribe(turn: Turn, key: string): void {
   if (room === null || !turn.ready || room.subscription.kind === 'asked') return
   if (!isFollowed(room)) return
   const request = turn.request({ kind: 'subscribe', room: key })
-  const { next, joinedAt } = room.record
+  const { next, joinedAt, recovery } = room.record
   const { joining } = room
-  const entered = joining?.kind === 'welcome' ? joining.position : joinedAt
+  const entered = joining?.kind === 'welcome' ? joining.position : recovery?.position ?? joinedAt
   turn.setRoom(key, { subscription: { kind: 'asked' } })
   turn.send('subscribe', {
     request,

@@ -219,6 +219,8 @@ export type Joining =
   | { readonly kind: 'asked'; readonly parts: readonly Uint8Array[]; readonly size: number }
   /** The log is replayed; at its end the device commits itself into the group. */
   | { readonly kind: 'link' }
+  /** The log is replayed from its beginning, since the state of the group was lost. */
+  | { readonly kind: 'recovery' }
   /** The log is replayed from its beginning up to the commit that added this device. */
   | {
     readonly kind: 'welcome'
@@ -275,6 +277,8 @@ export interface DeviceState {
   readonly endpoint: string
   readonly redirects: number
   readonly nextAttempt: number
+  /** When rooms go on by themselves; infinite where none waits. */
+  readonly wakeAtMs: number
   readonly nextRequest: number
   readonly requests: ReadonlyMap<RequestId, PendingRequest>
   readonly keyPackages: ReadonlyMap<string, KeyPackageRecord>
@@ -292,6 +296,7 @@ export function emptyState(home: string): DeviceState {
     endpoint: home,
     redirects: 0,
     nextAttempt: 1,
+    wakeAtMs: Number.POSITIVE_INFINITY,
     nextRequest: 1,
     requests: new Map(),
     keyPackages: new Map(),

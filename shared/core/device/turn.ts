@@ -112,6 +112,13 @@ export class Turn {
     for (const key of mark.dirtyRooms) this.#dirtyRooms.add(key)
   }
 
+  /** All rooms go on at this time, or before. */
+  wakeAt(atMs: number): void {
+    if (atMs >= this.state.wakeAtMs) return
+    this.set({ wakeAtMs: atMs })
+    this.effect({ kind: 'armTimer', timer: 'wake', atMs })
+  }
+
   // ---- Account --------------------------------------------------------------------------
 
   /** The account once the hub has attested it; null before. */

@@ -1,11 +1,11 @@
 /**
- * What the log makes of provisional epochs (VOTE-4): each verdict is checked against the votes below
- * it, then the epoch is kept for good or taken away with all that was said in it. Owns that step.
+ * What the log makes of provisional epochs (VOTE-4): each verdict is checked against the votes
+ * below it, then the epoch is kept for good or taken away with all that was said in it. Owns that step.
  */
 import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
 import { topEpoch } from '#core/device/chain.ts'
-import { finaliseEpoch, forgetEpochs, voidEpochs } from '#core/device/epochs.ts'
+import { finaliseEpoch, leaveRoom, voidEpochs } from '#core/device/epochs.ts'
 import { rejoin } from '#core/device/joining.ts'
 import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
 import { breakRoom } from '#core/device/room.ts'
@@ -54,20 +54,12 @@ function epochFinal(turn: Turn, key: string): void {
   const { final, record } = room
   turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
   if (record.phase !== 'live') return
-  if ('removesSelf' in final && final.removesSelf === true) return leftForGood(turn, key)
+  if ('removesSelf' in final && final.removesSelf === true) return leaveRoom(turn, key)
   // Whoever is in for good needs the link no more.
   if (record.opening.length > 0 && final.group !== null) {
     turn.effect({ kind: 'wipe', secrets: [record.opening] })
     turn.setRecord(key, { opening: EMPTY })
   }
-}
-
-/** The commit that took this device out is final: nothing of the group is kept. */
-function leftForGood(turn: Turn, key: string): void {
-  forgetEpochs(turn, key)
-  turn.setRecord(key, { phase: 'removed', opening: EMPTY })
-  turn.setRoom(key, { pending: null, jobs: [], subscription: { kind: 'none' } })
-  turn.effect({ kind: 'showAccount' })
 }
 
 async function epochsVoid(

@@ -8,13 +8,14 @@ import { type LeafIndex, leafIndex, type LogPosition } from '#core/base/ids.ts'
 import { idOfEpoch, replaceEpoch, topEpoch } from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { finalityKey } from '#core/device/records.ts'
-import { caughtUp } from '#core/device/room.ts'
-import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
+import { memberAt } from '#core/device/members.ts'
+import { addItem, caughtUp } from '#core/device/room.ts'
+import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { castVote, type Finality, finalityCodec, finalityRecord } from '#core/policy/finality.ts'
 import { isElector, maySpeak } from '#core/policy/finality.ts'
 import { leafOfDevice, rosterOf } from '#core/policy/roster.ts'
-import { judgeVote, makeVote, NO_MAC, voteMac } from '#core/policy/vote.ts'
+import { isVoteProven, judgeVote, makeVote, NO_MAC, type Vote, voteMac } from '#core/policy/vote.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import { voteEntryCodec } from '#core/wire/log-entry.ts'
 
@@ -29,7 +30,12 @@ export function storeFinality(turn: Turn, key: string, finality: Finality): void
 }
 
 /** A vote in the log; one that is not good says nothing (VOTE-2). */
-export async function voteReceived(turn: Turn, key: string, bytes: Uint8Array): Promise<void> {
+export async function voteReceived(
+  turn: Turn,
+  key: string,
+  placed: PlacedEntry,
+  bytes: Uint8Array,
+): Promise<void> {
   const room = turn.room(key)
   const decoded = decode(voteEntryCodec, bytes)
   if (room === null || room.finality === null || decoded.kind === 'malformed') return
@@ -39,7 +45,30 @@ export async function voteReceived(turn: Turn, key: string, bytes: Uint8Array): 
   const judged = await judgeVote(turn.ports.crypto, place, decoded.value.vote)
   if (judged.kind === 'refused') return
   const cast = castVote(room.finality, judged.vote)
-  if (cast.kind === 'taken') setFinality(turn, key, cast.finality)
+  if (cast.kind !== 'taken') return
+  setFinality(turn, key, cast.finality)
+  checkProof(turn, room, { placed, said: judged.said })
+}
+
+/** Who says that it follows and does not is shown to all who do; it decides nothing (VOTE-1). */
+function checkProof(
+  turn: Turn,
+  room: RoomState,
+  { placed, said }: { readonly placed: PlacedEntry; readonly said: Vote },
+): void {
+  const epoch = room.chain.find(({ position }) => position === said.position)
+  if (said.choice !== 'agree' || epoch === undefined || epoch.group === null) return
+  const proven = isVoteProven(turn.ports.crypto, said, {
+    hash: roomSuite(epoch.public).hash,
+    epochAuthenticator: epoch.group.secrets.epochAuthenticator,
+    epochId: idOfEpoch(epoch),
+    groupInfo: epoch.groupInfo,
+  })
+  if (proven || room.joining !== null) return
+  const liar = memberAt(room, epoch, leafIndex(said.leaf))
+  const subject = liar?.verified === true ? liar.account : ''
+  const item = { kind: 'event', event: 'falseVote', actor: null, subject } as const
+  addItem(turn, room.key, { position: placed.position, index: 0, time: placed.time, item })
 }
 
 /** The hub wants to know whether this device follows a commit (VOTE-2). */
@@ -62,7 +91,8 @@ export async function pumpVotes(turn: Turn, key: string): Promise<void> {
 }
 
 function mayVote(turn: Turn, room: RoomState): boolean {
-  return turn.ready && room.record.phase === 'live' && caughtUp(room)
+  const isIn = room.record.phase === 'live' && room.joining === null
+  return turn.ready && isIn && caughtUp(room)
 }
 
 /**

@@ -90,6 +90,8 @@ export function eventWords(item: Extract<TimelineItem, { kind: 'event' }>): stri
       return m.event_invitation_revoked({ actor })
     case 'resynced':
       return m.event_resynced({ subject })
+    case 'falseVote':
+      return m.event_false_vote({ subject })
     case 'titled':
       return m.event_titled({ actor, title: item.subject ?? '' })
   }
