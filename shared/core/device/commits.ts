@@ -12,7 +12,7 @@ import { contradicts } from '#core/device/heads.ts'
 import { enterRoom } from '#core/device/joining.ts'
 import { proveCertificates } from '#core/device/members.ts'
 import { noteMembership } from '#core/device/membership-events.ts'
-import { requeueOutbox } from '#core/device/outbox.ts'
+import { queueProfile, requeueOutbox } from '#core/device/outbox.ts'
 import { breakRoom } from '#core/device/room.ts'
 import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { commitAdopted, dropStalePending } from '#core/device/submit.ts'
@@ -80,7 +80,7 @@ export async function commitReceived(
     change: followed.change,
     external: judged.external,
   })
-  afterCommit(turn, key, { followed, placed })
+  await afterCommit(turn, key, { followed, placed })
 }
 
 /** The welcomed group where the walk has come to its commit; else what the log itself gives. */
@@ -166,11 +166,11 @@ async function choiceOn({ group }: Followed, { groupInfo }: CommitEntry): Promis
   return isRight ? 'agree' : 'cannot'
 }
 
-function afterCommit(
+async function afterCommit(
   turn: Turn,
   key: string,
   { followed, placed }: { readonly followed: Followed; readonly placed: PlacedEntry },
-): void {
+): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
   dropStalePending(turn, key)
@@ -184,6 +184,8 @@ function afterCommit(
     turn.setRoom(key, { jobs: [] })
   }
   turn.effect({ kind: 'showAccount' })
+  // Whom this device let in learns from it what the room is called.
+  if (followed.isOwn && followed.change.added.length > 0) await queueProfile(turn, key)
 }
 
 /** A proposal of the log waits for the commit that takes it up (GROUP-4). */

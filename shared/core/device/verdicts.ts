@@ -1,6 +1,7 @@
 /**
  * What the log makes of provisional epochs (VOTE-4): each verdict is checked against the votes
- * below it, then the epoch is kept for good or taken away with all that was said in it. Owns that step.
+ * below it, then the epoch is kept for good, or taken away with all that was said in it. Owns that
+ * step.
  */
 import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
