@@ -218,11 +218,13 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
   try {
     const alice = await openPerson({ endpoint })
     const carol = await openPerson({ endpoint })
+    let faulty = false
     const bob = await openPerson({
       endpoint,
-      mls: (port) => ({
+      crypto: (port) => ({
         ...port,
-        processCommit: () => Promise.reject(new Error('a fault')),
+        decapsulate: (...args) =>
+          faulty ? Promise.reject(new Error('a fault')) : port.decapsulate(...args),
       }),
     })
     for (const [person, name] of [[alice, 'alice'], [bob, 'bob'], [carol, 'carol']] as const) {
@@ -236,9 +238,10 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
       await roomShows(bob, room, (view) => view.summary.state === 'live', 'bob in the room')
       rooms.push(room)
     }
-    const [faulty = '', sound = ''] = rooms
-    await alice.sdk.addMember({ room: faulty, account: 'carol@localhost' })
-    const broken = await roomShows(bob, faulty, ({ summary }) => summary.state === 'broken', 'it')
+    const [broke = '', sound = ''] = rooms
+    faulty = true
+    await alice.sdk.addMember({ room: broke, account: 'carol@localhost' })
+    const broken = await roomShows(bob, broke, ({ summary }) => summary.state === 'broken', 'it')
     strictEqual(broken.summary.code, 'internal')
     await say(alice, sound, 'still here')
     await sees(bob, sound, 'still here')

@@ -10,7 +10,6 @@ import { suiteById } from '#core/crypto/suites.ts'
 import { timelineRecordCodec } from '#core/device/records.ts'
 import { createMemoryDeviceStore, type DeviceChange, type DeviceStore } from '#core/device/store.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { decodeInviteLink, encodeInviteLink } from '#core/identity/invitation.ts'
 import { openWithSecret } from '#core/sender-keys/seal.ts'
 import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { decodeMessage } from '#core/wire/bodies.ts'
@@ -202,38 +201,6 @@ Deno.test(
         ),
       )
     })
-  },
-)
-
-Deno.test(
-  'ROOM-10: a room in which the inviter is not proven is not entered',
-  options,
-  async () => {
-    const hub = await startHub()
-    const endpoint = `http://localhost:${hub.port}`
-    try {
-      const alice = await openPerson({ endpoint })
-      const bob = await openPerson({ endpoint })
-      await signUp(alice, 'alice')
-      await signUp(bob, 'bob')
-      const room = await alice.sdk.createRoom({ title: 'Larks' })
-      await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
-      const link = decodeInviteLink(await alice.sdk.invite({ room }))
-      ok(link !== null)
-      const other = encodeInviteLink({ ...link, inviterRootHash: new Uint8Array(32).fill(9) })
-      await bob.sdk.joinByLink(other)
-      const view = await roomShows(
-        bob,
-        room,
-        ({ summary }) => summary.state === 'broken',
-        'the end',
-      )
-      strictEqual(view.summary.code, 'inviterNotThere')
-      await alice.sdk.close()
-      await bob.sdk.close()
-    } finally {
-      await hub.close()
-    }
   },
 )
 
