@@ -230,6 +230,14 @@ Deno.test('GROUP-3: no leaf comes or is renewed below the highest manifest', asy
   const add = [{ kind: 'add', keyPackage }] as const
   const pathless = await people.commitOf(both, grown, { proposals: add, path: 'whenRequired' })
   await refused(both, { made: pathless, certificates: [cem.certificate] }, 'oldManifest')
+  const update = await proposeUpdate(grown, {
+    authenticatedData: HASH,
+    wireFormat: 'publicMessage',
+    entropy: people.entropy,
+  })
+  ok(update.kind === 'sent')
+  const proposed = await publicProcess(both.group, update.message, { timeMs: NOW })
+  ok(proposed.kind === 'proposal' && !judgeProposal(both.group, proposed.cached))
   // Under the new certificate, which lists it, it may.
   const renewed = people.withCertificateOf(ann, phone)
   const template = people.templateOf(renewed)
@@ -240,6 +248,20 @@ Deno.test('GROUP-3: no leaf comes or is renewed below the highest manifest', asy
   // And back it may not.
   const back = await people.commitOf(after, made.next, { template: people.templateOf(ann) })
   await refused(after, { made: back, certificates: [ann.certificate] }, 'oldManifest')
+})
+
+Deno.test('GROUP-3: of what one commit brings, nothing is below the rest', async () => {
+  const { room, founder } = await people.found(cem)
+  const phone = await people.deviceOf('ann', { like: ann, beside: [ann] })
+  const proposals = await Promise.all([ann, phone].map(async (device) => {
+    const keyPackage = await people.keyPackageOf(device)
+    return { kind: 'add', keyPackage } as const
+  }))
+  const made = await people.commitOf(room, founder, { proposals })
+  const certificates = [ann.certificate, phone.certificate]
+  await refused(room, { made, certificates }, 'oldManifest')
+  const renewed = people.withCertificateOf(ann, phone)
+  await people.adding(room, founder, [renewed, phone])
 })
 
 // ---- Proposals --------------------------------------------------------------------------------

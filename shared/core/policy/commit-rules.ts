@@ -256,18 +256,17 @@ interface Reading {
 function judgeComing(commit: CommitInLog, { leaves, rosters }: Reading): Coming | CommitFault {
   const { change } = commit
   if (!change.external) return { kind: null }
-  const own = leaves.find(({ leaf, isAdded }) => leaf === change.committer && !isAdded)
-  if (own === undefined || change.added.length > 0) return 'externalKind'
+  // RFC 9420 section 12.4.3.2: it brings nobody else, and removes one leaf at most.
+  const [own] = leaves
+  if (own === undefined) return 'externalKind'
   // Account, device, root and admission are compared with those of the removed leaf.
-  if (change.removed.length === 1) return { kind: 'resync' }
-  if (change.removed.length > 1) return 'externalKind'
-  const { account, rootHash } = own.identity
-  const isKnown = leavesOfAccount(rosters.before, account).length > 0
+  if (change.removed.length > 0) return { kind: 'resync' }
+  const isKnown = leavesOfAccount(rosters.before, own.identity.account).length > 0
   if (admissionBody(own.leafNode.extensions) !== null) {
     return isKnown ? 'alreadyMember' : judgeInvitation(commit, own, rosters)
   }
-  if (!isKnown) return 'externalKind'
-  return hasAccount(rosters.before, account, rootHash) ? { kind: 'newDevice' } : 'twoRoots'
+  // That its root is the one that is there is judged with all leaves.
+  return isKnown ? { kind: 'newDevice' } : 'externalKind'
 }
 
 function judgeInvitation(
