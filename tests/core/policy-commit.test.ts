@@ -357,7 +357,7 @@ Deno.test('VOTE-2: who may vote follows from the tree and the change', async () 
   ok(after.kind === 'judged' && after.judged.facts.hasElectors)
 })
 
-Deno.test('GROUP-5: a commit is judged alike whoever judges, and when', async () => {
+Deno.test('GROUP-1: a commit is judged alike whoever judges, and when', async () => {
   const { room, group } = await withBen()
   const made = await people.commitOf(room, group, {})
   const entry = { seen: { position: room.next - 1n, hash: HASH } }
@@ -368,7 +368,7 @@ Deno.test('GROUP-5: a commit is judged alike whoever judges, and when', async ()
   strictEqual(ben.verified.attestedBy, null)
 })
 
-Deno.test('GROUP-5: every fault of a commit has been seen here', () => {
+Deno.test('GROUP-1: every fault of a commit has been seen here', () => {
   const elsewhere: readonly string[] = ['mls', ...people.JOIN_FAULTS]
   const expected = Object.keys(COMMIT_FAULTS).filter((fault) => !elsewhere.includes(fault))
   for (const fault of expected) ok(seenFaults.has(fault as CommitFault), fault)

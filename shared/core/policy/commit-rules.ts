@@ -1,5 +1,5 @@
 /**
- * Whether a commit is valid in a room (GROUP-1 to GROUP-5, JOIN-4 to JOIN-6): one judgement for the
+ * Whether a commit is valid in a room (GROUP-1 to GROUP-4, JOIN-4 to JOIN-6): one judgement for the
  * hub, for members and for who replays a log. It depends on GroupContext, tree and log entry alone:
  * *members who judge by their own clock, pins or directory split the room.* What RFC 9420 asks was
  * judged before, by `publicProcess`; who is believed to be whom is each device's own affair.

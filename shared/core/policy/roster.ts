@@ -147,7 +147,7 @@ export function hasAccount(roster: Roster, account: AccountName, rootHash: Uint8
     .some(({ identity }) => equalBytes(identity.rootHash, rootHash))
 }
 
-/** How many leaves came by an invitation. No account has two such leaves (JOIN-5). */
+/** How many leaves came by an invitation. No account has two such leaves (JOIN-4). */
 export function usesOf(roster: Roster, invitation: Uint8Array): number {
   return roster.uses.get(invitation) ?? 0
 }

@@ -244,7 +244,7 @@ const room = {
   askVote: [0x31, struct({ position: positionCodec })],
   /** The public group, for who has a right to it (JOIN-1). */
   requestGroup: [0x32, struct({ request: requestIdCodec, token, purpose: groupPurposeCodec })],
-  /** A part of the answer, in order from sequence 0 (JOIN-2, `policy/group-answer.ts`). */
+  /** A part of the answer, in order from sequence 0 (JOIN-2, `policy/group-request.ts`). */
   group: [
     0x33,
     struct({
