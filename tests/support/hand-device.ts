@@ -353,10 +353,9 @@ export class HandDevice extends HandSession {
     )
     ok(below?.entry.body.kind === 'whole', 'the log has the entry below')
     const { bytes } = below.entry.body
-    const entry = decode(
-      below.entry.header.entry === 'commit' ? commitEntryCodec : genesisEntryCodec,
-      bytes,
-    )
+    const entry = below.entry.header.entry === 'commit'
+      ? decode(commitEntryCodec, bytes)
+      : decode(genesisEntryCodec, bytes)
     ok(entry.kind === 'decoded')
     const info = decodeMlsMessage('groupInfo', entry.value.groupInfo)
     ok(info !== null)
