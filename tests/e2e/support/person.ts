@@ -153,6 +153,11 @@ export class Tab {
     await expect(this.page.getByRole('heading', { level: 1, name: title })).toBeVisible()
   }
 
+  /** This device stands in the room's log: what is written from now on is read here. */
+  async isMember(): Promise<void> {
+    await expect(this.page.getByRole('main')).toHaveAttribute('data-room-state', 'live')
+  }
+
   async invites(): Promise<string> {
     await this.page.getByRole('button', { name: 'Invite' }).click()
     const dialog = this.page.getByRole('dialog', { name: 'Invite by link' })
