@@ -13,10 +13,11 @@ import { accept, refuse, send } from '#hub/gateway/answering.ts'
 import { encodeEntry, encodeHole, type EntriesFrames } from '#hub/gateway/entries-frame.ts'
 import { entriesFrames } from '#hub/gateway/entries-frame.ts'
 import { showHead } from '#hub/gateway/heads.ts'
-import { ALL_HOLES, type Connection, type Hub, type Room } from '#hub/gateway/model.ts'
+import { type Connection, type Hub, NEVER, type Room } from '#hub/gateway/model.ts'
 import type { Subscription } from '#hub/gateway/model.ts'
 import { seatOf } from '#hub/gateway/seats.ts'
 import type { Lane, StoredEntry } from '#hub/ports.ts'
+import { type EpochView, leafOf } from '#hub/sequencer/group-view.ts'
 import { chainKey, headView } from '#hub/sequencer/room-state.ts'
 
 const NO_REQUEST = 0 as RequestId
@@ -55,7 +56,8 @@ export function subscribe(
     connection,
     room,
     lane: laneOf(room.id, open),
-    holesBefore: seat.isMember ? whole : ALL_HOLES,
+    holesBefore: seat.isMember ? whole : NEVER,
+    holesFrom: NEVER,
     phase: 'reading',
     pageAsked: false,
     next: from,
@@ -63,6 +65,7 @@ export function subscribe(
     acknowledged: -1n,
     queuedBytes: 0,
   }
+  showFrames(subscription)
   connection.subscriptions.set(room, subscription)
   connection.readingCount++
   room.subscribers.add(subscription)
@@ -137,15 +140,35 @@ export function publish(hub: Hub, room: Room, entries: readonly StoredEntry[]): 
   const encoded = entries.map(({ entry }) => encodeEntry(entry))
   extendTail(room, first.position, encoded)
   const flushed = entriesFrames(room.id, first.position, encoded)
+  const end = first.position + BigInt(entries.length)
   for (const subscription of room.subscribers) {
     if (subscription.phase !== 'live') continue
-    if (subscription.holesBefore <= first.position) {
+    if (subscription.holesBefore <= first.position && end <= subscription.holesFrom) {
       queueEntries(hub, subscription, flushed)
     } else {
       const own = entries.map((stored) => encodeFor(hub, subscription, stored))
       queueEntries(hub, subscription, entriesFrames(room.id, first.position, own))
     }
   }
+}
+
+/**
+ * Which frames a subscription gets whole, by the epochs that the room has now: who comes in by its
+ * own commit from there on, who is removed by one that is not final up to there.
+ */
+export function showFrames(subscription: Subscription): void {
+  const { room, connection: { actor: { device }, joining } } = subscription
+  const { epochs } = room.sequenced
+  const seated = epochs.map((view) => device !== null && leafOf(view, device) !== null)
+  const first = seated.indexOf(true)
+  if (joining.has(room.key)) {
+    if (first < 0) subscription.holesBefore = NEVER
+    else if (subscription.holesBefore === NEVER) {
+      subscription.holesBefore = (epochs[first] as EpochView).origin
+    }
+  }
+  const gone = seated.indexOf(false, seated.lastIndexOf(true) + 1)
+  subscription.holesFrom = first < 0 || gone < 0 ? NEVER : (epochs[gone] as EpochView).origin
 }
 
 /** Whoever is no member any more gets everything up to `until`, and nothing after (SEQ-6). */
@@ -266,9 +289,10 @@ export function follow(hub: Hub, subscription: Subscription): void {
   readPages(hub)
 }
 
-function isInTail({ room, next, holesBefore }: Subscription): boolean {
+function isInTail({ room, next, holesBefore, holesFrom }: Subscription): boolean {
   const { tail, sequenced } = room
-  return next >= holesBefore && next >= tail.first && tail.encoded.length > 0 &&
+  return next >= holesBefore && holesFrom === NEVER && next >= tail.first &&
+    tail.encoded.length > 0 &&
     tail.first + BigInt(tail.encoded.length) === sequenced.next
 }
 
@@ -317,10 +341,11 @@ async function readPage(hub: Hub, subscription: Subscription): Promise<void> {
   subscription.connection.outbound.flush()
 }
 
-/** Frames from before the device's time come as holes: it has no keys for them. */
+/** Frames outside of the device's time come as holes: it has no keys for them. */
 function encodeFor(hub: Hub, subscription: Subscription, stored: StoredEntry): Uint8Array {
   const { entry, position } = stored
-  if (entry.header.entry !== 'frame' || position >= subscription.holesBefore) {
+  const { holesBefore, holesFrom } = subscription
+  if (entry.header.entry !== 'frame' || (position >= holesBefore && position < holesFrom)) {
     return encodeEntry(entry)
   }
   const sha256 = (bytes: Uint8Array) => hub.ports.crypto.hash('sha256', bytes)

@@ -1,11 +1,11 @@
 /**
  * What a stored turn means for who follows a room: newcomers read whole frames from their commit
- * on, who is no member any more gets nothing behind the verdict, Welcomes are offered, and the
+ * on, who was removed reads none and gets nothing behind the verdict, Welcomes are offered, and the
  * change is counted. Owns no rule of who is a member (see `sequencer/`).
  */
 import type { StoredEntry } from '#hub/ports.ts'
-import { endForStrangers, publish } from '#hub/gateway/fan-out.ts'
-import { ALL_HOLES, type Connection, type Hub, type Room } from '#hub/gateway/model.ts'
+import { endForStrangers, publish, showFrames } from '#hub/gateway/fan-out.ts'
+import type { Connection, Hub, Room } from '#hub/gateway/model.ts'
 import { offerWelcomesTo } from '#hub/gateway/welcomes.ts'
 import { type EpochView, leafOf, memberAt } from '#hub/sequencer/group-view.ts'
 import { headView } from '#hub/sequencer/room-state.ts'
@@ -14,7 +14,9 @@ import type { Decision } from '#hub/sequencer/sequencer.ts'
 /** Publishes entries, those behind a verdict only to who is a member by it (SEQ-6). */
 export function publishToMembers(hub: Hub, room: Room, decision: Decision): void {
   const { entries, opened, voided, verdicts } = decision
-  if (opened.length > 0 || voided.length > 0) showFrames(room)
+  if (opened.length > 0 || voided.length > 0) {
+    for (const subscription of room.subscribers) showFrames(subscription)
+  }
   let rest: readonly StoredEntry[] = entries
   for (const { position, final } of verdicts) {
     const behind = rest.findIndex((stored) => stored.position === position) + 1
@@ -34,17 +36,6 @@ export function publishToMembers(hub: Hub, room: Room, decision: Decision): void
 function hasLeaf(connection: Connection, views: readonly (EpochView | null)[]): boolean {
   const { device } = connection.actor
   return device !== null && views.some((view) => view !== null && leafOf(view, device) !== null)
-}
-
-/** Who has come in by its own commit reads from there on; who fell with it reads no more. */
-function showFrames(room: Room): void {
-  for (const subscription of room.subscribers) {
-    const { connection, holesBefore } = subscription
-    if (!connection.joining.has(room.key)) continue
-    const first = room.sequenced.epochs.find((view) => hasLeaf(connection, [view]))
-    if (first === undefined) subscription.holesBefore = ALL_HOLES
-    else if (holesBefore === ALL_HOLES) subscription.holesBefore = first.origin
-  }
 }
 
 /** The right to follow as a newcomer ends when the join is final (JOIN-1). */

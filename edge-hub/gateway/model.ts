@@ -168,6 +168,8 @@ export interface Subscription extends Sender {
   readonly lane: Lane
   /** Frames below this position come as holes (ROOM-6); to who is no member yet, all of them. */
   holesBefore: bigint
+  /** And from this one on, to who was removed by a commit that is not final (SEQ-6). */
+  holesFrom: bigint
   /** `reading` follows the log, `live` gets each flush, `ended` gets nothing more. */
   phase: 'reading' | 'live' | 'ended'
   /** True while a page is being read or waits for its turn. */
@@ -215,8 +217,8 @@ export interface Room {
   readonly found: Map<bigint, Uint8Array>
 }
 
-/** Room for every position: to who is no member yet, no frame comes whole. */
-export const ALL_HOLES = 1n << 64n
+/** Above every position. */
+export const NEVER = 1n << 64n
 
 export function createRoom(id: RoomId, key: string, sequenced: SequencedRoom): Room {
   return {

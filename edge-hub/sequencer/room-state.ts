@@ -15,7 +15,7 @@ import type { StoredGeneration } from '#hub/ports.ts'
 import { type ChainMemory, createChainMemory } from '#hub/sequencer/chain-memory.ts'
 import type { Author, EpochView } from '#hub/sequencer/group-view.ts'
 
-/** A device whose commit became void, and when (VOTE-7). */
+/** A device whose commit became void, and when (VOTE-8). */
 export interface Strike extends Author {
   readonly timeMs: TimeMs
 }

@@ -234,7 +234,7 @@ function judgeCommitter(draft: Draft, head: EpochView, commit: CommitSubmission)
   return { kind: 'provisional', position: head.origin }
 }
 
-/** Two commits of a device that became void within an hour end its right for an hour (VOTE-7). */
+/** Two commits of a device that became void within an hour end its right for an hour (VOTE-8). */
 function strikeWait(draft: Draft, author: Author): number | null {
   const own = draft.strikes.filter((strike) => isSameDevice(strike, author))
   const [first] = own.slice(-LIMITS.voidsPerDeviceMax)

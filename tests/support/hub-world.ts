@@ -33,6 +33,8 @@ export interface HubWorld {
   readonly events: GatewayEvent[]
   readonly faults: unknown[]
   readonly log: LogControl
+  /** What the hub has stored, also beside its control. */
+  readonly stored: RoomLog
   /** ML-DSA-65 signatures that the hub has checked. */
   readonly checks: { mldsa65: number }
   gateway: Gateway
@@ -87,6 +89,7 @@ export function createHubWorld(seed = 1): HubWorld {
     events,
     faults,
     log,
+    stored: stores.log,
     checks,
     gateway: createGateway(ports),
     restart() {

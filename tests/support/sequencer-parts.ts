@@ -3,6 +3,7 @@
  * without certificates. Owns no check: what a submission claims to be checked counts as checked.
  */
 import { ok } from 'node:assert/strict'
+import { toHex } from '#core/base/bytes.ts'
 import type { AccountName, DeviceId, RoomId, Term, TimeMs } from '#core/base/ids.ts'
 import type { KeyPair } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
@@ -221,10 +222,11 @@ export async function commit(story: Story, change: Change = {}): Promise<MadeCom
     ...change.over,
   }
   const enter = async () => {
-    const gone = new Set(removes.map((leaf) => memberAt(headOf(room), leaf)?.account))
+    const gone = new Set(said.removed.map(({ leafNode }) => toHex(leafNode.signatureKey)))
     for (const [who, old] of [...groups]) {
       if (who === by) groups.set(who, made.next)
-      else if (!gone.has(who.account)) groups.set(who, await followed(old, made.message))
+      else if (gone.has(toHex(who.key.publicKey))) groups.delete(who)
+      else groups.set(who, await followed(old, made.message))
     }
     for (const [index, who] of adds.entries()) {
       const keyPackage = packages[index] as KeyPackageMade
