@@ -72,6 +72,48 @@ Deno.test('ROOM-1, GROUP-1: a genesis opens exactly its own room', async () => {
   ])
 })
 
+Deno.test('ROOM-1, GROUP-1: the first epoch is the creator’s device alone', async () => {
+  const { room, entry, founder } = await people.genesisOf(ann, people.QUICK)
+  const judge = async (groupInfo: Uint8Array, certificate = entry.certificate) => {
+    const judged = await judgeGenesis(crypto, room, { ...entry, groupInfo, certificate })
+    return judged.kind === 'refused' ? judged.fault : judged.kind
+  }
+  const { context } = founder.public
+  strictEqual(await judge(await people.groupInfoAs(founder, context, true)), 'judged')
+  const later = { ...context, epoch: 1n }
+  strictEqual(await judge(await people.groupInfoAs(founder, later, true)), 'group')
+  const grown = { ...context, confirmedTranscriptHash: bytes(32) }
+  strictEqual(await judge(await people.groupInfoAs(founder, grown, true)), 'group')
+  // A second member in the first epoch: nobody's commit ever brought it.
+  const onlooker = { ...(await people.found(ann)).room, room }
+  const keyPackage = await people.keyPackageOf(ben)
+  const proposals = [{ kind: 'add', keyPackage }] as const
+  const { next } = await people.commitOf(onlooker, founder, { proposals })
+  const { treeHash } = next.public.context
+  const pair = await people.groupInfoAs(next, { ...context, treeHash }, true)
+  strictEqual(await judge(pair), 'group')
+})
+
+Deno.test('ROOM-1: the creator’s leaf is the device that signed the genesis', async () => {
+  const phone = await people.deviceOf('ann', { like: ann, beside: [ann] })
+  const renewed = people.withCertificateOf(ann, phone)
+  const admission = { type: 0xf011, body: bytes(110) }
+  const lies: readonly people.LeafTemplate[] = [
+    { ...people.templateOf(phone), signatureKey: renewed.suiteKey.publicKey },
+    people.templateOf(renewed, people.QUICK, { manifestVersion: 1 }),
+    { ...people.templateOf(renewed), extensions: [admission] },
+  ]
+  for (const template of lies) {
+    const { room, entry } = await people.genesisOf(renewed, people.QUICK, { template })
+    const judged = await judgeGenesis(crypto, room, entry)
+    strictEqual(judged.kind === 'refused' && judged.fault, 'certificate')
+  }
+  const byPhone = { template: people.templateOf(phone), signer: phone }
+  const { room, entry } = await people.genesisOf(renewed, people.QUICK, byPhone)
+  const judged = await judgeGenesis(crypto, room, entry)
+  strictEqual(judged.kind === 'refused' && judged.fault, 'certificate')
+})
+
 Deno.test('POLICY-1: a room begins with our extensions, and with no others', async () => {
   const [required, policy] = roomExtensions()
   ok(required !== undefined && policy !== undefined)
@@ -84,7 +126,7 @@ Deno.test('POLICY-1: a room begins with our extensions, and with no others', asy
     [required, policy, { type: 0x0005, body: new Uint8Array(1) }],
   ]
   for (const extensions of lists) {
-    const { room, entry } = await people.genesisOf(ann, people.QUICK, extensions)
+    const { room, entry } = await people.genesisOf(ann, people.QUICK, { extensions })
     const judged = await judgeGenesis(crypto, room, entry)
     strictEqual(judged.kind === 'refused' && judged.fault, 'group')
   }
@@ -105,7 +147,15 @@ Deno.test('GROUP-2, LOG-5: an entry’s pair, room and GroupInfo are those of it
   changed[changed.length - 1] = (changed[changed.length - 1] as number) ^ 1
   const impostor: Group = { ...made.next, ownLeaf: 1 }
   const byOther = await people.groupInfoOf(impostor)
-  for (const wrong of [otherEpoch, withTree, changed, byOther, bytes(200)]) {
+  const { public: after } = made.next
+  const otherTag: Group = { ...made.next, public: { ...after, confirmationTag: bytes(32) } }
+  const elsewhere = { ...after.context, confirmedTranscriptHash: bytes(32) }
+  const forged = [
+    await people.groupInfoOf(otherTag),
+    await people.groupInfoAs(made.next, elsewhere),
+    await people.groupInfoAs(made.next, after.context, false, bytes(31)),
+  ]
+  for (const wrong of [otherEpoch, withTree, changed, byOther, bytes(200), ...forged]) {
     await refused(room, { made, entry: { groupInfo: wrong } }, 'groupInfo')
   }
   strictEqual((await people.submit(room, { made, entry: { groupInfo } })).kind, 'judged')

@@ -43,7 +43,7 @@ Deno.test('POLICY-2: a member adds invitations in its own name, within bounds', 
     invitationOf(ben, key),
     invitationOf(ann, key, { inviterRootHash: bytes(32) }),
     invitationOf(ann, key, { id: bytes(32) }),
-    invitationOf(ann, key, { expiresAt: NOW }),
+    invitationOf(ann, key, { createdAt: NOW - 1 as TimeMs, expiresAt: NOW }),
     invitationOf(ann, key, { expiresAt: NOW + LIMITS.invitationAheadMsMax + 1 as TimeMs }),
     invitationOf(ann, key, { createdAt: good.expiresAt }),
     invitationOf(ann, key, { usesMax: 0 }),
@@ -62,6 +62,10 @@ Deno.test('POLICY-2: a member adds invitations in its own name, within bounds', 
   const full = await inviting(room, group, many.slice(1))
   // What stands stays as it is, byte for byte.
   const [first, ...rest] = many.slice(1)
+  const fewer = await people.commitOf(full.room, full.group, {
+    proposals: [policyChange(full.room, rest)],
+  })
+  strictEqual((await people.submit(full.room, { made: fewer })).kind, 'judged')
   const changed = [{ ...first!, usesMax: 1 }, ...rest]
   const made = await people.commitOf(full.room, full.group, {
     proposals: [policyChange(full.room, changed)],

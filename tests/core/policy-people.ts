@@ -4,7 +4,6 @@
  * only what every story needs.
  */
 import { ok } from 'node:assert/strict'
-import { utf8Encode } from '#core/base/bytes.ts'
 import { logPosition, type TimeMs, timeMs } from '#core/base/ids.ts'
 import type { AccountName, DeviceId, HubDomain, LogPosition, RoomId } from '#core/base/ids.ts'
 import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
@@ -15,6 +14,9 @@ import { groupIdOf, makeGenesis } from '#core/identity/genesis.ts'
 import { encodeIdentity } from '#core/identity/leaf-identity.ts'
 import { cipherSuite } from '#core/mls/cipher-suite.ts'
 import { type CommitMade, type CommitMaking, makeCommit } from '#core/mls/commit-make.ts'
+import { epochIdOf, type GroupContext } from '#core/mls/group-context.ts'
+import { signGroupInfo } from '#core/mls/group-info.ts'
+import { type Extension, EXTENSION_TYPE, externalPub, makeExtension } from '#core/mls/extension.ts'
 import { encodeMlsMessage } from '#core/mls/framing.ts'
 import { createGroup, externalPublicKey, type Group, makeGroupInfo } from '#core/mls/group.ts'
 import { type ExternalJoining, joinByExternalCommit } from '#core/mls/join-external.ts'
@@ -54,6 +56,8 @@ export const JOIN_FAULTS: readonly CommitFault[] = [
   'policy',
   'extensions',
 ]
+
+export type { LeafTemplate } from '#core/mls/own-leaf.ts'
 
 export interface Device {
   readonly account: AccountName
@@ -170,10 +174,17 @@ export interface Founded {
   readonly entry: GenesisEntry
 }
 
+export interface Founding {
+  readonly extensions?: readonly Extension[]
+  /** Of the leaf in epoch 0, and who signs for it. */
+  readonly template?: LeafTemplate
+  readonly signer?: Device
+}
+
 export async function genesisOf(
   device: Device,
   suite: Suite,
-  extensions = roomExtensions(),
+  founding: Founding = {},
 ): Promise<{ readonly room: RoomId; readonly founder: Group; readonly entry: GenesisEntry }> {
   const { genesis, room } = await makeGenesis(crypto, {
     creator: device.account,
@@ -185,14 +196,30 @@ export async function genesisOf(
   }, device.ed25519.secretKey)
   const founder = await createGroup(cipherSuite(crypto, suite), {
     groupId: groupIdOf(room),
-    extensions,
-    template: templateOf(device, suite),
-    signatureSecret: device.suiteKey.secretKey,
+    extensions: founding.extensions ?? roomExtensions(),
+    template: founding.template ?? templateOf(device, suite),
+    signatureSecret: (founding.signer ?? device).suiteKey.secretKey,
     lifetime,
     entropy,
   })
   const groupInfo = await groupInfoOf(founder, true)
   return { room, founder, entry: { genesis, groupInfo, certificate: device.certificate } }
+}
+
+/** A GroupInfo that its member signed for a context that need not be the group's. */
+export async function groupInfoAs(
+  group: Group,
+  groupContext: GroupContext,
+  ratchetTree = false,
+  key?: Uint8Array,
+): Promise<Uint8Array> {
+  const made = await makeGroupInfo(group, { ratchetTree, externalPub: true })
+  const extensions = key === undefined
+    ? made.extensions
+    : [makeExtension(EXTENSION_TYPE.externalPub, externalPub, key)]
+  const content = { ...made, groupContext, extensions }
+  const groupInfo = await signGroupInfo(group.public.suite, content, group.signatureSecret)
+  return encodeMlsMessage({ kind: 'groupInfo', groupInfo })
 }
 
 export async function groupInfoOf(group: Group, ratchetTree = false): Promise<Uint8Array> {
@@ -205,7 +232,7 @@ export async function found(device: Device, suite = QUICK): Promise<Founded> {
   const judged = await judgeGenesis(crypto, room, entry)
   ok(judged.kind === 'judged', `the genesis is good: ${'fault' in judged ? judged.fault : ''}`)
   const { group } = judged
-  const epochId = group.suite.hash(utf8Encode('of no matter')) as Finality['final']['epochId']
+  const epochId = epochIdOf(group.suite, group.context)
   const finality = openFinality({ position: logPosition(0n), epochId })
   return { room: { room, suite, group, finality, next: logPosition(1n) }, founder, entry }
 }
