@@ -134,8 +134,9 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
   for (const item of sealed) {
     storeItem(turn, item)
     if (item.record.sealed === null) continue
-    const request = turn.request({ kind: 'frame', room: key, outboxKey: item.key })
-    turn.send('submitFrame', { request, frame: item.record.sealed.bytes }, room.id)
+    const { bytes } = item.record.sealed
+    const pending = { kind: 'frame', room: key, outboxKey: item.key, sealed: bytes } as const
+    turn.send('submitFrame', { request: turn.request(pending), frame: bytes }, room.id)
   }
   replaceItems(turn, turn.room(key) ?? room, sealed)
 }
@@ -271,15 +272,20 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
   'provisional',
 ])
 
-/** The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). */
+/**
+ * The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). A refusal may
+ * come behind the commit that caused it, when the item has been sealed and given anew: it says
+ * nothing of that. *Sealed a third time, the item would stand in the log twice.*
+ */
 export function frameRefused(
   turn: Turn,
-  pending: { readonly room: string; readonly outboxKey: string },
+  pending: { readonly room: string; readonly outboxKey: string; readonly sealed: Uint8Array },
   refusal: Refusal,
 ): void {
   const room = turn.room(pending.room)
   const item = room?.outbox.find((each) => each.key === pending.outboxKey)
   if (room === null || item === undefined) return
+  if (item.record.sealed?.bytes !== pending.sealed) return
   if (holdRoom(turn, pending.room, refusal)) {
     // The same bytes later: the hub has not taken their generation.
     return replaceItems(turn, turn.room(pending.room) ?? room, [{ ...item, inFlight: false }])

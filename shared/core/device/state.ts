@@ -86,7 +86,13 @@ export type PendingRequest =
     }
     | { readonly kind: 'createRoom'; readonly room: string }
     | { readonly kind: 'subscribe'; readonly room: string }
-    | { readonly kind: 'frame'; readonly room: string; readonly outboxKey: string }
+    | {
+      readonly kind: 'frame'
+      readonly room: string
+      readonly outboxKey: string
+      /** What was given: the item may have been sealed anew since. */
+      readonly sealed: Uint8Array
+    }
     | { readonly kind: 'commit'; readonly room: string }
     | { readonly kind: 'vote'; readonly room: string }
     | {
