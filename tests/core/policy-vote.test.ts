@@ -232,6 +232,11 @@ Deno.test('VOTE-2: who connects later is asked besides, and nobody twice; chance
   deepStrictEqual(chooseAsked(asking(leaves, { asked: [...first, ...later] })), [])
   const full = Array.from({ length: 16 }, (_, leaf) => ({ leaf, account: account(`x${leaf}`) }))
   deepStrictEqual(chooseAsked(asking(leaves, { asked: full })), [])
+  // The last place goes to a subtree of which nobody was asked.
+  const others = Array.from({ length: 60 }, (_, index) => 64 + index)
+  const asked15 = others.slice(0, 15).map((leaf) => ({ leaf, account: account(`u${leaf}`) }))
+  const [last, ...none] = chooseAsked(asking([...others, 3], { asked: asked15 }))
+  deepStrictEqual([last?.leaf, none], [3, []])
   // Of three hundred in one subtree anybody may be asked.
   const many = Array.from({ length: 300 }, (_, index) => 512 + index)
   const asked = new Set<number>()

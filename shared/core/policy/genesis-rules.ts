@@ -70,7 +70,7 @@ export async function judgeGenesis(
 function isFirstEpoch({ context, tree }: PublicGroup, room: RoomId): boolean {
   const expected = roomExtensions()
   return context.epoch === 0n && equalBytes(context.groupId, groupIdOf(room)) &&
-    context.confirmedTranscriptHash.length === 0 && tree.memberCount === 1 &&
+    context.confirmedTranscriptHash.length === 0 &&
     tree.leafWidth === 1 && context.extensions.length === expected.length &&
     expected.every(({ type, body }, index) => {
       const said = context.extensions[index]
