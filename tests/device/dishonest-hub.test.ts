@@ -2,56 +2,21 @@
  * A hub, or somebody on the way, that changes what a device receives: what the device does then.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import { createDialer } from '#browser/webtransport-dialer.ts'
 import { logPosition } from '#core/base/ids.ts'
-import type { Dialer } from '#core/device/transport.ts'
-import { type Body, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
-import { parseFrame } from '#core/wire/frame.ts'
+import type { Body, Message } from '#core/wire/bodies.ts'
+import { type Change, onEntries, tamperingDialer } from './tampering.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
-
-type Change = (message: Message) => Message | null
-
-/** A dialer through which a test changes what the hub says; null drops the frame. */
-function tamperingDialer(change: Change): Dialer {
-  const dialer = createDialer()
-  return {
-    dial: (endpoint, listener) =>
-      dialer.dial(endpoint, {
-        opened: (transport) => listener.opened(transport),
-        closed: () => listener.closed(),
-        framesReceived(frames) {
-          const changed = frames.map((bytes) => tampered(bytes, change))
-          listener.framesReceived(changed.filter((frame) => frame !== null))
-        },
-      }),
-  }
-}
-
-function tampered(bytes: Uint8Array, change: Change): Uint8Array | null {
-  const frame = parseFrame(bytes)
-  if (frame.kind === 'malformed') return bytes
-  const decoded = decodeMessage(frame)
-  if (decoded.kind === 'refused') return bytes
-  const changed = change(decoded.message)
-  if (changed === null) return null
-  return encodeMessage(changed.kind, changed.room, changed.body as never)
-}
 
 /** Changes the bodies of sealed frames that arrive as log entries. */
 function onFrames(
   message: Message,
   change: (bytes: Uint8Array, position: bigint) => Uint8Array | null,
 ): Message {
-  if (message.kind !== 'entries') return message
-  const entries: Body<'entries'>['entries'][number][] = []
-  message.body.entries.forEach((entry, index) => {
-    const { body, header } = entry
-    if (header.entry !== 'frame' || body.kind !== 'whole') return entries.push(entry)
-    const bytes = change(body.bytes, message.body.first + BigInt(index))
-    if (bytes !== null) entries.push({ header, body: { kind: 'whole', bytes } })
+  return onEntries(message, 'frame', (bytes, position) => {
+    const changed = change(bytes, position)
+    return changed === null ? null : { kind: 'whole', bytes: changed }
   })
-  return { ...message, body: { first: message.body.first, entries } }
 }
 
 interface Pair {
