@@ -112,7 +112,7 @@ Deno.test('ID-4: the attestation must be this hub’s', async () => {
   )
 })
 
-Deno.test('ID-5, ID-7: a leaf is certified only with account, device, root, hash and key', async () => {
+Deno.test('ID-5, ID-7: a leaf is certified only with all that it says', async () => {
   const verified = await verifiedAlice()
   const identity = {
     account: NAME,
@@ -232,7 +232,7 @@ Deno.test('ROOM-8: a link’s secret gives a key for its room alone', () => {
   )
 })
 
-Deno.test('ID-3: a certificate may carry the next manifest, which names the one before', async () => {
+Deno.test('ID-3: a certificate may carry the next manifest, naming the last', async () => {
   const next = await certificates.makeCertificate(crypto, {
     account: NAME,
     secrets,

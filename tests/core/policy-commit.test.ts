@@ -134,7 +134,7 @@ Deno.test('POLICY-1: a room begins with our extensions, and with no others', asy
 
 // ---- What an entry says ---------------------------------------------------------------------
 
-Deno.test('GROUP-2, LOG-5: an entry’s pair, room and GroupInfo are those of its commit', async () => {
+Deno.test('GROUP-2, LOG-5: pair, room and GroupInfo of an entry are its commit’s', async () => {
   const { room, group } = await withBen()
   const made = await people.commitOf(room, group, {})
   const seen = { position: room.next - 1n, hash: bytes(32) }
@@ -381,7 +381,7 @@ Deno.test('GROUP-4: one commit brings at most 64 members', async () => {
   seenFaults.add('tooMany')
 })
 
-// ---- What finality is told ------------------------------------------------------------------------
+// ---- What finality is told ------------------------------------------------------------------
 
 Deno.test('VOTE-2: who may vote follows from the tree and the change', async () => {
   const { room, founder } = await people.found(ann)

@@ -1,4 +1,4 @@
-/** Tests of a room's policy and of the three ways in: what is good, and each refusal by its code. */
+/** Tests of a room's policy and of the three ways in: what is good, and each refusal's code. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { equalBytes } from '#core/base/bytes.ts'
 import type { DeviceId, EpochId, TimeMs } from '#core/base/ids.ts'
@@ -185,7 +185,7 @@ Deno.test('JOIN-4: an admission is over room, epoch, account, device, root and k
   )
 })
 
-Deno.test('JOIN-4: an invitation must be listed, alive, not used up, and its inviter there', async () => {
+Deno.test('JOIN-4: an invitation is listed, alive, not used up, and its inviter there', async () => {
   const { room, founder } = await people.found(ann)
   const { room: entered, group, made, before, invitation } = await enterByLink(room, {
     host: founder,

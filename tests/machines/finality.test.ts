@@ -302,7 +302,7 @@ Deno.test('VOTE-3, VOTE-4: long random lives keep the order, and final stays fin
 
 // ---- Each rule by itself ----------------------------------------------------------------------
 
-Deno.test('VOTE-2: one vote for each leaf, one word for each account, none of the committer', () => {
+Deno.test('VOTE-2: one vote a leaf, one word an account, none of the committer', () => {
   const start = opened({ at: 1, added: [5] })
   const outcomes = [
     vote(start, 1, 0, 'agree'),

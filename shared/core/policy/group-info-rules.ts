@@ -1,6 +1,7 @@
 /**
- * What a published GroupInfo must be (GROUP-2): the next joiner builds on it alone. Owns that check;
- * `external_pub` itself can be checked only by who holds the epoch's secrets, before it agrees.
+ * What a published GroupInfo must be (GROUP-2): the next joiner builds on it alone. Owns that
+ * check; `external_pub` itself can be checked only by who holds the epoch's secrets, before it
+ * agrees.
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import { EXTENSION_TYPE, externalPub, readExtension } from '#core/mls/extension.ts'
