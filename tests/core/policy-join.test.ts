@@ -185,7 +185,7 @@ Deno.test('JOIN-4: an admission is over room, epoch, account, device, root and k
   )
 })
 
-Deno.test('JOIN-4: an invitation is listed, alive, not used up, and its inviter there', async () => {
+Deno.test('JOIN-4: an invitation is listed, alive, not used up, its inviter there', async () => {
   const { room, founder } = await people.found(ann)
   const { room: entered, group, made, before, invitation } = await enterByLink(room, {
     host: founder,
