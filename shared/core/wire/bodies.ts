@@ -42,7 +42,7 @@ const leafCodec = branded<LeafIndex, number>(u32)
  * By which right a session asks for the group (JOIN-1). `member`: the session's own account and
  * device have a leaf. `newDevice`: its account has one, the device none.
  */
-export const groupPurposeCodec = variant('kind', {
+const groupPurposeCodec = variant('kind', {
   invitation: [1, struct({ id: hash32, signature: fixed(64) })],
   member: [2, struct({})],
   newDevice: [3, struct({})],
