@@ -80,6 +80,30 @@ Deno.test('JOIN-3, JOIN-4: by a link one joins while nobody is there', options, 
   })
 })
 
+Deno.test('ROOM-4, JOIN-4: many come by one link at once', options, async () => {
+  await withRoom(async ({ endpoint, alice, room }) => {
+    const link = await alice.sdk.invite({ room })
+    const guests: Person[] = []
+    for (let index = 0; index < 6; index++) guests.push(await person(endpoint, `guest${index}`))
+    await Promise.all(guests.map(async (guest, index) => {
+      await guest.sdk.joinByLink(link)
+      await roomShows(guest, room, ({ summary }) => summary.state === 'live', `guest ${index}`)
+      await say(guest, room, `guest ${index}`)
+    }))
+    await roomShows(alice, room, (view) => texts(view).length === guests.length, 'all of them')
+    await say(alice, room, 'all here')
+    for (const each of [alice, ...guests]) {
+      const view = await sees(each, room, 'all here')
+      strictEqual(view.members.length, guests.length + 1)
+      ok(view.items.every((item) => item.kind !== 'unreadable'))
+    }
+    for (const guest of guests) {
+      deepStrictEqual(guest.faults, [])
+      await guest.sdk.close()
+    }
+  })
+})
+
 Deno.test('ROOM-8: a link opens as often as it says', options, async () => {
   await withRoom(async ({ endpoint, alice, room }) => {
     const limits = { usesMax: 1, lifetimeMs: 3_600_000 }

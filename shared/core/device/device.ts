@@ -294,7 +294,7 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'frame':
       return frameRefused(turn, pending, refusal)
     case 'commit':
-      return entryRefused(turn, pending.room, refusal)
+      return entryRefused(turn, pending, refusal)
     case 'vote':
       // Cast before, or settled meanwhile: the log says which.
       return
@@ -310,7 +310,13 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
 }
 
 /** A commit was refused; where it was the way into a room, that ends with it. */
-function entryRefused(turn: Turn, key: string, refusal: Refusal): void {
+function entryRefused(
+  turn: Turn,
+  { room: key, commit }: { readonly room: string; readonly commit: Uint8Array },
+  refusal: Refusal,
+): void {
+  // The answer to a commit that was lost already says nothing of the one under way.
+  if (turn.room(key)?.pending?.commit !== commit) return
   if (commitRefused(turn, key, refusal)) return
   const code = refusal.kind === 'badCommit' ? refusal.fault : refusal.kind
   if (turn.room(key)?.joining?.kind === 'link') refuseJoin(turn, key, code)

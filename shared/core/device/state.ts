@@ -93,7 +93,7 @@ export type PendingRequest =
       /** What was given: the item may have been sealed anew since. */
       readonly sealed: Uint8Array
     }
-    | { readonly kind: 'commit'; readonly room: string }
+    | { readonly kind: 'commit'; readonly room: string; readonly commit: Uint8Array }
     | { readonly kind: 'vote'; readonly room: string }
     | {
       readonly kind: 'anchor'

@@ -97,7 +97,7 @@ export function submitPending(turn: Turn, room: RoomState): void {
   if (pending === null) return
   const body = decode(BODIES.submitCommit[1], pending.submission)
   if (body.kind === 'malformed') return
-  const request = turn.request({ kind: 'commit', room: room.key })
+  const request = turn.request({ kind: 'commit', room: room.key, commit: pending.commit })
   turn.send('submitCommit', { ...body.value, request }, room.id)
   turn.setRoom(room.key, { pending: { ...pending, sent: true } })
 }
