@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import process from 'node:process'
 import { buildApp, measureApp } from './app.mjs'
+import { measureMls } from './mls-size.mjs'
 import { deno, inRoot, packageBin } from './project.mjs'
 import { run } from './run.mjs'
 
@@ -50,6 +51,11 @@ function budgets() {
   return { passed, output: `${lines.join('\n')}\n`, shown: true }
 }
 
+async function mlsBudget() {
+  const { passed, line } = await measureMls()
+  return { passed, output: `${line}\n`, shown: true }
+}
+
 /** Names the files only: `npm run fmt` makes the difference. */
 async function format() {
   const { passed, output } = await command(deno(), 'fmt', '--check')
@@ -71,7 +77,7 @@ const lanes = [
       () => command(deno(), 'test', '--quiet', '--no-check', '--allow-all', 'tests/tidy.test.ts'),
     ],
   ],
-  [['build', build], ['components', components], ['budgets', budgets]],
+  [['build', build], ['components', components], ['budgets', budgets], ['engine', mlsBudget]],
 ]
 
 /**

@@ -100,7 +100,7 @@ const prngEntropy = (seed: number): Entropy => {
   return { randomBytes: (length) => prng.bytes(length) }
 }
 
-Deno.test('a stored member goes on as if it had not stopped, in the middle of an epoch', async () => {
+Deno.test('a stored member goes on as if it had not stopped, amid an epoch', async () => {
   const entropy = prngEntropy(1)
   let { alice, bob } = await pair(entropy)
   const processing = { timeMs: null, psks: noPsks }

@@ -3,63 +3,19 @@
  * changed path for an edit, a constant for each node for the check of a whole tree.
  */
 import { ok, strictEqual } from 'node:assert/strict'
-import { EMPTY, toHex } from '#core/base/bytes.ts'
-import { SUITES } from '#core/crypto/suites.ts'
-import { cipherSuite } from '#core/mls/cipher-suite.ts'
-import type { LeafNode } from '#core/mls/leaf-node.ts'
+import { toHex } from '#core/base/bytes.ts'
 import {
   addLeaf,
   changedNodes,
-  filteredDirectPath,
-  mergePath,
   parentAt,
-  pathParentHashes,
-  type RatchetTree,
   removeLeaf,
   replaceLeaf,
   treeHash,
-  treeOfOne,
 } from '#core/mls/ratchet-tree.ts'
 import { verifyTree } from '#core/mls/tree-validation.ts'
-import { noble } from '../vectors/implementations.ts'
+import { crowd, suite, unsignedLeaf, withCommit } from './unsigned-tree.ts'
 
-const suite = cipherSuite(noble, SUITES.interoperation)
 const groupId = Uint8Array.of(1, 2, 3)
-const KEY_PACKAGE = { kind: 'keyPackage', lifetime: { notBefore: 0n, notAfter: 9n } } as const
-
-/** Leaves with keys of their own and signatures that nobody looks at. */
-function unsignedLeaf(number: number, parentHash: Uint8Array | null): LeafNode {
-  const key = Uint8Array.of(number >>> 8, number, parentHash === null ? 0 : 1)
-  return {
-    encryptionKey: key,
-    signatureKey: key,
-    credential: { kind: 'basic', identity: key },
-    capabilities: {
-      versions: [1],
-      cipherSuites: [1],
-      extensions: [],
-      proposals: [],
-      credentials: [1],
-    },
-    source: parentHash === null ? KEY_PACKAGE : { kind: 'commit', parentHash },
-    extensions: [],
-    signature: EMPTY,
-  }
-}
-
-function crowd(count: number): RatchetTree {
-  let tree = treeOfOne(suite, unsignedLeaf(0, null))
-  for (let leaf = 1; leaf < count; leaf++) tree = addLeaf(tree, unsignedLeaf(leaf, null)).tree
-  return tree
-}
-
-/** A commit whose path has keys that begin with `mark`. */
-function withCommit(tree: RatchetTree, leaf: number, mark: number): RatchetTree {
-  const keys = filteredDirectPath(tree, leaf)
-    .map(({ node }) => ({ node, encryptionKey: Uint8Array.of(9, mark, node >>> 8, node) }))
-  const { nodes, leafParentHash } = pathParentHashes(suite, tree, leaf, keys)
-  return mergePath(tree, { leaf, leafNode: unsignedLeaf(leaf, leafParentHash), nodes })
-}
 
 /** The count of hashes that some work takes. */
 async function hashesOf(work: (counting: typeof suite) => unknown): Promise<number> {

@@ -168,6 +168,7 @@ function commits(kept: Kept) {
     async follow(commit: Uint8Array): Promise<void> {
       ok(library.DecryptedMessage.Commit.instanceOf(await decrypt(commit)), 'a commit')
     },
+    proposeUpdate: () => Promise.resolve(null),
     async takeProposal(proposal: Uint8Array): Promise<void> {
       ok(library.DecryptedMessage.Proposal.instanceOf(await decrypt(proposal)), 'a proposal')
     },
@@ -190,6 +191,7 @@ function readings(kept: Kept) {
       const secret = await core.exportSecretKey(conversationOf(kept), EXPORTER_LENGTH)
       return secret.copyBytes()
     },
+    epochAuthenticator: () => Promise.resolve(null),
     epoch: () => core.conversationEpoch(conversationOf(kept)),
     async members(): Promise<readonly string[]> {
       const clients = await core.getClientIds(conversationOf(kept))

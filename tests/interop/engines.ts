@@ -1,9 +1,11 @@
 /** The engines that the tests of interoperation run against each other. Owns the list. */
 import { createCoreCryptoPeer } from './core-crypto-peer.ts'
+import { createKalandraPeer } from './kalandra-peer.ts'
 import { clientName, type MlsPeer } from './peer.ts'
 import { createTsMlsPeer } from './ts-mls-peer.ts'
 
-export const ENGINES = {
+const ENGINES = {
+  kalandra: createKalandraPeer,
   'ts-mls': createTsMlsPeer,
   'core-crypto': createCoreCryptoPeer,
 } as const

@@ -9,7 +9,9 @@ import { SUITES } from '#core/crypto/suites.ts'
 import { cipherSuite } from '#core/mls/cipher-suite.ts'
 import { EXTENSION_TYPE, findExtension } from '#core/mls/extension.ts'
 import { decodeMlsMessage } from '#core/mls/framing.ts'
-import { openPublicGroup, type PublicGroup, publicProcess } from '#core/mls/public-group.ts'
+import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
+import { publicProcess } from '#core/mls/public-process.ts'
+import type { RatchetTree } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 
 /** The suite of all tests of interoperation, on the product's cryptography. */
@@ -22,6 +24,8 @@ export interface Onlooker {
   see(message: Uint8Array): Promise<void>
   /** A GroupInfo of the epoch, with the tree; the first one opens the group. */
   compare(groupInfo: Uint8Array): Promise<void>
+  /** Null until the group was opened. */
+  tree(): RatchetTree | null
 }
 
 export function createOnlooker(): Onlooker {
@@ -46,5 +50,6 @@ export function createOnlooker(): Onlooker {
       const tree = findExtension(groupInfo.extensions, EXTENSION_TYPE.ratchetTree)
       deepStrictEqual(encodeRatchetTree(group.tree), tree)
     },
+    tree: () => group?.tree ?? null,
   }
 }

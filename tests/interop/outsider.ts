@@ -10,6 +10,8 @@ import { tsMlsSuite } from './ts-mls-peer.ts'
 
 export interface Outsider {
   readonly sender: OutsideSender
+  /** Seed of the Ed25519 key. */
+  readonly signatureSecret: Uint8Array
   /** The proposal as PublicMessage; it stands first in `external_senders`. */
   remove(
     of: { readonly groupId: Uint8Array; readonly epoch: bigint; readonly leaf: number },
@@ -20,6 +22,8 @@ export async function createOutsider(): Promise<Outsider> {
   const suite = await tsMlsSuite()
   const { publicKey, signKey } = await suite.signature.keygen()
   return {
+    // The library keeps PKCS #8, at whose end the seed stands.
+    signatureSecret: signKey.slice(-32),
     sender: { signatureKey: publicKey, identity: new TextEncoder().encode('hub') },
     async remove({ groupId, epoch, leaf }) {
       // Only group and epoch go into the message; its signature covers no context.

@@ -62,10 +62,10 @@ for (const [one, other] of PAIRS) {
     await circle.change(first, { comers: [second, third] })
     // A leaf of each engine commits: who was added last, then who made the group.
     const proposal = await outsider.remove({ groupId: GROUP_ID, epoch: 1n, leaf: 1 })
-    await circle.putOut(second, third, proposal)
+    await circle.gather(third, [{ message: proposal, leaver: second }])
     await rejects(first.takeProposal(proposal), 'of another epoch')
     await circle.renew(first)
     const last = await outsider.remove({ groupId: GROUP_ID, epoch: 3n, leaf: 2 })
-    await circle.putOut(third, first, last)
+    await circle.gather(first, [{ message: last, leaver: third }])
   })
 }

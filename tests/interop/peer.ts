@@ -60,6 +60,8 @@ export interface MlsPeer {
   /** Commits by reference whatever has been proposed to it. */
   commitProposed(): Promise<CommitMade>
   follow(commit: Uint8Array): Promise<void>
+  /** Proposes an Update of its own leaf; null where the library offers none. */
+  proposeUpdate(): Promise<Uint8Array | null>
   /** Takes a Proposal that a later commit may refer to. */
   takeProposal(proposal: Uint8Array): Promise<void>
   /** GroupInfo with `external_pub` and `ratchet_tree`; null where the peer cannot make one now. */
@@ -68,6 +70,8 @@ export interface MlsPeer {
   unprotect(message: Uint8Array): Promise<Uint8Array>
   /** MLS-Exporter of the epoch: equal for two members exactly when their epochs are. */
   exporter(): Promise<Uint8Array>
+  /** The same for section 8.7; null where the library does not show it. */
+  epochAuthenticator(): Promise<Uint8Array | null>
   epoch(): Promise<bigint>
   /** Names of all members, sorted. */
   members(): Promise<readonly string[]>

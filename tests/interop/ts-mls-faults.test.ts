@@ -18,6 +18,7 @@ import {
 } from 'ts-mls'
 import { createCircle, publishedBy } from './circle.ts'
 import { coreCryptoSays, createCoreCryptoPeer } from './core-crypto-peer.ts'
+import { createKalandraPeer } from './kalandra-peer.ts'
 import { createOnlooker } from './onlooker.ts'
 import { createOutsider } from './outsider.ts'
 import { clientName, type MlsPeer, type OutsideSender } from './peer.ts'
@@ -71,6 +72,19 @@ Deno.test('ts-mls fault: refuses a tree for its unmerged leaves (12.4.3.1)', asy
   await circle.change(three, { leavers: [refused] })
   await circle.change(three, { comers: [await ts(8)] })
   await circle.talk()
+})
+
+Deno.test('ts-mls fault: derives a secret for a root that is not in the path (7.4)', async () => {
+  // Nobody is left of the root: it is filtered out, and the commit secret comes from node 5.
+  const followedBy = async (last: MlsPeer) => {
+    const [zero, one, two] = [await core(0), await core(1), await core(2)]
+    const circle = await createCircle(zero, { groupId })
+    await circle.change(zero, { comers: [one, two, last] })
+    await circle.change(two, { leavers: [zero, one] })
+  }
+  await followedBy(await core(3))
+  await followedBy(await createKalandraPeer(clientName(3)))
+  await rejects(followedBy(await ts(3)), /Could not verify confirmation tag/)
 })
 
 Deno.test('ts-mls fault: external_senders is one sender, not a vector (12.1.8.1)', async () => {

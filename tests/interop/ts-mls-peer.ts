@@ -60,13 +60,20 @@ export interface TsMlsPeer extends MlsPeer {
   readonly engine: 'ts-mls'
   state(): ClientState
   /** A commit of the proposals given, whatever they are. */
-  commitOf(proposals: readonly Proposal[]): Promise<CommitMade>
+  commitOf(
+    proposals: readonly Proposal[],
+    wireFormat?: 'publicMessage' | 'privateMessage',
+  ): Promise<CommitMade>
   leafOf(name: string): number
 }
 
-export async function createTsMlsPeer(name: string): Promise<TsMlsPeer> {
+/** `extensionTypes` of others that the client says to support. */
+export async function createTsMlsPeer(
+  name: string,
+  extensionTypes: readonly number[] = [],
+): Promise<TsMlsPeer> {
   const suite = await tsMlsSuite()
-  const own = await makeOwnPackage(suite, name)
+  const own = await makeOwnPackage(suite, name, extensionTypes)
   const kept: Kept = { name, suite, ...own, state: null }
   return {
     engine: 'ts-mls',
@@ -79,10 +86,16 @@ export async function createTsMlsPeer(name: string): Promise<TsMlsPeer> {
 }
 
 /** A KeyPackage, as the library has it, and its secrets. */
-export function makeOwnPackage(suite: CiphersuiteImpl, name: string) {
+export function makeOwnPackage(
+  suite: CiphersuiteImpl,
+  name: string,
+  extensionTypes: readonly number[] = [],
+) {
   const identity = new TextEncoder().encode(name)
   const credential = { credentialType: 'basic', identity } as const
-  return generateKeyPackage(credential, defaultCapabilities(), lifetime(), [], suite)
+  const capabilities = defaultCapabilities()
+  capabilities.extensions.push(...extensionTypes)
+  return generateKeyPackage(credential, capabilities, lifetime(), [], suite)
 }
 
 /** From an hour ago for a week: core-crypto checks both ends (section 7.2). */
@@ -166,9 +179,12 @@ function commits(kept: Kept) {
     ok(node >= 0, `${name} is a member`)
     return node / 2
   }
-  const commitOf = async (proposals: readonly Proposal[]): Promise<CommitMade> => {
+  const commitOf = async (
+    proposals: readonly Proposal[],
+    wireFormat: 'publicMessage' | 'privateMessage' = 'publicMessage',
+  ): Promise<CommitMade> => {
     const made = await createCommit({ state: stateOf(kept), cipherSuite: suite }, {
-      wireAsPublicMessage: true,
+      wireAsPublicMessage: wireFormat === 'publicMessage',
       ratchetTreeExtension: true,
       extraProposals: [...proposals],
     })
@@ -193,8 +209,10 @@ function commits(kept: Kept) {
         ...adds.map(addOf),
       ]),
     commitProposed: () => commitOf([]),
-    follow: (commit: Uint8Array) => processPublic(kept, commit),
-    takeProposal: (proposal: Uint8Array) => processPublic(kept, proposal),
+    follow: (commit: Uint8Array) => processHandshake(kept, commit),
+    // It keeps no secret key for an Update of its own.
+    proposeUpdate: () => Promise.resolve(null),
+    takeProposal: (proposal: Uint8Array) => processHandshake(kept, proposal),
   }
 }
 
@@ -208,10 +226,17 @@ function addOf(bytes: Uint8Array): Proposal {
  * Processes a handshake. For one from outside, `external_senders` is shown as the library reads it:
  * an extension for each sender. The signature of such a message covers no context (section 6.1).
  */
-async function processPublic(kept: Kept, bytes: Uint8Array): Promise<void> {
+async function processHandshake(kept: Kept, bytes: Uint8Array): Promise<void> {
   const message = decodeOne(bytes)
-  ok(message.wireformat === 'mls_public_message')
   const state = stateOf(kept)
+  if (message.wireformat === 'mls_private_message') {
+    const { privateMessage } = message
+    const read = await processPrivateMessage(state, privateMessage, emptyPskIndex, kept.suite)
+    ok(read.kind === 'newState')
+    kept.state = read.newState
+    return
+  }
+  ok(message.wireformat === 'mls_public_message')
   const { groupContext } = state
   const fromOutside = message.publicMessage.content.sender.senderType === 'external'
   const shown = fromOutside ? { ...groupContext, extensions: sendersApart(state) } : groupContext
@@ -289,6 +314,7 @@ function readings(kept: Kept) {
         EXPORTER_LENGTH,
         suite,
       ),
+    epochAuthenticator: () => Promise.resolve(stateOf(kept).keySchedule.epochAuthenticator),
     epoch: () => Promise.resolve(stateOf(kept).groupContext.epoch),
     members: () => Promise.resolve(getGroupMembers(stateOf(kept)).map(nameOf).sort()),
   }

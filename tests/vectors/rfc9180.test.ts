@@ -10,7 +10,7 @@ import * as hpke from '#core/crypto/hpke.ts'
 import { dhKems } from './dhkem.ts'
 import { everyCase, type LeftOut } from './families.ts'
 import { implementations } from './implementations.ts'
-import { hex } from './published.ts'
+import { hex, vectorTest } from './published.ts'
 
 interface HpkeVector {
   mode: number
@@ -75,6 +75,20 @@ for (const [name, implementation] of implementations) {
     deepStrictEqual(await implementation.decapsulate('xwing', hex(sk), hex(ct)), hex(ss))
   })
 }
+
+vectorTest<HpkeVector[]>(
+  'the published cases have both hybrids with the KDF and the AEAD of their suites',
+  'hpke-pq/test-vectors.json',
+  (vectors) => {
+    for (const ids of [[0x647a, 1, 3], [0x0051, 2, 2]]) {
+      ok(
+        vectors.some((vector) =>
+          [vector.kem_id, vector.kdf_id, vector.aead_id].every((id, index) => id === ids[index])
+        ),
+      )
+    }
+  },
+)
 
 everyCase<HpkeVector>('DHKEM of the tests of registered suites', published, (vector) => {
   const kem = Object.values(dhKems).find(({ id }) => id === vector.kem_id)

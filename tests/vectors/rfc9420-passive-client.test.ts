@@ -123,7 +123,7 @@ async function joined(suite: CipherSuite, joining: WelcomeJoining): Promise<Grou
   return result.group
 }
 
-/** The state after a message; a damaged copy of it, taken before, is refused and changes nothing. */
+/** The state after a message. A damaged copy of it is refused first, and changes nothing. */
 async function taken(group: Group, message: Uint8Array, psks: PskLookup): Promise<Group> {
   const processing = { timeMs, psks }
   const damaged = message.with(-1, (message.at(-1) as number) ^ 1)

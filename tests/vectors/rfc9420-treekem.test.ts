@@ -269,7 +269,6 @@ async function checkOwn(before: Case, { leafNode }: UpdatePath): Promise<void> {
   const added = new Set([newcomer])
   for (const excluded of [added, NOBODY]) {
     const nodes = await encryptPath(suite, tree, { ...sending, excluded })
-    ok(nodes !== null)
     const made = { leafNode, nodes }
     for (const receiver of receiversOf(after)) {
       const toRead = { receiver, path: made, excluded }
@@ -298,12 +297,21 @@ async function checkOwn(before: Case, { leafNode }: UpdatePath): Promise<void> {
     secrets: { ...secrets, nodes },
     excluded: NOBODY,
   })
-  ok(short !== null)
   deepStrictEqual(await reading(after, { receiver: newcomer, path: { leafNode, nodes: short } }), {
     kind: 'refused',
     code: 'notDecryptable',
   })
   const encryptionKey = newcomerKey.publicKey.subarray(1)
   const unreachable = addLeaf(before.tree, { ...leafNode, encryptionKey }).tree
-  strictEqual(await encryptPath(suite, unreachable, { ...sending, excluded: NOBODY }), null)
+  // A key that is none shuts out who has it, and nobody else.
+  const barred = { ...after, tree: unreachable }
+  const reached = {
+    leafNode,
+    nodes: await encryptPath(suite, unreachable, { ...sending, excluded: NOBODY }),
+  }
+  for (const receiver of receiversOf(barred)) {
+    const read = await reading(barred, { receiver, path: reached })
+    const expected = receiver === newcomer ? 'notDecryptable' : 'decrypted'
+    strictEqual(read.kind === 'refused' ? read.code : read.kind, expected)
+  }
 }

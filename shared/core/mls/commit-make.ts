@@ -94,7 +94,6 @@ export async function makeCommit(
       entropy: making.entropy,
     })
     : null
-  if (path?.kind === 'refused') return path
   const made = { applied, path, psks, sent: collected.sent, listed: collected.listed }
   return await finishCommit(group, making, made)
 }

@@ -1,12 +1,11 @@
 /**
  * The path of a commit that one makes (RFC 9420 sections 7.4, 7.5 and 12.4.1): fresh secrets from
- * the leaf to the root, parent hashes, the signed leaf, and the secrets encrypted to everybody else.
+ * the leaf to the root, parent hashes, the signed leaf, and the secrets encrypted to all others.
  */
 import { wipe } from '#core/base/bytes.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { UpdatePath } from '#core/mls/commit.ts'
 import type { Extension } from '#core/mls/extension.ts'
-import { type MlsRefusal, refuse } from '#core/mls/fault.ts'
 import { encodeGroupContext, type GroupContext } from '#core/mls/group-context.ts'
 import { type LeafNode, type LeafNodeContent, signLeafNode } from '#core/mls/leaf-node.ts'
 import { freshKeyPair, type LeafTemplate } from '#core/mls/own-leaf.ts'
@@ -29,7 +28,6 @@ export interface PathMaking {
 }
 
 export interface MadePath {
-  readonly kind: 'made'
   readonly updatePath: UpdatePath
   readonly leaf: number
   readonly tree: RatchetTree
@@ -41,11 +39,10 @@ export interface MadePath {
   readonly privateKeys: readonly (readonly [number, Uint8Array])[]
 }
 
-/** Refuses with `badPath` when a key in the tree is malformed. */
 export async function makePath(
   group: PublicGroup,
   making: PathMaking,
-): Promise<MadePath | MlsRefusal> {
+): Promise<MadePath> {
   const { suite } = group
   const { applied, committer, entropy } = making
   const pair = await freshKeyPair(suite, entropy)
@@ -74,9 +71,7 @@ export async function makePath(
     groupContext: encodeGroupContext(context),
     entropy,
   })
-  if (encrypted === null) return refuse('badPath')
   return {
-    kind: 'made',
     updatePath: { leafNode, nodes: encrypted },
     leaf,
     tree: merged,

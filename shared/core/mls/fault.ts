@@ -24,6 +24,8 @@ export type MlsFault =
   | 'duplicateKey'
   | 'unsupportedCapability'
   | 'unknownProposal'
+  /** Proposals of the epoch wait for a commit, which goes first (RFC 9420 section 12.4). */
+  | 'proposalsPending'
   | 'badProposal'
   | 'badProposalList'
   | 'missingPath'

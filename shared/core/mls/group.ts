@@ -6,7 +6,6 @@
 import { assert } from '#core/base/assert.ts'
 import { EMPTY, equalBytes, wipe } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import type { Entropy } from '#core/base/ports.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { type Extension, EXTENSION_TYPE, externalPub, makeExtension } from '#core/mls/extension.ts'
 import { encodeGroupContext, type GroupContext } from '#core/mls/group-context.ts'
@@ -19,7 +18,7 @@ import type { PreSharedKeyId } from '#core/mls/proposal.ts'
 import { type Psk, pskSecret } from '#core/mls/psk.ts'
 import { type PublicGroup, publicGroupOf } from '#core/mls/public-group.ts'
 import { treeHash, treeOfOne } from '#core/mls/ratchet-tree.ts'
-import { type SecretTree, secretTree } from '#core/mls/secret-tree.ts'
+import { type SecretTree, secretsOfTree, secretTree } from '#core/mls/secret-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { leafToNode } from '#core/mls/tree-math.ts'
 
@@ -189,8 +188,10 @@ export function nextGroup(
 
 const RESUMPTIONS_KEPT = LIMITS.mlsResumptionsKeptMax
 
-function epochSecretsOf({ secrets }: Group): readonly Uint8Array[] {
-  return Object.values<Uint8Array>({ ...secrets }).filter((secret) => secret.length > 0)
+/** The secrets of one epoch, its keys of private messages among them. */
+function epochSecretsOf({ secrets, secretTree }: Group): readonly Uint8Array[] {
+  const held = Object.values<Uint8Array>({ ...secrets }).filter((secret) => secret.length > 0)
+  return secretTree === null ? held : held.concat(secretsOfTree(secretTree))
 }
 
 /** Every secret of a state but the signature key, for who has left the group. */
@@ -232,6 +233,7 @@ export function takeExports(
 } {
   const exports = list.map((exporting) => exportSecret(group, exporting))
   const { exporterSecret, encryptionSecret, senderDataSecret, confirmationKey } = group.secrets
+  const ratchets = group.secretTree === null ? [] : secretsOfTree(group.secretTree)
   const gone = {
     exporterSecret: EMPTY,
     encryptionSecret: EMPTY,
@@ -241,7 +243,7 @@ export function takeExports(
   return {
     group: { ...group, secrets: { ...group.secrets, ...gone }, secretTree: null },
     exports,
-    consumed: [exporterSecret, encryptionSecret, senderDataSecret, confirmationKey],
+    consumed: [exporterSecret, encryptionSecret, senderDataSecret, confirmationKey, ...ratchets],
   }
 }
 

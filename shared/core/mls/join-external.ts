@@ -17,7 +17,7 @@ import { externalInit } from '#core/mls/key-schedule.ts'
 import { countLeaf, credentialsAgree } from '#core/mls/leaf-census.ts'
 import type { LeafTemplate } from '#core/mls/own-leaf.ts'
 import type { PreSharedKeyId, Proposal } from '#core/mls/proposal.ts'
-import { type AppliedProposals, applyProposals, isFree } from '#core/mls/proposal-list.ts'
+import { type AppliedProposals, applyProposals, isFreeForComer } from '#core/mls/proposal-list.ts'
 import type { Psk } from '#core/mls/psk.ts'
 import { type PublicGroup, publicGroupOf } from '#core/mls/public-group.ts'
 import { secretTree } from '#core/mls/secret-tree.ts'
@@ -57,8 +57,7 @@ export async function joinByExternalCommit(
   const psks = findPsks(null, applied.psks, joining.psks)
   if (psks === null) return refuse('unknownPsk')
   const path = await makePath(group, { ...joining, applied, committer })
-  if (path.kind === 'refused') return path
-  if (!isFree(applied.tree, path.updatePath.leafNode)) return refuse('duplicateKey')
+  if (!isFreeForComer(applied, path.updatePath.leafNode)) return refuse('duplicateKey')
   return await enter(group, joining, { applied, path, psks, proposals, init })
 }
 

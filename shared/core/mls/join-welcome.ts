@@ -1,6 +1,6 @@
 /**
- * Joining by a Welcome (RFC 9420 section 12.4.3.1). The tree comes in the GroupInfo or apart; all of
- * it is verified before a state is made.
+ * Joining by a Welcome (RFC 9420 section 12.4.3.1). The tree comes in the GroupInfo or apart; all
+ * of it is verified before a state is made.
  */
 import { assert } from '#core/base/assert.ts'
 import { equalBytes, wipe } from '#core/base/bytes.ts'
@@ -173,6 +173,7 @@ async function pathKeys(
   // The tree is the one after the commit, whose path is that of the GroupInfo's signer.
   const above = filteredDirectPath(tree, from.signer).filter(({ node }) => isWithin(own, node))
   if (from.signer === from.ownLeaf || above.length === 0) return refuse('badPath')
+  if (pathSecret.length !== suite.hashLength) return refuse('badPath')
   const made = await makePathSecrets(suite, above, pathSecret)
   wipe(pathSecret, made.commitSecret)
   for (const { node, pathSecret: secret, keyPair } of made.nodes) {

@@ -61,7 +61,7 @@ function supportsExtensions(leaf: LeafNode, extensions: readonly Extension[]): b
   )
 }
 
-/** `timeMs` null leaves lifetimes unjudged, as of leaves that a tree already holds (section 7.3). */
+/** `timeMs` null leaves lifetimes unjudged, as of leaves that a tree holds (section 7.3). */
 function isAlive(leaf: LeafNode, timeMs: TimeMs | null): boolean {
   if (leaf.source.kind !== 'keyPackage' || timeMs === null) return true
   const seconds = BigInt(Math.floor(timeMs / 1_000))

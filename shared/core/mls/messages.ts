@@ -4,6 +4,7 @@
  */
 import { assert } from '#core/base/assert.ts'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
+import type { TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { ownTemplate } from '#core/mls/commit-make.ts'
@@ -29,6 +30,8 @@ export interface Sending {
   readonly authenticatedData: Uint8Array
   readonly wireFormat: ContentWireFormat
   readonly paddingLength?: number
+  /** By which the lifetime of a proposed KeyPackage is judged; not judged without it. */
+  readonly timeMs?: TimeMs | null
   readonly entropy: Entropy
 }
 
@@ -48,7 +51,9 @@ export async function propose(
 ): Promise<Sent & { readonly reference: Uint8Array } | MlsRefusal> {
   const framed = await frame(group, { kind: 'proposal', proposal }, sending)
   if (framed.kind === 'refused') return framed
-  const taken = await takeProposal(group.public, framed.authenticated, { timeMs: null })
+  const taken = await takeProposal(group.public, framed.authenticated, {
+    timeMs: sending.timeMs ?? null,
+  })
   if (taken.kind === 'refused') return taken
   const { message, consumed } = framed
   const { reference } = taken.cached
@@ -82,12 +87,16 @@ export async function proposeUpdate(
   return { ...sent, group: { ...sent.group, pendingUpdates } }
 }
 
-/** An application message, which is always encrypted (section 6). */
+/**
+ * An application message, which is always encrypted (section 6). Not while proposals of the epoch
+ * wait for a commit (section 12.4): whoever they remove would still read it.
+ */
 export async function protectApplication(
   group: Group,
   content: Uint8Array,
   sending: Omit<Sending, 'wireFormat'>,
 ): Promise<Sent | MlsRefusal> {
+  if (group.public.proposals.size > 0) return refuse('proposalsPending')
   const body: Content = { kind: 'application', content }
   const framed = await frame(group, body, { ...sending, wireFormat: 'privateMessage' })
   if (framed.kind === 'refused') return framed

@@ -5,6 +5,7 @@
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
 import { type Extension, EXTENSION_TYPE, findExtension } from '#core/mls/extension.ts'
 import { readExternalSenders, readRequiredCapabilities } from '#core/mls/extension.ts'
@@ -306,6 +307,7 @@ const placeAdded: Step = async (context, draft, list) => {
   for (const { keyPackage } of adds) {
     const { leafNode } = keyPackage
     if (!isFree(draft.tree, leafNode)) return 'duplicateKey'
+    if (draft.tree.memberCount >= LIMITS.membersMax) return 'tooLarge'
     const placed = addLeaf(draft.tree, leafNode)
     draft.tree = placed.tree
     draft.census = countLeaf(draft.census, leafNode, 1)
@@ -319,9 +321,22 @@ function parameters({ suite }: ListContext, { extensions }: ListDraft) {
 }
 
 /** Whether neither key of a new leaf stands in the tree (section 7.3). */
-export function isFree(tree: RatchetTree, leafNode: LeafNode): boolean {
+function isFree(tree: RatchetTree, leafNode: LeafNode): boolean {
   return encryptionKeyOwner(tree, leafNode.encryptionKey) === null &&
     signatureKeyOwner(tree, leafNode.signatureKey) === null
+}
+
+/**
+ * Whether who comes in from outside brings keys that are free: the encryption key is also another
+ * than that of the leaf which goes for it, as in an Update (section 12.2).
+ */
+export function isFreeForComer(
+  { tree, removed }: Pick<AppliedProposals, 'tree' | 'removed'>,
+  leafNode: LeafNode,
+): boolean {
+  const { encryptionKey } = leafNode
+  return isFree(tree, leafNode) &&
+    removed.every((gone) => !equalBytes(gone.leafNode.encryptionKey, encryptionKey))
 }
 
 /** Whether a leaf may take this place of its own: a new encryption key, no key of others. */

@@ -54,6 +54,9 @@ export interface PublicGroupOpened {
   readonly group: PublicGroup
 }
 
+/** Of uint64: no group comes to it, and a commit in it could not state the next one. */
+const LAST_EPOCH = (1n << 64n) - 1n
+
 /**
  * The group that a GroupInfo describes, with everything checked that section 12.4.3.1 asks of a
  * tree and of its leaves. Lifetimes in it are not judged: they were when the leaves came.
@@ -65,6 +68,7 @@ export async function openPublicGroup(
   const { groupContext: context } = groupInfo
   if (context.version !== MLS_VERSION) return refuse('wrongVersion')
   if (context.cipherSuite !== suite.id) return refuse('wrongSuite')
+  if (context.epoch >= LAST_EPOCH) return refuse('wrongEpoch')
   if (judgeExtensions(context.extensions) !== null) return refuse('malformed')
   const bytes = ratchetTree ?? findExtension(groupInfo.extensions, EXTENSION_TYPE.ratchetTree)
   const tree = bytes === null ? null : decodeRatchetTree(suite, bytes)

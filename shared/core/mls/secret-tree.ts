@@ -53,6 +53,23 @@ export function secretTree(encryptionSecret: Uint8Array, leafWidth: number): Sec
   return { leafWidth, root: { kind: 'sealed', secret: encryptionSecret } }
 }
 
+/** Every secret that a tree holds, to be wiped when the epoch is over. */
+export function secretsOfTree(tree: SecretTree): readonly Uint8Array[] {
+  const secrets: Uint8Array[] = []
+  const waiting: SecretSubtree[] = [tree.root]
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    if (at.kind === 'sealed') secrets.push(at.secret)
+    else if (at.kind === 'opened') waiting.push(at.left, at.right)
+    else {
+      for (const { secret, skipped } of [at.handshake, at.application]) {
+        secrets.push(secret)
+        for (const { key, nonce } of skipped.values()) secrets.push(key, nonce)
+      }
+    }
+  }
+  return secrets
+}
+
 /** A key that was taken. Exactly one of `consumed` and `derived` is wiped in the end. */
 export interface TakenKey {
   readonly kind: 'taken'

@@ -6,6 +6,7 @@
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { assert } from '#core/base/assert.ts'
 import type { TimeMs } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { UpdatePath } from '#core/mls/commit.ts'
 import { type MlsFault, type MlsRefusal, refuse } from '#core/mls/fault.ts'
 import type { AuthenticatedContent, Sender } from '#core/mls/framing.ts'
@@ -17,8 +18,8 @@ import type { ProposalOrRef } from '#core/mls/proposal.ts'
 import {
   type AppliedProposals,
   applyProposals,
-  isFree,
   isFreeFor,
+  isFreeForComer,
 } from '#core/mls/proposal-list.ts'
 import type { Committer, PlacedLeaf, SentProposal } from '#core/mls/proposal-list.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
@@ -187,9 +188,11 @@ async function mergeUpdatePath(
   const { leafNode } = updatePath
   const { suite, context } = group
   const free = committer.kind === 'external'
-    ? isFree(applied.tree, leafNode)
+    ? isFreeForComer(applied, leafNode)
     : isFreeFor(applied.tree, committer.leaf, leafNode)
   if (!free) return refuse('duplicateKey')
+  const full = committer.kind === 'external' && applied.tree.memberCount >= LIMITS.membersMax
+  if (full) return refuse('tooLarge')
   const { tree, leaf } = committerPlace(applied, committer, leafNode)
   const fault = await validateLeaf(suite, leafNode, {
     group: { cipherSuite: suite.id, extensions: applied.extensions },

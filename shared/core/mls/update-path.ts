@@ -4,7 +4,7 @@
  * tree is edited by `ratchet-tree.ts`, and when a path is due is for `commit-make.ts` to know.
  */
 import { assert } from '#core/base/assert.ts'
-import { equalBytes, wipe } from '#core/base/bytes.ts'
+import { EMPTY, equalBytes, wipe } from '#core/base/bytes.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { KeyPair } from '#core/crypto/crypto.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
@@ -63,9 +63,13 @@ export async function makePathSecrets(
   return { nodes, commitSecret: secret }
 }
 
+/** What stands where nothing can be encrypted: nobody opens it, and everybody can count it. */
+const UNOPENABLE: HpkeCiphertext = { kemOutput: EMPTY, ciphertext: EMPTY }
+
 /**
  * The nodes of an UpdatePath: each path secret, encrypted to the resolution of the copath, without
- * the leaves that this commit adds (RFC 9420 section 7.5). Null for a malformed key in the tree.
+ * the leaves that this commit adds (RFC 9420 section 7.5). A member may bring a key of the right
+ * length that is no key of the KEM; it shuts itself out with that, and stops nobody's commits.
  */
 export async function encryptPath(
   suite: CipherSuite,
@@ -80,10 +84,10 @@ export async function encryptPath(
     readonly groupContext: Uint8Array
     readonly entropy: Entropy
   },
-): Promise<readonly UpdatePathNode[] | null> {
+): Promise<readonly UpdatePathNode[]> {
   const { path, secrets, excluded, groupContext: context, entropy } = sending
   assert(path.length === secrets.nodes.length, 'each node of the path has its secret')
-  const nodes = await Promise.all(path.map(async ({ copath }, index) => {
+  return await Promise.all(path.map(async ({ copath }, index) => {
     const { pathSecret: plaintext, keyPair } = secrets.nodes[index] as PathSecret
     const sealed = await Promise.all(
       receivers(tree, copath, excluded).map((node) => {
@@ -92,12 +96,9 @@ export async function encryptPath(
         return encryptWithLabel(suite, to, entropy)
       }),
     )
-    const encryptedPathSecret = sealed.filter((each) => each !== null)
-    if (encryptedPathSecret.length !== sealed.length) return null
+    const encryptedPathSecret = sealed.map((each) => each ?? UNOPENABLE)
     return { encryptionKey: keyPair.publicKey, encryptedPathSecret }
   }))
-  const made = nodes.filter((node) => node !== null)
-  return made.length === nodes.length ? made : null
 }
 
 export interface ReceivedPath {
