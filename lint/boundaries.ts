@@ -149,7 +149,6 @@ const VENDORS: readonly Vendor[] = [
   { package: '@noble/', importers: [/^shared\/core\/crypto\/noble\.ts$/, tests, /^bench\//] },
   { package: 'ts-mls', importers: [/^tests\/interop\//, /^bench\//] },
   { package: '@wireapp/core-crypto', importers: [/^tests\/interop\//, /^bench\//] },
-  { package: '@wireapp/core-crypto', importers: [/^tests\/interop\//, /^bench\//] },
   {
     package: 'idb',
     importers: [/^shared\/browser\/open-database\.ts$/],
