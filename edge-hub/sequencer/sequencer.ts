@@ -12,7 +12,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import type { CommitChange } from '#core/mls/staged-commit.ts'
 import { castVote, type CommitFacts, judgeAppend } from '#core/policy/finality.ts'
-import { type JudgedVote, maySpeak } from '#core/policy/finality.ts'
+import { hasSeenVoids, type JudgedVote, maySpeak } from '#core/policy/finality.ts'
 import type { Sha256 } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import type { StoredCertificate } from '#hub/ports.ts'
@@ -180,6 +180,10 @@ function decideFrame(draft: Draft, head: EpochView, frame: FrameSubmission): Out
   if (frame.signature === 'unchecked') return refused({ kind: 'staleEpoch', epoch: head.epoch })
   if (frame.signature === 'wrong') return refused({ kind: 'wrongSignature' })
   if (!speaks(draft, frame.leaf)) return refused({ kind: 'provisional', position: head.origin })
+  // Sealed before the epoch was left and came back: its sender seals it again.
+  const { finality } = draft
+  const isOld = finality !== null && !hasSeenVoids(finality, frame.seen.position)
+  if (isOld) return refused({ kind: 'staleEpoch', epoch: head.epoch })
   const last = draft.lastGeneration(head, frame.leaf, frame.lane)
   const generation = Math.max(last, 0)
   if (frame.generation <= last) return refused({ kind: 'replayed', generation })

@@ -94,9 +94,15 @@ export function headEpoch(finality: Finality): FinalEpoch {
 export function judgeAppend(finality: Finality, seen: bigint): CommitFault | null {
   if (finality.open.length >= LIMITS.provisionalEpochsMax) return 'tooMany'
   const lowest = headEpoch(finality).position
-  return seen < lowest || (finality.lastVoid !== null && seen < finality.lastVoid)
-    ? 'staleSeen'
-    : null
+  return seen < lowest || !hasSeenVoids(finality, seen) ? 'staleSeen' : null
+}
+
+/**
+ * True for who had seen the last void (VOTE-6). *A frame that was on its way while its epoch was
+ * left and came back would be taken beside its second seal: the message would stand twice.*
+ */
+export function hasSeenVoids({ lastVoid }: Finality, seen: bigint): boolean {
+  return lastVoid === null || seen >= lastVoid
 }
 
 /** The machine with one more commit, above the head. */
