@@ -40,7 +40,7 @@ async function withPair(run: (pair: Pair) => Promise<void>, change?: Change): Pr
 }
 
 Deno.test(
-  'VOTE-5, DEV-3: what is provisional outlives a restart, and is final when somebody comes',
+  'VOTE-5, VOTE-7: what is provisional outlives a restart, and is final when somebody comes',
   options,
   async () => {
     await withPair(async ({ endpoint, alice, bob, room }) => {

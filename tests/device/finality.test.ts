@@ -135,7 +135,7 @@ Deno.test(
 )
 
 Deno.test(
-  'JOIN-5: who cannot follow a commit that becomes final takes its place anew',
+  'JOIN-5, VOTE-7: who cannot follow a commit that becomes final takes its place anew',
   options,
   async () => {
     await withScene(async ({ alice, bob, carol, room, mallory, place, blinding }) => {

@@ -180,12 +180,12 @@ const lies: readonly {
   readonly change: Change
 }[] = [
   {
-    title: 'JOIN-3: without an anchor nobody joins',
+    title: 'JOIN-3, JOIN-7: without an anchor nobody joins',
     code: 'noAnchor',
     change: onGroup((answer) => ({ ...answer, anchor: null })),
   },
   {
-    title: "JOIN-2: a tree that is not the anchor's is refused",
+    title: "ROOM-3, JOIN-7: a tree that is not the anchor's is refused",
     code: 'badAnchor',
     change: onGroup((answer) => {
       const ratchetTree = answer.ratchetTree.slice()
@@ -195,12 +195,12 @@ const lies: readonly {
     }),
   },
   {
-    title: 'ID-7, JOIN-2: a leaf without its certificate is refused',
+    title: 'ID-7, JOIN-7: a leaf without its certificate is refused',
     code: 'badCertificate',
     change: onGroup((answer) => ({ ...answer, certificates: answer.certificates.slice(1) })),
   },
   {
-    title: 'JOIN-3, LOG-2: a commit above the anchor cannot be left out as a hole',
+    title: 'JOIN-7, LOG-2: a commit above the anchor cannot be left out as a hole',
     code: 'brokenLog',
     change: (message) => {
       const hash = new Uint8Array(32)

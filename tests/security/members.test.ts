@@ -1,9 +1,9 @@
-/** Whom a device names: leaves that a certificate bears out, and among them whom its hub attests. */
+/** Whom a device names: leaves that a certificate bears out, and whom its own hub attests. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { type HubDomain, leafIndex, logPosition, type TimeMs } from '#core/base/ids.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { beginEpochs } from '#core/device/epochs.ts'
-import { membersOf, proveCertificates } from '#core/device/members.ts'
+import { keepCertificates, membersOf } from '#core/device/members.ts'
 import { newRoom } from '#core/device/room.ts'
 import { emptyState } from '#core/device/state.ts'
 import { Turn } from '#core/device/turn.ts'
@@ -64,7 +64,11 @@ async function seen(device: HandDevice, certificates: readonly Uint8Array[]) {
     keys: null,
     groupInfo: body.groupInfo,
   })
-  await proveCertificates(turn, fresh.key, certificates)
+  for (const bytes of certificates) {
+    const certificate = await verifyCertificate(crypto, bytes, { hubKey: null })
+    ok(certificate.kind === 'verified')
+    await keepCertificates(turn, fresh.key, [{ bytes, certificate }])
+  }
   const known = turn.room(fresh.key)
   ok(known !== null)
   return membersOf(known).map(({ leaf, account, deviceName, verified }) => ({

@@ -10,7 +10,7 @@ import { pushEpoch, updateEpoch } from '#core/device/epochs.ts'
 import { externalPubOf } from '#core/device/external.ts'
 import { contradicts } from '#core/device/heads.ts'
 import { enterRoom } from '#core/device/joining.ts'
-import { proveCertificates } from '#core/device/members.ts'
+import { keepCertificates } from '#core/device/members.ts'
 import { noteMembership } from '#core/device/membership-events.ts'
 import { queueProfile, requeueOutbox } from '#core/device/outbox.ts'
 import { breakRoom } from '#core/device/room.ts'
@@ -68,7 +68,11 @@ export async function commitReceived(
     finality: room.finality,
   })
   if (judged.kind === 'refused') return breakRoom(turn, key, `commit:${judged.fault}`)
-  await proveCertificates(turn, key, entry.certificates)
+  const checked = judged.certificates.flatMap((certificate, index) => {
+    const given = entry.certificates[index]
+    return given === undefined ? [] : [{ bytes: given, certificate }]
+  })
+  await keepCertificates(turn, key, checked)
   const { position } = placed
   const finality = appendCommit(room.finality, { ...judged.facts, position })
   await enterEpoch(turn, key, { followed, entry, placed, top })

@@ -9,10 +9,11 @@ import { idOfEpoch } from '#core/device/chain.ts'
 import { exportKeys } from '#core/device/epoch-keys.ts'
 import { beginEpochs } from '#core/device/epochs.ts'
 import { leafLifetime, leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
-import { proveCertificates } from '#core/device/members.ts'
+import { keepCertificates } from '#core/device/members.ts'
 import { checkedTitle, newRoom } from '#core/device/room.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality } from '#core/device/votes.ts'
+import { verifyCertificate } from '#core/identity/certificate.ts'
 import { groupIdOf, makeGenesis } from '#core/identity/genesis.ts'
 import { encodeMlsMessage } from '#core/mls/framing.ts'
 import { createGroup, makeGroupInfo } from '#core/mls/group.ts'
@@ -85,7 +86,10 @@ export async function createRoom(
   const epoch = { position, entryHash, public: group.public, group, keys, groupInfo }
   beginEpochs(turn, room.key, epoch)
   setFinality(turn, room.key, openFinality({ position, epochId: idOfEpoch(epoch) }))
-  await proveCertificates(turn, room.key, [certificate])
+  const own = await verifyCertificate(crypto, certificate, { hubKey: null })
+  if (own.kind === 'verified') {
+    await keepCertificates(turn, room.key, [{ bytes: certificate, certificate: own }])
+  }
   turn.done(command, room.key)
   return room.key
 }

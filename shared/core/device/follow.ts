@@ -12,7 +12,7 @@ import { beginEpochs, placeGenesis } from '#core/device/epochs.ts'
 import { pumpEntry } from '#core/device/external.ts'
 import { contradicts, remember } from '#core/device/heads.ts'
 import { pumpAnchors } from '#core/device/invitations.ts'
-import { proveCertificates } from '#core/device/members.ts'
+import { keepCertificates } from '#core/device/members.ts'
 import { pumpCommits } from '#core/device/membership.ts'
 import { ownFrameSequenced, pumpOutbox, reconcileGenerations } from '#core/device/outbox.ts'
 import { addItem, breakRoom, caughtUp, isFollowed, resubscribe } from '#core/device/room.ts'
@@ -166,7 +166,8 @@ async function firstEpoch(turn: Turn, room: RoomState, entry: GenesisEntry): Pro
   turn.setRecord(key, { domain: judged.genesis.domain, suite: judged.genesis.suite })
   beginEpochs(turn, key, epoch)
   setFinality(turn, key, openFinality({ position, epochId: idOfEpoch(epoch) }))
-  await proveCertificates(turn, key, [entry.certificate])
+  const { certificate } = judged
+  await keepCertificates(turn, key, [{ bytes: entry.certificate, certificate }])
 }
 
 async function frameReceived(

@@ -99,7 +99,11 @@ export function invitationJob(
   if (!areLimits(limits)) return fail('badLimits')
   if (!turn.ready || !caughtUp(room)) return fail('offline')
   const listed = listedInvitations(room).filter(({ expiresAt }) => expiresAt > turn.nowMs)
-  if (listed.length >= LIMITS.invitationsPerRoomMax) return fail('tooMany')
+  const own = listed.filter(({ inviter }) => inviter === account.name).length +
+    room.jobs.filter(({ kind }) => kind === 'invite').length
+  const isFull = listed.length >= LIMITS.invitationsPerRoomMax ||
+    own >= LIMITS.invitationsPerAccountMax
+  if (isFull) return fail('tooMany')
   return newInvitation(turn, room, { account, limits, command })
 }
 

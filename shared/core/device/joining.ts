@@ -11,12 +11,12 @@ import { suiteById } from '#core/crypto/suites.ts'
 import { dropKeyPackage } from '#core/device/account.ts'
 import { idOfEpoch } from '#core/device/chain.ts'
 import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
-import { proveCertificates } from '#core/device/members.ts'
+import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
 import { newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
-import { type VerifiedCertificate, verifyCertificate } from '#core/identity/certificate.ts'
+import { verifyCertificate } from '#core/identity/certificate.ts'
 import { groupIdOf, roomOfGroupId } from '#core/identity/genesis.ts'
 import { decodeInviteLink, invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
 import { leafIsCertified } from '#core/identity/leaf-identity.ts'
@@ -136,9 +136,8 @@ async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): 
     group,
   })
   if (anchor === null) return refuseJoin(turn, key, 'badAnchor')
-  if (!await areCertified(turn, group, answer.certificates)) {
-    return refuseJoin(turn, key, 'badCertificate')
-  }
+  const checked = await checkCertificates(turn, group, answer.certificates)
+  if (checked === null) return refuseJoin(turn, key, 'badCertificate')
   const { position, entryHash } = anchor
   turn.setRoom(key, { joining: { kind: 'link' } })
   turn.setRecord(key, { next: logPosition(position + 1n), headHash: entryHash })
@@ -146,7 +145,7 @@ async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): 
   const final = { position, entryHash, public: group, group: null, keys: null, groupInfo }
   beginEpochs(turn, key, final)
   setFinality(turn, key, openFinality({ position, epochId: idOfEpoch(final) }))
-  await proveCertificates(turn, key, answer.certificates)
+  await keepCertificates(turn, key, checked)
   subscribe(turn, key)
 }
 
@@ -166,29 +165,30 @@ async function openAnswer(
   return opened.kind === 'opened' ? opened.group : null
 }
 
-/** True when each leaf is borne out by one of the certificates (ID-7). */
-async function areCertified(
+/** The certificates, if each leaf is borne out by one of them (ID-7); else null. */
+async function checkCertificates(
   turn: Turn,
   group: PublicGroup,
   certificates: readonly Uint8Array[],
-): Promise<boolean> {
+): Promise<readonly CheckedCertificate[] | null> {
   const { crypto } = turn.ports
   const suite = suiteById(group.suite.id)
-  const byHash = new Map<string, VerifiedCertificate>()
+  const byHash = new Map<string, CheckedCertificate>()
   for (const bytes of certificates) {
     const verified = await verifyCertificate(crypto, bytes, { hubKey: null })
-    if (verified.kind === 'verified') byHash.set(toHex(verified.hash), verified)
+    if (verified.kind === 'refused') return null
+    byHash.set(toHex(verified.hash), { bytes, certificate: verified })
   }
-  if (suite === null) return false
+  if (suite === null) return null
   for (const { leafNode } of members(group.tree)) {
     const identity = identityOf(leafNode)
-    const certificate = identity && byHash.get(toHex(identity.certificateHash))
-    if (identity === null || certificate == null) return false
+    const checked = identity && byHash.get(toHex(identity.certificateHash))
+    if (identity === null || checked == null) return null
     const { signatureKey } = leafNode
     const claim = { identity, signatureKey, algorithm: suite.signature }
-    if (!leafIsCertified(claim, certificate)) return false
+    if (!leafIsCertified(claim, checked.certificate)) return null
   }
-  return true
+  return [...byHash.values()]
 }
 
 // ---- By Welcome ---------------------------------------------------------------------------

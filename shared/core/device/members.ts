@@ -10,7 +10,7 @@ import type { CertificateRecord } from '#core/device/records.ts'
 import { certificateRecordCodec } from '#core/device/records.ts'
 import type { Member, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { verifyCertificate } from '#core/identity/certificate.ts'
+import { isAttested, type VerifiedCertificate } from '#core/identity/certificate.ts'
 import type { LeafIdentity } from '#core/identity/leaf-identity.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import { leafAt, members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
@@ -89,43 +89,32 @@ export function membersOf(room: RoomState): readonly Member[] {
 
 // ---- Certificates -------------------------------------------------------------------------
 
-/** Checks certificates that came with the log or a tree; those that are known are not again. */
-export async function proveCertificates(
+/** A certificate as it came, and what was verified of it but for the attestation. */
+export interface CheckedCertificate {
+  readonly bytes: Uint8Array
+  readonly certificate: VerifiedCertificate
+}
+
+/** Certificates that were checked, with what this device's own hub says of them (ID-7). */
+export async function keepCertificates(
   turn: Turn,
   key: string,
-  certificates: readonly Uint8Array[],
+  checked: readonly CheckedCertificate[],
 ): Promise<void> {
   const room = turn.room(key)
-  if (room === null || certificates.length === 0) return
-  const { crypto } = turn.ports
+  if (room === null || checked.length === 0) return
+  const hubKey = turn.state.hub?.key ?? null
   const known = new Map(room.certificates)
-  for (const bytes of certificates) {
-    const hash = toHex(crypto.hash('sha256', bytes))
+  for (const { bytes, certificate } of checked) {
+    const hash = toHex(certificate.hash)
     if (known.has(hash)) continue
-    const record = await provenCertificate(turn, bytes)
-    if (record === null) continue
+    const attested = hubKey !== null && await isAttested(turn.ports.crypto, bytes, hubKey)
+    const devices = certificate.devices.map(({ device, name }) => ({ device, name }))
+    const record: CertificateRecord = { format: STRUCTURE_VERSION, attested, devices }
     known.set(hash, record)
     if (room.joining === null) storeCertificate(turn, key, hash, record)
   }
   turn.setRoom(key, { certificates: known })
-}
-
-async function provenCertificate(
-  turn: Turn,
-  bytes: Uint8Array,
-): Promise<CertificateRecord | null> {
-  const { crypto } = turn.ports
-  const hubKey = turn.state.hub?.key ?? null
-  const attested = hubKey === null ? null : await verifyCertificate(crypto, bytes, { hubKey })
-  const proven = attested?.kind === 'verified'
-    ? attested
-    : await verifyCertificate(crypto, bytes, { hubKey: null })
-  if (proven.kind === 'refused') return null
-  return {
-    format: STRUCTURE_VERSION,
-    attested: attested?.kind === 'verified',
-    devices: proven.devices.map(({ device, name }) => ({ device, name })),
-  }
 }
 
 function storeCertificate(

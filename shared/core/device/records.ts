@@ -67,7 +67,7 @@ const ROOM_PHASES = {
 /** A link that this device made: by it the person finds it again (ROOM-8). */
 const linkRecord = struct({ id: fixed(32), fragment: utf8(LIMITS.inviteLinkMax) })
 
-/** The anchor that was last left for an invitation of the own account (ROOM-10). */
+/** The anchor that was last left for an invitation of the own account (JOIN-3). */
 const anchorRecord = struct({ id: fixed(32), position: positionCodec, time: timeCodec })
 
 export type Anchored = Infer<typeof anchorRecord>

@@ -163,14 +163,16 @@ export function markRead(turn: Turn, key: string, position: number): void {
 export function breakRoom(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null) return
-  if (room.record.phase === 'joining') return refuseJoin(turn, key, code)
+  if (room.record.phase === 'joining') {
+    return refuseJoin(turn, key, code === 'internal' ? code : 'brokenLog')
+  }
   failJobs(turn, room)
   turn.setRecord(key, { phase: 'broken', code })
   turn.setRoom(key, { jobs: [], pending: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
 }
 
-/** The way into a room has ended before it was entered; nothing of it is kept (JOIN-3). */
+/** The way into a room has ended before it was entered; nothing of it is kept (JOIN-7). */
 export function refuseJoin(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null || room.record.phase !== 'joining') return

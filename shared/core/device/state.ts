@@ -219,7 +219,7 @@ export interface PlacedEntry {
   readonly entry: LogEntry
 }
 
-/** The way into a room, in memory only: a restart begins it again (ROOM-7, ROOM-10). */
+/** The way into a room, in memory only: a restart begins it again (ROOM-7, JOIN-7). */
 export type Joining =
   /** Parts of the answer to `requestGroup` come in. */
   | { readonly kind: 'asked'; readonly parts: readonly Uint8Array[]; readonly size: number }
