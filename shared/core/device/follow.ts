@@ -21,7 +21,7 @@ import { contentReceived } from '#core/device/timeline.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { verdictReceived } from '#core/device/verdicts.ts'
 import { pumpVotes, setFinality, voteReceived } from '#core/device/votes.ts'
-import { openFinality } from '#core/policy/finality.ts'
+import { hasSeenVoids, openFinality } from '#core/policy/finality.ts'
 import { judgeGenesis } from '#core/policy/genesis-rules.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
@@ -180,6 +180,12 @@ async function frameReceived(
   const opened = await openFrame(turn, key, bytes)
   if (opened.kind === 'refused') return note(turn, key, placed, opened.code)
   if (contradicts(turn, key, opened.seen)) return breakRoom(turn, key, 'fork')
+  const { finality } = turn.room(key) as RoomState
+  if (finality !== null && !hasSeenVoids(finality, opened.seen.position)) {
+    // Its sender has sealed it again, and a message stands once (VOTE-6).
+    turn.effect({ kind: 'wipe', secrets: [opened.messageSecret] })
+    return note(turn, key, placed, 'staleSeen')
+  }
   contentReceived(turn, key, placed, opened)
 }
 
