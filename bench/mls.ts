@@ -13,27 +13,23 @@ import { createWebCrypto, detectEngine } from '#native/webcrypto.ts'
 import { createCoreCryptoPeer } from '../tests/interop/core-crypto-peer.ts'
 import { clientName } from '../tests/interop/peer.ts'
 import { tsMlsSuite } from '../tests/interop/ts-mls-peer.ts'
-import { floorsOf, makeSigners, type Signers } from './mls-floor.ts'
-import { entropy, makeGroup, makePopulation, type Population } from './mls-group.ts'
-import { TREES, type TreeState } from './mls-group.ts'
-import { measure, type Measured, type Op, OPS } from './mls-measure.ts'
+import { callInChromium } from './chromium.ts'
+import { type MeasuredOps, measureOurs, type PageWork } from './mls-engine.ts'
+import { prepareGround, type Shape, WARM_UP } from './mls-engine.ts'
+import { entropy, makeGroup, TREES } from './mls-group.ts'
+import { type Op, OPS } from './mls-measure.ts'
 import { measureMemory, type StateMemory } from './mls-memory.ts'
-import { operationsOn } from './mls-ops.ts'
 import { type Contender, measureContender } from './mls-peers.ts'
 import { createTsMls } from './mls-ts-mls.ts'
 
 const SIZES = [10, 100, 1_000, 10_000]
-/** Members of the group on which everything runs once before it is measured. */
-const WARM_UP_MEMBERS = 10
-
 type Implementation = 'kalandra' | 'ts-mls' | 'core-crypto'
 
-interface Row {
+interface Row extends Shape {
   readonly impl: Implementation
+  readonly engine: 'deno' | 'chromium'
   /** Identifier, in hexadecimal. */
   readonly suite: string
-  readonly members: number
-  readonly tree: TreeState
   readonly op: Op
   readonly ms: number
   readonly samples: number
@@ -45,11 +41,6 @@ interface Row {
 
 interface MemoryRow extends StateMemory, Shape {
   readonly suite: string
-}
-
-interface Shape {
-  readonly members: number
-  readonly tree: TreeState
 }
 
 /** A library in one suite, and the shapes that do not take it minutes. */
@@ -74,6 +65,8 @@ async function main(): Promise<void> {
   console.log(`WebCrypto: ${[...await detectEngine(crypto.subtle, noble)].join(' ')}`)
   const results: Results = { rows: [], memory: [], finality: [] }
   for (const suite of suites) await measureSuite(webCrypto, { suite, sizes, results })
+  const largest = Math.max(...sizes)
+  if (suites.includes(SUITES.performance)) await measureInChromium(largest, results.rows)
   const load = Deno.loadavg().map((each) => each.toFixed(1)).join(' ')
   console.log(`load of the machine ${load} on ${navigator.hardwareConcurrency} processors`)
   console.log(JSON.stringify(results))
@@ -94,16 +87,14 @@ async function measureSuite(
     readonly results: Results
   },
 ): Promise<void> {
-  const population = await makePopulation(cipherSuite(webCrypto, suite), Math.max(...sizes))
-  const signers = await makeSigners(population)
+  const ground = await prepareGround(webCrypto, suite, Math.max(...sizes))
+  const { population } = ground
   const libraries = await librariesOf(webCrypto, suite)
-  const warmUp = { members: WARM_UP_MEMBERS, tree: 'warm' } as const
-  await measureOurs(population, signers, warmUp)
-  for (const { create } of libraries) await measureContender(population, warmUp, create)
+  for (const { create } of libraries) await measureContender(population, WARM_UP, create)
   const { rows, memory } = results
   for (const shape of sizes.flatMap((members) => TREES.map((tree) => ({ members, tree })))) {
-    const place = { suite: suiteName(suite), ...shape }
-    const ours = await measureOurs(population, signers, shape)
+    const place = { engine: 'deno', suite: suiteName(suite), ...shape } as const
+    const ours = await measureOurs(ground, shape)
     rows.push(...explained({ impl: 'kalandra', ...place }, ours))
     for (const { impl, create } of libraries.filter((library) => library.reaches(shape))) {
       const measured = await measureContender(population, shape, create)
@@ -120,6 +111,22 @@ async function measureSuite(
 
 /** Smaller states weigh less than what a process does of itself. */
 const MEMORY_MEMBERS_MIN = 1_000
+
+/** The default suite in a warm tree, where members are: in a browser. */
+async function measureInChromium(members: number, rows: Row[]): Promise<void> {
+  const suite = SUITES.performance
+  const shapes = [{ members, tree: 'warm' }] as const
+  const argument = { suiteId: suite.id, shapes }
+  const call = { entry: 'mls-page.ts', name: 'measureShapes', argument }
+  const measured = await callInChromium<PageWork, readonly MeasuredOps[]>(call)
+  if (measured === null) return console.log('Chromium is not installed: its figures are left out')
+  console.log(`Chromium ${measured.version}`)
+  measured.result.forEach((each, index) => {
+    const shape = shapes[index] as Shape
+    const place = { impl: 'kalandra', engine: 'chromium', suite: suiteName(suite) } as const
+    rows.push(...explained({ ...place, ...shape }, each))
+  })
+}
 
 async function librariesOf(webCrypto: Crypto, suite: Suite): Promise<readonly Library[]> {
   const own = cipherSuite(webCrypto, suite)
@@ -143,31 +150,6 @@ async function librariesOf(webCrypto: Crypto, suite: Suite): Promise<readonly Li
   return suite.id === SUITES.performance.id ? [tsMls] : []
 }
 
-/** Commits are made before they are processed. */
-const MEASURED_ORDER: readonly Op[] = [
-  'makeCommit',
-  'processCommit',
-  'publicProcess',
-  'add',
-  'joinWelcome',
-  'joinExternal',
-]
-
-type MeasuredOps = Partial<Record<Op, Measured>>
-
-async function measureOurs(
-  population: Population,
-  signers: Signers,
-  shape: Shape,
-): Promise<MeasuredOps> {
-  const bench = await makeGroup(population, { ...shape, vacant: [] })
-  const operations = operationsOn(bench)
-  const floors = await floorsOf(bench.public, 0, signers)
-  const measured: MeasuredOps = {}
-  for (const op of MEASURED_ORDER) measured[op] = await measure(operations[op], floors(op))
-  return measured
-}
-
 /** Rows, which are also shown. */
 function explained(
   place: Omit<Row, 'op' | 'ms' | 'samples' | 'bytes'>,
@@ -186,8 +168,12 @@ function explained(
   return rows
 }
 
-function lineOf({ impl, suite, members, tree, op, ms, samples, bytes, floorMs, ratio }: Row) {
-  const place = `${impl.padEnd(12)}${suite} ${String(members).padStart(6)} ${tree}`
+function lineOf(
+  { impl, engine, suite, members, tree, op, ms, samples, bytes, floorMs, ratio }: Row,
+) {
+  const place = `${impl.padEnd(12)}${engine.padEnd(9)}${suite} ${
+    String(members).padStart(6)
+  } ${tree}`
   const times = `${ms.toFixed(1).padStart(9)} ms (${samples})${String(bytes).padStart(10)} B`
   const beside = `  ${(floorMs ?? 0).toFixed(1).padStart(8)} ms, times ${(ratio ?? 0).toFixed(2)}`
   return `${place} ${op.padEnd(14)}${times}${floorMs === undefined ? '' : beside}`

@@ -153,6 +153,7 @@ export function tryJoin(
   { party, keyPackage, secrets }: Candidate,
   welcome: Uint8Array,
   joining: Joining = {},
+  on = suite,
 ): ReturnType<typeof joinByWelcome> {
   // What joining wipes belongs to the candidate, who may try again.
   const own = {
@@ -161,7 +162,7 @@ export function tryJoin(
   }
   const { signatureSecret } = party
   const bare = { welcome, keyPackage, secrets: own, signatureSecret, ratchetTree: null }
-  return joinByWelcome(suite, { ...bare, psks: noPsks, ...joining })
+  return joinByWelcome(on, { ...bare, psks: noPsks, ...joining })
 }
 
 export async function join(

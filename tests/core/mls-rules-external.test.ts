@@ -90,7 +90,7 @@ Deno.test('12.4.3.2: somebody joins from outside, and takes part at once', async
   assertAgreement([next.next, ...later], await look(seen, next.message))
 })
 
-Deno.test('12.4.3.2: an external commit has one ExternalInit, one Remove at most, PSKs, and no more', async () => {
+Deno.test('12.4.3.2: one ExternalInit, one Remove at most, PSKs, and no more', async () => {
   const story = createStory(161)
   const { alice, bob, onlooker } = await threeMembers(story)
   const made = await comesIn(onlooker, partyOf(story, 'dave'), alice)
@@ -210,7 +210,7 @@ function returning(story: ReturnType<typeof createStory>, bob: Group): LeafMakin
   return { ...party, signatureSecret: bob.signatureSecret, template }
 }
 
-Deno.test('12.4.3.2: a resync takes the place of an old leaf, which is told that it is gone', async () => {
+Deno.test('12.4.3.2: a resync takes the place of a leaf, which is told so', async () => {
   const story = createStory(165)
   const { alice, bob, carol, onlooker } = await threeMembers(story)
   const made = await comesIn(onlooker, returning(story, bob), alice, { removed: 1 })
@@ -352,7 +352,7 @@ Deno.test('12.1.8: an external sender proposes no Update and no ExternalInit', a
   }
 })
 
-Deno.test('12.1.8: an external sender is one of the list, signs, and is of this epoch', async () => {
+Deno.test('12.1.8: an external sender is one of the list, and of this epoch', async () => {
   const { from, alice, bob, onlooker } = await withSender(172)
   const by = { member: bob, onlooker }
   for (const senderIndex of [1, 0xffffffff]) {

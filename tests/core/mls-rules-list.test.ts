@@ -267,7 +267,7 @@ Deno.test('12.4: an empty commit gives its sender new keys and everybody a new e
   deepStrictEqual(leafOf(made.next, 0).source.kind, 'commit')
 })
 
-Deno.test('12.4: who has seen a proposal commits before it sends application messages', async () => {
+Deno.test('12.4: who has seen a proposal commits before it sends messages', async () => {
   const story = createStory(102)
   const all = await withProposals(story, await threeMembers(story), [['bob', removal(2)]])
   const { alice, bob, references } = all

@@ -63,7 +63,7 @@ async function assertWrongPaths(
 const hidden = (member: string): Codes => ({ member, onlooker: 'commit' })
 const open = (member: string): Codes => ({ member })
 
-Deno.test('7.6: a path has a node for each of the filtered direct path, with all its secrets', async () => {
+Deno.test('7.6: a path has each node of the filtered path, with all secrets', async () => {
   await assertWrongPaths(110, () => [
     ['no path', open('missingPath'), onPath(() => null)],
     ['no node', open('badPath'), onNodes(() => [])],
@@ -74,7 +74,7 @@ Deno.test('7.6: a path has a node for each of the filtered direct path, with all
   ])
 })
 
-Deno.test('7.5: a path secret that does not open, or is of another length, is refused', async () => {
+Deno.test('7.5: a path secret opens, and is as long as the hash', async () => {
   const each = (change: (ciphertext: Uint8Array) => Uint8Array) =>
     onSecrets((list) => list.map((one) => ({ ...one, ciphertext: change(one.ciphertext) })))
   const kem = (kemOutput: Uint8Array) =>
@@ -183,7 +183,7 @@ Deno.test('7.9.2: the leaf of a path has the parent hash of the path', async () 
   })
 })
 
-Deno.test('7.3: the leaf of a path is signed for its group and place, and says what it is', async () => {
+Deno.test('7.3: the leaf of a path is signed for its group and place', async () => {
   await assertWrongPaths(116, (alice) => {
     const { groupId } = alice.public.context
     const signedAt =
@@ -307,7 +307,7 @@ Deno.test('7.3: the leaf of an Update fits the group and brings a key of its own
   }
 })
 
-Deno.test('5.3: a new credential is carried to the application, which judges the successor', async () => {
+Deno.test('5.3: a new credential is for the application to judge', async () => {
   const story = createStory(119)
   const { alice, bob, onlooker } = await threeMembers(story)
   const credential = { kind: 'basic', identity: utf8Encode('another name') } as const
@@ -325,7 +325,7 @@ Deno.test('5.3: a new credential is carried to the application, which judges the
   assertAgreement([made.next, taken.group], await look(onlooker, made.message))
 })
 
-Deno.test('7.5: who is added beside a path is not among its receivers, and joins all the same', async () => {
+Deno.test('7.5: who is added beside a path is not among its receivers', async () => {
   const story = createStory(120)
   const { members, onlooker } = await circle(story, ['a', 'b', 'c', 'd', 'e'])
   const [alice, bob] = members
@@ -354,7 +354,7 @@ Deno.test('7.4: whoever was removed last cannot derive the epoch of who is left'
   notStrictEqual(toHex(guess.secrets.initSecret), toHex(made.next.secrets.initSecret))
 })
 
-Deno.test('7.6: a key of a member that is no key of the KEM shuts out that member alone', async () => {
+Deno.test('7.6: a key that is no key of the KEM shuts out its member alone', async () => {
   const story = createStory(122)
   const { alice, bob, carol, onlooker } = await threeMembers(story)
   // A point of low order: the length is right, and nothing can be encrypted to it.

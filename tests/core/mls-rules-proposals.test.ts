@@ -69,7 +69,7 @@ Deno.test('12.1.4: the nonce of a PSK is as long as the hash', async () => {
   await assertWrongAlone(61, 'badProposal', lengths.map((length) => injecting(external(length))))
 })
 
-Deno.test('12.1.4: PSKs of usage reinit and branch belong to the first commit of a group', async () => {
+Deno.test('12.1.4: PSKs of usage reinit and branch begin a group', async () => {
   const usages = ['reInit', 'branch'] as const
   await assertWrongAlone(
     62,
@@ -78,7 +78,7 @@ Deno.test('12.1.4: PSKs of usage reinit and branch belong to the first commit of
   )
 })
 
-Deno.test('12.4.2: a commit with a PSK that a member does not have is not followed', async () => {
+Deno.test('12.4.2: a commit with a PSK that a member lacks is not followed', async () => {
   const story = createStory(63)
   const { alice, bob, carol, onlooker } = await threeMembers(story)
   const { groupId } = alice.public.context
@@ -228,7 +228,7 @@ Deno.test('12.3: what is added is judged by the extensions of the same commit', 
   }
 })
 
-Deno.test('12.1.1: Adds take the leftmost blank leaves in their order, also one just left', async () => {
+Deno.test('12.1.1: Adds take the leftmost blank leaves in their order', async () => {
   const story = createStory(73)
   const { members, onlooker } = await circle(story, ['a', 'b', 'c', 'd', 'e'])
   const [alice, , , dave] = members

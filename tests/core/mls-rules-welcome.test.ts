@@ -1,6 +1,6 @@
 /**
  * RFC 9420 sections 12.4.3, 12.4.3.1 and 12.4.3.3 as rules about who is let in: Welcomes of an
- * inviter who has every key, whose secrets, signature, tags and hashes fit and who lies in one thing.
+ * inviter who has every key, whose secrets, signature, tags and hashes fit, and who lies once.
  */
 import { ok, strictEqual } from 'node:assert/strict'
 import { concat, EMPTY, toHex, utf8Encode } from '#core/base/bytes.ts'
@@ -158,7 +158,7 @@ const withPsks = (...ids: PreSharedKeyId[]): Lie => ({
   psks: ids.map((id) => ({ id, secret: utf8Encode('known') })),
 })
 
-Deno.test('12.4.3.1: a Welcome with a PSK that the joiner does not have is refused', async () => {
+Deno.test('12.4.3.1: a Welcome with a PSK that the joiner lacks is refused', async () => {
   const all = await invited(131)
   await assertLies(all, [['external', 'unknownPsk', withPsks(shared(null))]])
   await assertLies(all, [
@@ -166,7 +166,7 @@ Deno.test('12.4.3.1: a Welcome with a PSK that the joiner does not have is refus
   ], { psks: () => utf8Encode('another') })
 })
 
-Deno.test('12.4.3.1: at most one PSK binds a group to another, and the joiner knows that one', async () => {
+Deno.test('12.4.3.1: at most one PSK binds a group to another, which is known', async () => {
   const known = { psks: () => utf8Encode('known') }
   const all = await invited(132)
   await assertLies(all, [
@@ -201,7 +201,7 @@ Deno.test('12.4.3: a GroupInfo is signed by the member that it names', async () 
   ])
 })
 
-Deno.test('13: a joiner supports the extensions of the GroupContext, and ignores others', async () => {
+Deno.test('13: a joiner supports the GroupContext, and ignores other extensions', async () => {
   const all = await invited(136)
   const grease = { type: 0x0a0a, body: Uint8Array.of(1, 2, 3) }
   await assertLies(all, [
@@ -302,7 +302,7 @@ const parent = (tree: RatchetTree, node: number, change: Partial<ParentNode>): E
   return [node, encode(treeNode, { kind: 'parent', parentNode, bytes: null })]
 }
 
-Deno.test('12.4.3.3: a tree comes with the Welcome or apart, whole and with its hash', async () => {
+Deno.test('12.4.3.3: a tree comes with the Welcome or apart, and is whole', async () => {
   const all = await invited(141)
   const { inviter, comer } = all
   const body = encodeRatchetTree(inviter.public.tree)
@@ -350,7 +350,7 @@ Deno.test('12.4.3.3: a tree ends in a node that is not blank', async () => {
   await assertLies(all, [1, 2, 8].map((count) => [`${count}`, 'badTree', grown(count)]))
 })
 
-Deno.test('7.9.2: every parent of a received tree is linked to a leaf by parent hashes', async () => {
+Deno.test('7.9.2: every parent of a received tree is linked to a leaf', async () => {
   const all = await invited(144)
   const { tree } = all.inviter.public
   const strange = (await candidate(all.story, 'x')).keyPackage.initKey
@@ -368,7 +368,7 @@ Deno.test('7.9.2: every parent of a received tree is linked to a leaf by parent 
   )
 })
 
-Deno.test('12.4.3.1: unmerged leaves are below, not blank, in order and in every parent between', async () => {
+Deno.test('12.4.3.1: unmerged leaves are below, in order, and in all between', async () => {
   // Without a path the joiner is unmerged in the node above leaves 0 to 3, and in the root.
   const all = await invited(145, 'whenRequired')
   const { tree } = all.inviter.public
@@ -412,7 +412,7 @@ Deno.test('12.4.3.1: keys stand once in a received tree', async () => {
   )
 })
 
-Deno.test('12.4.3.1: every leaf of a received tree is signed for its place and fits the group', async () => {
+Deno.test('12.4.3.1: every leaf of a received tree is signed, and fits', async () => {
   const all = await invited(147)
   const { tree } = all.inviter.public
   const { signatureSecret } = all.inviter
@@ -445,7 +445,7 @@ Deno.test('12.4.3.1: every leaf of a received tree is signed for its place and f
   ])
 })
 
-Deno.test('12.4.3.1: the leaf of the joiner is that of its KeyPackage, to the last byte', async () => {
+Deno.test('12.4.3.1: the leaf of the joiner is that of its KeyPackage', async () => {
   const all = await invited(148, 'whenRequired')
   const { tree } = all.inviter.public
   const { party, keyPackage } = all.comer
@@ -464,7 +464,7 @@ Deno.test('12.4.3.1: the leaf of the joiner is that of its KeyPackage, to the la
   ])
 })
 
-Deno.test('12.4.3.1: a Welcome brings in everybody whom the commit adds, with PSKs and a path', async () => {
+Deno.test('12.4.3.1: a Welcome brings in everybody whom the commit adds', async () => {
   const story = createStory(149)
   const { members: [alice, bob], onlooker } = await circle(story, ['alice', 'bob'])
   ok(alice !== undefined && bob !== undefined && onlooker !== undefined)

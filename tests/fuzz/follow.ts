@@ -9,6 +9,7 @@ import type { AuthenticatedContent } from '#core/mls/framing.ts'
 import type { Group } from '#core/mls/group.ts'
 import { processMessage } from '#core/mls/messages.ts'
 import { unprotect } from '#core/mls/private-message.ts'
+import type { Proposal } from '#core/mls/proposal.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { toHex } from './hex.ts'
@@ -66,6 +67,7 @@ export async function followCommit(
     secretsBefore,
     messages: world.messages,
   }
+  world.earlierReferences = [...before.proposals.values()].map(({ reference }) => reference)
   await welcomeAdded(world, epoch, { made, past })
   return past
 }
@@ -100,6 +102,7 @@ async function followAs(world: World, seat: Seat, made: CommitMade): Promise<voi
   const isRemoved = made.change.removed.some(({ leaf }) => leaf === seat.group.ownLeaf)
   const before = oneIn(world, 8) ? fingerprint(seat.group) : null
   const processing = { timeMs: NOW, psks: pskOf(world) }
+  if (!isRemoved && oneIn(world, 4)) await needsItsPsks(world, seat, made)
   const outcome = await processMessage(seat.group, made.message, processing)
   const result = taken(outcome, `a commit at ${name}`)
   must(before === null || before === fingerprint(seat.group), 'following changed the state')
@@ -113,6 +116,23 @@ async function followAs(world: World, seat: Seat, made: CommitMade): Promise<voi
   adopt(seat, result.group, result.consumed)
   const same = JSON.stringify(placesOf(result.change)) === JSON.stringify(placesOf(made.change))
   must(same, `${name} sees another change`)
+}
+
+/** Without one of the PSKs, or with another in its place, nobody follows. */
+async function needsItsPsks(world: World, { group, person }: Seat, made: CommitMade) {
+  if (!made.change.proposals.some(({ proposal }) => isForeign(proposal))) return
+  const other = world.entropy.randomBytes(8)
+  for (const secret of [null, other]) {
+    const processing = { timeMs: NOW, psks: () => secret }
+    const result = await processMessage(group, made.message, processing)
+    must(result.kind === 'refused', `${person.name} follows without a PSK`)
+  }
+  count(world, 'wrong PSKs')
+}
+
+/** Of PSKs, what a group does not hold by itself. */
+function isForeign(proposal: Proposal): boolean {
+  return proposal.kind === 'psk' && proposal.psk.kind === 'external'
 }
 
 function placesOf({ committer, added, removed, updated, external }: CommitMade['change']) {

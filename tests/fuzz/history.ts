@@ -11,6 +11,8 @@ import { damageHandshake } from './damage.ts'
 import { joinFromOutside } from './external.ts'
 import { followCommit } from './follow.ts'
 import { refuseForgeries } from './forgeries.ts'
+import { takeSomeExports } from './exports.ts'
+import { refuseSpoiltTree } from './trees.ts'
 import { fingerprint } from './fingerprint.ts'
 import { drawBatch, type Epoch, nextTemplate, proposeSomething } from './proposals.ts'
 import { sendingOf } from './proposals.ts'
@@ -48,9 +50,16 @@ export async function runHistory(
   const world = await createWorld(profile, seed)
   const membersMax = world.prng.pick(profile.sizes)
   const framing = world.prng.pick(['public', 'public', 'private', 'mixed'] as const)
+  const frugal = framing === 'public' && oneIn(world, 3)
   const commits = 2 + world.prng.integer(profile.commitsMax - 1)
   for (let index = 0; index < commits; index++) {
-    const epoch: Epoch = { offers: new Map(), membersMax, framing, publicKnowsAll: true }
+    const epoch: Epoch = {
+      offers: new Map(),
+      membersMax,
+      framing,
+      frugal,
+      publicKnowsAll: true,
+    }
     if (index > 0 && oneIn(world, 24)) await reinitialise(world, epoch)
     else await liveOneEpoch(world, epoch)
     if (oneIn(world, 16)) await branch(world)
@@ -69,8 +78,10 @@ async function liveOneEpoch(world: World, epoch: Epoch): Promise<void> {
   restart(world)
   await hearLate(world, past)
   world.messages = []
-  await talk(world)
+  if (epoch.frugal) takeSomeExports(world)
+  else await talk(world)
   restart(world)
+  if (oneIn(world, 2)) await refuseSpoiltTree(world, world.prng.pick(world.seats).group)
   await goneLearnNothing(world, past)
   if (oneIn(world, 4)) await stayersArrive(world, past)
 }

@@ -47,6 +47,8 @@ export interface Epoch {
   readonly membersMax: number
   /** How handshake messages of members are framed. */
   readonly framing: 'public' | 'private' | 'mixed'
+  /** Whether some members take their exports and then speak in the open alone. */
+  readonly frugal: boolean
   /** False once the public group has missed a proposal. */
   publicKnowsAll: boolean
 }

@@ -185,6 +185,12 @@ export const OPEN: Readonly<Record<string, Spoiling>> = {
     const proposals = [...commit.proposals, { kind: 'reference', reference } as const]
     return { ...commit, proposals }
   },
+  'a proposal of an epoch before': ({ world, commit, before }) => {
+    const old = world.earlierReferences
+    const reference = old.length === 0 ? null : world.prng.pick(old)
+    if (reference === null || before.context.epoch === world.firstEpoch) return null
+    return { ...commit, proposals: [...commit.proposals, { kind: 'reference', reference }] }
+  },
   'extensions twice': (original) => {
     const once: Proposal = { kind: 'groupContextExtensions', extensions: [] }
     return withProposals(original, once, once)

@@ -123,6 +123,8 @@ export interface World {
   /** Hex of every epoch secret so far. */
   readonly seen: Set<string>
   messages: SentApplication[]
+  /** Of proposals of the epoch before. */
+  earlierReferences: readonly Uint8Array[]
   people: number
   readonly counts: Record<string, number>
 }
@@ -233,6 +235,7 @@ export async function createWorld(
     firstEpoch: 0n,
     seen: new Set(),
     messages: [],
+    earlierReferences: [],
     people: 0,
     counts: {},
   }

@@ -121,6 +121,7 @@ async function openPath(group: Group, staged: StagedCommit): Promise<OpenedPath 
 
 /** An own Update that the commit brings changes the leaf's key (section 12.1.2). */
 function afterOwnUpdate(group: Group, staged: StagedCommit): ReadonlyMap<number, Uint8Array> {
+  if (group.pendingUpdates.size === 0) return group.privateKeys
   const leaf = leafAt(staged.treeBefore, group.ownLeaf)
   assert(leaf !== null, 'a member that stays has a leaf')
   const secretKey = group.pendingUpdates.get(toHex(leaf.encryptionKey))

@@ -19,7 +19,7 @@ import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
 import { filteredDirectPath, leafAt, parentAt, signatureKeyOwner } from '#core/mls/ratchet-tree.ts'
 import { secretTree } from '#core/mls/secret-tree.ts'
 import { isWithin, leafToNode } from '#core/mls/tree-math.ts'
-import { judgeSuccessor } from '#core/mls/successor-rules.ts'
+import { judgeSuccessor, successionOf } from '#core/mls/successor-rules.ts'
 import { makePathSecrets } from '#core/mls/update-path.ts'
 import { type GroupSecrets, groupSecrets, type Welcome } from '#core/mls/welcome.ts'
 import { decode, encode } from '#core/wire/codec.ts'
@@ -42,6 +42,8 @@ export interface Joined {
   readonly group: Group
   /** The GroupInfo of the Welcome, for extensions that the application put into it. */
   readonly groupInfo: GroupInfo
+  /** Whether the group comes from `predecessor`; null where it is a group of its own. */
+  readonly succession: 'reInit' | 'branch' | null
 }
 
 /** The state of a new member. The caller wipes the KeyPackage's init secret. */
@@ -132,6 +134,7 @@ async function enter(
   return {
     kind: 'joined',
     groupInfo: described,
+    succession: successionOf(secrets.psks),
     group: {
       public: group,
       ownLeaf,

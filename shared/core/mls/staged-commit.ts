@@ -22,6 +22,7 @@ import {
   isFreeForComer,
 } from '#core/mls/proposal-list.ts'
 import type { Committer, PlacedLeaf, SentProposal } from '#core/mls/proposal-list.ts'
+import { PersistentMap } from '#core/mls/persistent-map.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import {
   addLeaf,
@@ -240,7 +241,7 @@ function judgePath(
 ): MlsFault | null {
   const { tree, path, updatePath, excluded } = parts
   if (updatePath.nodes.length !== path.length) return 'badPath'
-  const keys = new Set([toHex(updatePath.leafNode.encryptionKey)])
+  const keys = [updatePath.leafNode.encryptionKey]
   for (const [index, { copath }] of path.entries()) {
     const node = updatePath.nodes[index]
     if (node === undefined) return 'badPath'
@@ -249,9 +250,10 @@ function judgePath(
     if (node.encryptedPathSecret.length !== readers.length) return 'badPath'
     if (node.encryptionKey.length !== group.suite.kemPublicKeyLength) return 'badPath'
     if (encryptionKeyOwner(tree, node.encryptionKey) !== null) return 'duplicateKey'
-    keys.add(toHex(node.encryptionKey))
+    keys.push(node.encryptionKey)
   }
-  return keys.size === path.length + 1 ? null : 'duplicateKey'
+  const distinct = PersistentMap.of(keys.map((key) => ({ key, value: true })))
+  return distinct.size === keys.length ? null : 'duplicateKey'
 }
 
 function stagedOf(
