@@ -11,6 +11,7 @@ import { isAttested } from '#core/identity/certificate.ts'
 import { decodeMlsMessage, type PublicMessage } from '#core/mls/framing.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { judgeCommit, type JudgedCommit, judgeProposal } from '#core/policy/commit-rules.ts'
+import { identityOf } from '#core/policy/roster.ts'
 import { judgeVote, readVote } from '#core/policy/vote.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
@@ -113,11 +114,14 @@ function judgeSizes(message: PublicMessage, body: Body<'submitCommit'>): Refusal
 /** Nobody else's share of commits is spent, and no certificate is checked, for a foreign leaf. */
 function judgeSender(
   head: EpochView,
-  { content: { sender } }: PublicMessage,
+  { content: { sender, body } }: PublicMessage,
   author: Author,
 ): Refusal | null {
-  if (sender.kind === 'newMemberCommit') return null
-  const member = sender.kind === 'member' ? memberAt(head, sender.leaf) : null
+  const member = sender.kind === 'member'
+    ? memberAt(head, sender.leaf)
+    : sender.kind === 'newMemberCommit' && body.kind === 'commit' && body.commit.path !== null
+    ? identityOf(body.commit.path.leafNode)
+    : null
   return member !== null && isSameDevice(member, author) ? null : { kind: 'wrongLeaf' }
 }
 

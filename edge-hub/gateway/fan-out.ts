@@ -45,7 +45,7 @@ export function subscribe(
   assert(head !== null && seat !== null, 'who subscribes has a place in an open room')
   const refused = (refusal: Refusal) => refuse(hub, connection, { request, opcode, refusal })
   if (from > next) return refused({ kind: 'unknownEntry' })
-  const first = seat.isMember ? 0n : connection.joining.get(room.key) ?? next
+  const first = seat.isMember ? 0n : connection.joining.get(room.key)?.from ?? next
   if (from < first) return refused({ kind: 'notAllowed' })
   endSubscription(connection.subscriptions.get(room))
   if (connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {

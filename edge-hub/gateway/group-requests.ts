@@ -9,7 +9,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { encodeGroupAnswer, verifyGroupRequest } from '#core/policy/group-request.ts'
 import { findInvitation, policyOf } from '#core/policy/room-policy.ts'
-import { leavesOfAccount, rosterOf } from '#core/policy/roster.ts'
+import { hasAccount, leavesOfAccount, rosterOf, usesOf } from '#core/policy/roster.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
 import { commitEntryCodec, genesisEntryCodec } from '#core/wire/log-entry.ts'
@@ -126,7 +126,8 @@ async function grantInvitation(
   },
 ): Promise<Granted> {
   const head = headView(room.sequenced)
-  const policy = head === null ? null : policyOf(head.made.context.extensions)
+  if (head === null) return UNKNOWN
+  const policy = policyOf(head.made.context.extensions)
   const invitation = policy === null ? null : findInvitation(policy, purpose.id)
   const { actor: { device }, sessionHash: session } = connection
   if (invitation === null || device === null || session === null) return UNKNOWN
@@ -136,8 +137,11 @@ async function grantInvitation(
     invitation: purpose.id,
     ...device,
   }, { publicKey: invitation.publicKey, signature: purpose.signature })
-  if (!proven) return UNKNOWN
-  if (invitation.expiresAt <= nowMs(hub)) {
+  const roster = rosterOf(head.made.tree)
+  const { id, inviter, inviterRootHash, usesMax } = invitation
+  // An invitation ends with its inviter, also for who only wants to look (JOIN-4).
+  if (!proven || !hasAccount(roster, inviter, inviterRootHash)) return UNKNOWN
+  if (invitation.expiresAt <= nowMs(hub) || usesOf(roster, id) >= usesMax) {
     return { kind: 'refused', refusal: { kind: 'invitationSpent' } }
   }
   const anchor = await hub.ports.log.readAnchor(room.id, purpose.id)
@@ -161,8 +165,11 @@ async function answerOf(
     if (made.bytes.length > LIMITS.groupAnswerSizeMax) {
       return { kind: 'oversized', sizeMax: LIMITS.groupAnswerSizeMax }
     }
-    if (asked.body.purpose.kind !== 'member') {
-      letFollow(connection, asked.room, made.position + 1n)
+    const { purpose } = asked.body
+    // A member follows as such, and no longer than it is one.
+    if (purpose.kind !== 'member' && seatOf(connection, asked.room)?.isMember !== true) {
+      const invitation = purpose.kind === 'invitation' ? purpose.id.slice() : null
+      letFollow(connection, asked.room, { from: made.position + 1n, invitation })
     }
     return { bytes: made.bytes }
   }

@@ -6,6 +6,7 @@
 import type { StoredEntry } from '#hub/ports.ts'
 import { endForStrangers, publish, showFrames } from '#hub/gateway/fan-out.ts'
 import type { Connection, Hub, Room } from '#hub/gateway/model.ts'
+import { mayJoin } from '#hub/gateway/seats.ts'
 import { offerWelcomesTo } from '#hub/gateway/welcomes.ts'
 import { type EpochView, leafOf, memberAt } from '#hub/sequencer/group-view.ts'
 import { headView } from '#hub/sequencer/room-state.ts'
@@ -23,19 +24,19 @@ export function publishToMembers(hub: Hub, room: Room, decision: Decision): void
     publish(hub, room, rest.slice(0, behind))
     rest = rest.slice(behind)
     endJoins(room, final)
-    const head = headView(room.sequenced)
+    const views = [final, headView(room.sequenced) ?? final]
     endForStrangers(
       room,
       position + 1n,
-      (connection) => connection.joining.has(room.key) || hasLeaf(connection, [final, head]),
+      (connection) => hasLeaf(connection, views) || mayJoin(connection, room, views),
     )
   }
   publish(hub, room, rest)
 }
 
-function hasLeaf(connection: Connection, views: readonly (EpochView | null)[]): boolean {
+function hasLeaf(connection: Connection, views: readonly EpochView[]): boolean {
   const { device } = connection.actor
-  return device !== null && views.some((view) => view !== null && leafOf(view, device) !== null)
+  return device !== null && views.some((view) => leafOf(view, device) !== null)
 }
 
 /** The right to follow as a newcomer ends when the join is final (JOIN-1). */

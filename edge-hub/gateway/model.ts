@@ -98,12 +98,20 @@ export interface Connection {
   sessionHash: Uint8Array | null
   /** The public group on its way to the device; null: none. */
   groupAnswer: GroupSending | null
-  /** Rooms that the device may follow to become a member, and from where, by their key. */
-  readonly joining: Map<string, bigint>
+  /** Rooms that the device may follow to become a member, by their key. */
+  readonly joining: Map<string, JoinRight>
   /** The room of the frame before, to spare a look-up. */
   lastRoom: Room | null
   /** Where the device sat in it, and of which epochs that was said. */
   lastSeat: { readonly epochs: readonly EpochView[]; readonly seat: Seat } | null
+}
+
+/** What a device has shown to follow a room as a newcomer (JOIN-1). */
+export interface JoinRight {
+  /** First position that it may read. */
+  readonly from: bigint
+  /** Id of the invitation; null for a new device of a member's account. */
+  readonly invitation: Uint8Array | null
 }
 
 /** An encoded group, as far as it was sent (JOIN-2). */

@@ -220,12 +220,14 @@ Deno.test('JOIN-4: a link that is spent, or was made for somebody else’s leaf,
   const { world, alice, bob, room, secret } = await invited({ usesMax: 1 })
   const carol = await world.device('carol')
   await leave(alice)
-  await joinByLink(bob, room.id, secret)
   const carols = await replay(
     carol,
     room.id,
     await groupAnswer(carol, await asked(carol, room.id, secret)),
   )
+  const bobs = await joinByLink(bob, room.id, secret)
+  await carol.follow(carols.log, bobs.next)
+  await catchUp(carols, 0)
   const { body } = await externalCommit(carol, carols, secret)
   carol.say('submitCommit', body, room.id)
   deepStrictEqual(await refusalTo(carol, body.request), {
@@ -235,7 +237,7 @@ Deno.test('JOIN-4: a link that is spent, or was made for somebody else’s leaf,
   // From another session, the commit is of a leaf that is not its own.
   const request = bob.nextRequest()
   bob.say('submitCommit', { ...body, request }, room.id)
-  strictEqual(await bob.answer(request), 'badCommit')
+  strictEqual(await bob.answer(request), 'wrongLeaf')
   deepStrictEqual(world.faults, [])
 })
 
