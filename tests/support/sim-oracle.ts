@@ -66,6 +66,9 @@ export interface Replay {
   readonly frames: readonly LogFrame[]
   readonly voids: number
   readonly finals: number
+  /** Most epochs that were open at once, and that one void took away. */
+  readonly openMax: number
+  readonly goneMax: number
 }
 
 export async function readLog(log: RoomLog, room: RoomId): Promise<readonly StoredEntry[]> {
@@ -104,6 +107,8 @@ class LogReader {
   #frames: LogFrame[] = []
   #voids = 0
   #finals = 0
+  #openMax = 0
+  #goneMax = 0
 
   private constructor(room: RoomId, first: LogEpoch) {
     this.#room = room
@@ -137,6 +142,8 @@ class LogReader {
       frames: this.#frames,
       voids: this.#voids,
       finals: this.#finals,
+      openMax: this.#openMax,
+      goneMax: this.#goneMax,
     }
   }
 
@@ -198,6 +205,7 @@ class LogReader {
     ok(judged.kind === 'judged', `commit at ${stored.position}: ${JSON.stringify(judged.kind)}`)
     const { position } = stored
     this.#finality = appendCommit(this.#finality, { ...judged.facts, position })
+    this.#openMax = Math.max(this.#openMax, this.#finality.open.length)
     const { added, external, committer } = taken.change
     const seats = seatsOf(taken.group)
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
@@ -244,6 +252,7 @@ class LogReader {
       return
     }
     this.#voids++
+    this.#goneMax = Math.max(this.#goneMax, outcome.epochs.length)
     const from = entry.position
     this.#epochs = this.#epochs.filter(({ position }) => position < from)
     this.#frames = this.#frames.filter(({ epoch }) => epoch.position < from)

@@ -5,15 +5,16 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
-import type { RoomId } from '#core/base/ids.ts'
+import { leafIndex, type RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { CommandOutcome } from '#core/device/io.ts'
 import { roomIdOfKey } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
-import { HandDevice, makeIdentity } from './hand-device.ts'
+import { type HandChange, HandDevice, makeIdentity } from './hand-device.ts'
 import { joinByLink } from './hand-joiner.ts'
 import { HostileMember, type Lie, LIES } from './hostile-member.ts'
 import type { SimDevice } from './sim-device.ts'
@@ -31,13 +32,15 @@ export interface StoryPlan {
   readonly cuts: boolean
   readonly restarts: boolean
   readonly crashes: boolean
+  /** The hostile member takes people out. */
+  readonly removes: boolean
+  /** Less arrives between two things that happen. */
+  readonly busy: boolean
 }
 
 /** What came of a story, for who wants to know that it had something in it. */
-export interface StoryEnd {
+export interface StoryEnd extends Pick<Replay, 'finals' | 'voids' | 'openMax' | 'goneMax'> {
   readonly entries: number
-  readonly finals: number
-  readonly voids: number
   readonly messages: number
 }
 
@@ -157,7 +160,7 @@ export class Story {
     const { prng } = world
     const device = prng.pick(world.devices)
     const isLive = device.room(this.#key)?.record.phase === 'live'
-    switch (prng.integer(12)) {
+    switch (prng.integer(this.plan.busy ? 16 : 12)) {
       case 0:
       case 1:
       case 2:
@@ -193,7 +196,7 @@ export class Story {
       default:
         await this.#hostileTurn()
     }
-    const steps = prng.integer(20)
+    const steps = prng.integer(plan.busy ? 6 : 20)
     for (let step = 0; step < steps; step++) await world.step()
     if (prng.integer(3) === 0) await world.advance(prng.integer(1_500))
   }
@@ -227,13 +230,21 @@ export class Story {
       this.#answered(await hostile.post(lie), lie)
     } else if (choice === 1) {
       this.#note(`mallory commits honestly at ${hostile.room.next}`)
-      this.#answered(await hostile.post(null), 'commit')
+      this.#answered(await hostile.post(null, this.#removal(hostile)), 'commit')
     } else {
       const how = this.plan.falseVotes
         ? prng.pick(['agree', 'complain', 'falseMac'] as const)
         : 'agree'
       this.#answered(await hostile.vote(how), how)
     }
+  }
+
+  #removal({ top: { group } }: HostileMember): HandChange {
+    if (!this.plan.removes || group === null) return {}
+    const leaf = this.world.prng.integer(group.public.tree.leafWidth)
+    const isThere = leaf !== group.ownLeaf && leafAt(group.public.tree, leaf) !== null
+    if (isThere) this.#note(`  without leaf ${leaf}`)
+    return isThere ? { removes: [leafIndex(leaf)] } : {}
   }
 
   #answered(request: Parameters<HandDevice['answer']>[0] | null, what: string): void {
@@ -302,8 +313,8 @@ export class Story {
     }
     for (const device of there) await this.#checkMember(device, replay)
     const messages = await this.#checkMessages(there, replay)
-    const { finals, voids } = replay
-    return { entries: entries.length, finals, voids, messages }
+    const { finals, voids, openMax, goneMax } = replay
+    return { entries: entries.length, finals, voids, openMax, goneMax, messages }
   }
 
   /** The store of the hub holds what its log says. */
