@@ -354,6 +354,41 @@ Deno.test('GROUP-4: a standalone proposal is an Update that changes nobody', asy
   ok(!judgeProposal(laptop.room.group, { reference: HASH, sender: external, proposal: removal }))
 })
 
+Deno.test('GROUP-4: a leaf has one Update in an epoch, with a key that is nowhere else', async () => {
+  const { room, group } = await withBen()
+  const propose = async (of: Group, signatureSecret: Uint8Array) => {
+    const member = { ...of, signatureSecret }
+    const sent = await proposeUpdate(member, {
+      authenticatedData: new Uint8Array(0),
+      wireFormat: 'publicMessage',
+      entropy: people.entropy,
+    })
+    ok(sent.kind === 'sent')
+    const taken = await publicProcess(room.group, sent.message, { timeMs: NOW })
+    ok(taken.kind === 'proposal')
+    return taken
+  }
+  const first = await propose(group, group.signatureSecret)
+  ok(judgeProposal(room.group, first.cached))
+  const second = await propose(group, group.signatureSecret)
+  ok(judgeProposal(room.group, second.cached))
+  ok(!judgeProposal(first.group, second.cached))
+  ok(!judgeProposal(first.group, first.cached))
+  // The same key in the leaf of another, or one that stands in the tree.
+  const { proposal } = first.cached
+  ok(proposal.kind === 'update')
+  const other = { ...first.cached, sender: { kind: 'member', leaf: 1 - group.ownLeaf } as const }
+  const bens = { ...leafAt(room.group.tree, 1 - group.ownLeaf)! }
+  const { encryptionKey } = proposal.leafNode
+  const as = (leafNode: typeof bens) => ({
+    ...other,
+    proposal: { kind: 'update', leafNode } as const,
+  })
+  ok(judgeProposal(room.group, as({ ...bens, encryptionKey })))
+  ok(!judgeProposal(first.group, as({ ...bens, encryptionKey })))
+  ok(!judgeProposal(room.group, as(bens)))
+})
+
 Deno.test('GROUP-4: by reference come Updates alone', async () => {
   const { room, group } = await withBen()
   const removal = { kind: 'remove', removed: 1 } as const

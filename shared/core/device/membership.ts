@@ -183,9 +183,8 @@ async function commitJobs(
   countMax: number = LIMITS.membersPerCommitMax,
 ): Promise<void> {
   const batch = jobs.slice(0, countMax)
-  const made = await makeCommit(group, {
+  const making = {
     proposals: proposalsOf(turn, room, { group, jobs: batch }),
-    references: updatesOfOthers(group),
     path: 'always',
     authenticatedData: encode(seenCodec, seenIn(room)),
     wireFormat: 'publicMessage',
@@ -193,7 +192,13 @@ async function commitJobs(
     psks: () => null,
     timeMs: turn.nowMs,
     entropy: turn.ports.entropy,
-  })
+  } as const
+  const references = updatesOfOthers(group)
+  const whole = await makeCommit(group, { ...making, references })
+  // Somebody's Update that does not go with it, such as one with the key of who is added.
+  const made = whole.kind === 'refused' && references.length > 0
+    ? await makeCommit(group, making)
+    : whole
   const certificates = batch.flatMap((job) => job.kind === 'add' ? [job.certificate] : [])
   const kept = made.kind === 'refused' ? null : {
     commit: made.message,

@@ -15,6 +15,7 @@ import { type LeafIdentity, leafIsCertified } from '#core/identity/leaf-identity
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import type { Proposal } from '#core/mls/proposal.ts'
+import { isFreeFor } from '#core/mls/proposal-list.ts'
 import type { CachedProposal, PublicGroup } from '#core/mls/public-group.ts'
 import { leafAt, members } from '#core/mls/ratchet-tree.ts'
 import type { CommitChange } from '#core/mls/staged-commit.ts'
@@ -94,8 +95,10 @@ export async function judgeCommit(
 }
 
 /**
- * A standalone proposal may be an Update that changes nobody's identity (GROUP-4). *RFC 9420 binds
- * no external proposal to the tree of an epoch: a Remove would hit whoever sits there later.*
+ * A standalone proposal may be an Update that changes nobody's identity (GROUP-4), the only one of
+ * its leaf, with a key that is new. *RFC 9420 binds no external proposal to the tree of an epoch: a
+ * Remove would hit whoever sits there later. Two Updates of a leaf, or one with a key that is there
+ * already, would make invalid whatever commit takes them up.*
  */
 export function judgeProposal(before: PublicGroup, { sender, proposal }: CachedProposal): boolean {
   if (sender.kind !== 'member' || proposal.kind !== 'update') return false
@@ -103,7 +106,14 @@ export function judgeProposal(before: PublicGroup, { sender, proposal }: CachedP
   const identity = old === null ? null : identityOf(old)
   if (old === null || identity === null) return false
   const roster = rosterOf(before.tree)
-  return isSameIdentity(old, proposal.leafNode) &&
+  const { encryptionKey } = proposal.leafNode
+  const isAlone = [...before.proposals.values()].every((other) =>
+    other.proposal.kind !== 'update' || other.sender.kind !== 'member' ||
+    (other.sender.leaf !== sender.leaf &&
+      !equalBytes(other.proposal.leafNode.encryptionKey, encryptionKey))
+  )
+  return isAlone && isFreeFor(before.tree, sender.leaf, proposal.leafNode) &&
+    isSameIdentity(old, proposal.leafNode) &&
     identity.manifestVersion === highestManifest(identity, { before: roster, after: roster }) &&
     isSameBody(admissionBody(old.extensions), admissionBody(proposal.leafNode.extensions))
 }
