@@ -86,7 +86,8 @@ async function addAll(client: RoomClient, joining: readonly ClientAccount[]): Pr
   const position = client.log.next
   const said = { ...body, welcome: UNREAD_WELCOME }
   const answer = await client.session.request('submitCommit', said, client.id)
-  ok(answer.kind === 'accepted' && answer.position !== null, 'a commit')
+  const code = answer.kind === 'refused' ? answer.refusal.kind : answer.kind
+  ok(answer.kind === 'accepted' && answer.position !== null, `a commit: ${code}`)
   await client.log.reach(answer.position + 1n)
   ok(answer.position >= position)
   client.enter(made.next)
