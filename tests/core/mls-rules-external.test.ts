@@ -303,6 +303,43 @@ Deno.test('8.3: an external commit is encapsulated to the key of the epoch', asy
   await assertRefused(tagged, by, hidden)
 })
 
+Deno.test('9.2: an external commit that is refused leaves no init secret behind', async () => {
+  const story = createStory(177)
+  const { alice, bob, onlooker } = await threeMembers(story)
+  const made = await comesIn(onlooker, partyOf(story, 'dave'), alice)
+  const seen: Uint8Array[] = []
+  const watching = {
+    ...suite,
+    async hpkeReceiveExport(...parts: Parameters<typeof suite.hpkeReceiveExport>) {
+      const exported = await suite.hpkeReceiveExport(...parts)
+      if (exported !== null) seen.push(exported)
+      return exported
+    },
+  }
+  const watched = { ...bob, public: { ...bob.public, suite: watching } }
+  const blinded = await reentered(alice, made, (commit) => ({
+    ...commit,
+    path: commit.path && {
+      ...commit.path,
+      nodes: commit.path.nodes.map((node) => ({
+        ...node,
+        encryptedPathSecret: node.encryptedPathSecret.map((each) => ({
+          ...each,
+          ciphertext: flipped(each.ciphertext),
+        })),
+      })),
+    },
+  }))
+  strictEqual(codeOf(await take(watched, blinded)), 'notDecryptable')
+  const body = { kind: 'commit', commit: commitOf(made.message) } as const
+  const sender: Sender = { kind: 'newMemberCommit' }
+  const { signatureSecret } = made.next
+  const untagged = await forged({ ...alice, signatureSecret }, { sender, body })
+  strictEqual(codeOf(await take(watched, untagged)), 'badConfirmationTag')
+  strictEqual(seen.length, 2)
+  ok(seen.every((secret) => secret.every((byte) => byte === 0)))
+})
+
 // ---- Proposals from outside ---------------------------------------------------------------
 
 async function withSender(seed: number) {

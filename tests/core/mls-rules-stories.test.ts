@@ -1,7 +1,7 @@
 /**
  * What other engines are known to get wrong, as stories that ours tells right (RFC 9420 sections
- * 7.4, 7.7, 12.1.8.1, 12.4 and 12.4.3), a life of a group in each suite of the product, and damaged
- * messages: each flipped byte is refused and changes nothing.
+ * 7.4, 7.7, 12.1.8.1, 12.4 and 12.4.3), what an epoch gives out (8), a life of a group in each suite
+ * of the product, and damaged messages: each flipped byte is refused and changes nothing.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { EMPTY, toHex, utf8Encode } from '#core/base/bytes.ts'
@@ -12,6 +12,7 @@ import { makeCommit } from '#core/mls/commit-make.ts'
 import { EXTENSION_TYPE, externalPub, externalSenders, findExtension } from '#core/mls/extension.ts'
 import { makeExtension, requiredCapabilities } from '#core/mls/extension.ts'
 import { encodeMlsMessage } from '#core/mls/framing.ts'
+import { encodeGroupContext, epochIdOf } from '#core/mls/group-context.ts'
 import { createGroup, exportSecret, type Group } from '#core/mls/group.ts'
 import { externalPublicKey, makeGroupInfo } from '#core/mls/group.ts'
 import { joinByExternalCommit } from '#core/mls/join-external.ts'
@@ -123,6 +124,37 @@ Deno.test('7.7: who comes back at the edge of a tree gets the leftmost blank lea
   ok(gap.kind === 'committed')
   strictEqual(gap.next.ownLeaf, 1)
   assertAgreement([gap.next, await follow(atTwo, gap.message)], await look(seen, gap.message))
+})
+
+Deno.test('8.1, ROOM-3: an epochId is the hash of its GroupContext, once', async () => {
+  const story = createStory(220)
+  let { alice } = await threeMembers(story)
+  const ids = new Set([toHex(epochIdOf(suite, alice.public.context))])
+  strictEqual([...ids][0], toHex(suite.hash(encodeGroupContext(alice.public.context))))
+  for (let turn = 0; turn < 3; turn++) {
+    // Two commits of one epoch have the same number and lead to different epochs.
+    const [one, other] = [await commit(story, alice, {}), await commit(story, alice, {})]
+    strictEqual(one.next.public.context.epoch, other.next.public.context.epoch)
+    for (const { next } of [one, other]) ids.add(toHex(epochIdOf(suite, next.public.context)))
+    alice = one.next
+  }
+  strictEqual(ids.size, 7)
+})
+
+Deno.test('8.5: exports differ by label, context, length and epoch', async () => {
+  const story = createStory(221)
+  const { alice } = await threeMembers(story)
+  const { next } = await commit(story, alice, {})
+  const of = (group: Group, label: string, context: string, length = 48) =>
+    toHex(exportSecret(group, { label, context: utf8Encode(context), length }).subarray(0, 32))
+  const all = [
+    of(alice, 'a', 'x'),
+    of(alice, 'b', 'x'),
+    of(alice, 'a', 'y'),
+    of(alice, 'a', 'x', 32),
+    of(next, 'a', 'x'),
+  ]
+  strictEqual(new Set(all).size, all.length)
 })
 
 // ---- Lives in each suite ------------------------------------------------------------------

@@ -64,7 +64,10 @@ export async function processCommit(
     )
   if (initSecret === null) return refuse('badProposal')
   const opened = await openPath(group, staged)
-  if (opened.kind === 'refused') return opened
+  if (opened.kind === 'refused') {
+    wipe(initSecret)
+    return opened
+  }
   const { suite } = group.public
   const joiner = nextJoinerSecret(suite, {
     initSecret,
@@ -76,7 +79,11 @@ export async function processCommit(
   wipeUsed(opened.secrets)
   const { confirmationTag } = authenticated.auth
   assert(confirmationTag !== null, 'a staged commit has its tag')
-  if (!equalBytes(entered.confirmationTag, confirmationTag)) return refuse('badConfirmationTag')
+  if (!equalBytes(entered.confirmationTag, confirmationTag)) {
+    wipe(...Object.values<Uint8Array>({ ...entered.secrets }))
+    for (const { keyPair } of opened.secrets?.nodes ?? []) wipe(keyPair.secretKey)
+    return refuse('badConfirmationTag')
+  }
   const { context, tree, census } = staged
   const { reInit } = applied
   const publicGroup = publicGroupOf(suite, { context, tree, census, confirmationTag, reInit })

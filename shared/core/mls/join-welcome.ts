@@ -57,14 +57,27 @@ export async function joinByWelcome(
   if (welcome.cipherSuite !== suite.id) return refuse('wrongSuite')
   const secrets = await openSecrets(suite, welcome, joining)
   if (secrets.kind === 'refused') return secrets
-  const psks = findPsks(joining.predecessor ?? null, secrets.value.psks, joining.psks)
+  const { value } = secrets
+  const outcome = await admit(suite, joining, { welcome, secrets: value })
+  wipe(value.joinerSecret)
+  if (value.pathSecret !== null) wipe(value.pathSecret)
+  return outcome
+}
+
+/** Whether the group is one to be in. The caller wipes the secrets. */
+async function admit(
+  suite: CipherSuite,
+  joining: WelcomeJoining,
+  { welcome, secrets }: { readonly welcome: Welcome; readonly secrets: GroupSecrets },
+): Promise<Joined | MlsRefusal> {
+  const psks = findPsks(joining.predecessor ?? null, secrets.psks, joining.psks)
   if (psks === null) return refuse('unknownPsk')
-  const described = openGroupInfo(suite, welcome, { secrets: secrets.value, psks })
+  const described = openGroupInfo(suite, welcome, { secrets, psks })
   if (described === null) return refuse('notDecryptable')
   const { ratchetTree } = joining
   const opened = await openPublicGroup(suite, { groupInfo: described, ratchetTree })
   if (opened.kind === 'refused') return opened
-  const parts = { group: opened.group, groupInfo: described, secrets: secrets.value, psks }
+  const parts = { group: opened.group, groupInfo: described, secrets, psks }
   const fault = judgeSuccessor(parts, joining.predecessor ?? null)
   return fault === null ? await enter(suite, joining, parts) : refuse(fault)
 }
@@ -126,8 +139,9 @@ async function enter(
   if (keys.kind === 'refused') return keys
   const { joinerSecret } = secrets
   const entered = enterEpoch(suite, { joinerSecret, psks, context: group.context })
-  wipe(joinerSecret, entered.welcomeSecret)
+  wipe(entered.welcomeSecret)
   if (!equalBytes(entered.confirmationTag, group.confirmationTag)) {
+    wipe(...Object.values<Uint8Array>({ ...entered.secrets }), ...keys.keys.map(([, key]) => key))
     return refuse('badConfirmationTag')
   }
   const own = [leafToNode(ownLeaf), joining.secrets.encryptionSecret] as const
@@ -178,13 +192,14 @@ async function pathKeys(
   if (from.signer === from.ownLeaf || above.length === 0) return refuse('badPath')
   if (pathSecret.length !== suite.hashLength) return refuse('badPath')
   const made = await makePathSecrets(suite, above, pathSecret)
-  wipe(pathSecret, made.commitSecret)
-  for (const { node, pathSecret: secret, keyPair } of made.nodes) {
-    wipe(secret)
+  wipe(made.commitSecret, ...made.nodes.map((each) => each.pathSecret))
+  const fits = made.nodes.every(({ node, keyPair }) => {
     const parent = parentAt(tree, node)
-    if (parent === null || !equalBytes(parent.encryptionKey, keyPair.publicKey)) {
-      return refuse('badPath')
-    }
+    return parent !== null && equalBytes(parent.encryptionKey, keyPair.publicKey)
+  })
+  if (!fits) {
+    wipe(...made.nodes.map(({ keyPair }) => keyPair.secretKey))
+    return refuse('badPath')
   }
   assert(made.nodes.length === above.length, 'each node of a path has its key')
   const keys = made.nodes.map(({ node, keyPair }) => [node, keyPair.secretKey] as const)
