@@ -123,7 +123,7 @@ function addOf(bytes: Uint8Array): Proposal {
   return { proposalType: 'add', add: { keyPackage: message.keyPackage } }
 }
 
-/** `external_pub` is a vector of bytes (RFC 9420 section 12.4.3.2), which the library does not know. */
+/** `external_pub` is a vector of bytes (RFC 9420 section 12.4.3.2); the library knows none. */
 function readingExternalPub(suite: CiphersuiteImpl, keyLength: number): CiphersuiteImpl {
   const importPublicKey: CiphersuiteImpl['hpke']['importPublicKey'] = (key) =>
     suite.hpke.importPublicKey(key.slice(-keyLength))

@@ -32,7 +32,7 @@ export type Chains = Map<number, number>
 export interface SequencedRoom {
   readonly id: RoomId
   readonly term: Term
-  /** The last final epoch, then the provisional ones above it; empty until the genesis is stored. */
+  /** The last final epoch, then the provisional ones above it; empty before the genesis. */
   epochs: readonly EpochView[]
   /** Of the same epochs; null until the genesis is stored. */
   finality: Finality | null

@@ -354,7 +354,7 @@ Deno.test('GROUP-4: a standalone proposal is an Update that changes nobody', asy
   ok(!judgeProposal(laptop.room.group, { reference: HASH, sender: external, proposal: removal }))
 })
 
-Deno.test('GROUP-4: a leaf has one Update in an epoch, with a key that is nowhere else', async () => {
+Deno.test('GROUP-4: a leaf has one Update in an epoch, with a key of its own', async () => {
   const { room, group } = await withBen()
   const propose = async (of: Group, signatureSecret: Uint8Array) => {
     const member = { ...of, signatureSecret }

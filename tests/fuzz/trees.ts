@@ -1,5 +1,5 @@
 /**
- * Trees that a member has spoilt and signed a GroupInfo over, so that hash and signature fit: nobody
+ * Trees that a member has spoilt and signed a GroupInfo over, so that both fit: nobody
  * opens a group with one (RFC 9420 section 12.4.3.1). Owns the spoiling; what can be wrong with a
  * tree one by one is tested beside the tree.
  */

@@ -52,11 +52,11 @@ Deno.test('VOTE-3, DEV-5: honest people who write, invite and add at once', asyn
   hadFinals(await tell(HONEST, 8))
 })
 
-Deno.test('HUB-3, DEV-7: sessions drop, the hub begins anew, devices lose their memory', async () => {
+Deno.test('HUB-3, DEV-7: sessions drop, hub and devices begin anew', async () => {
   hadFinals(await tell({ ...HONEST, cuts: true, restarts: true, crashes: true }, 22))
 })
 
-Deno.test('VOTE-3, VOTE-4: a member whose commits nobody can follow, and who votes falsely', async () => {
+Deno.test('VOTE-3, VOTE-4: a member who makes bad commits and votes falsely', async () => {
   const lies = LIES.filter((lie) => lie !== 'onePathSecret')
   hadVoids(await tell({ ...HONEST, lies, falseVotes: true }, 32))
 })
@@ -66,7 +66,7 @@ Deno.test('VOTE-6: frames on their way while their epoch is left and comes back'
   hadVoids(await tell({ ...HONEST, lies: LIES, falseVotes: true, busy: true }, 105))
 })
 
-Deno.test('VOTE-7, JOIN-5: some follow, some cannot, and everything else goes wrong too', async () => {
+Deno.test('VOTE-7, JOIN-5: some follow, some cannot, all else goes wrong', async () => {
   const all = { cuts: true, restarts: true, crashes: true, falseVotes: true, busy: true }
   hadVoids(await tell({ ...HONEST, ...all, lies: LIES }, 137))
 })

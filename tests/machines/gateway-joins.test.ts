@@ -1,4 +1,4 @@
-/** Coming into a room while nobody is there: the group, anchors, holes, the three external commits. */
+/** Coming into a room while nobody is there: group, anchors, holes, the external commits. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { logPosition, type RequestId, type RoomId } from '#core/base/ids.ts'
 import type { AccountName, DeviceId } from '#core/base/ids.ts'
@@ -47,7 +47,7 @@ async function asked(device: HandDevice, id: RoomId, secret: Uint8Array) {
   return askGroup(device, id, await linkPurpose(device, id, secret))
 }
 
-Deno.test('JOIN-1 to JOIN-4: by a link into a room where nobody is, and on from there', async () => {
+Deno.test('JOIN-1 to JOIN-4: by a link into a room where nobody is', async () => {
   const { world, alice, bob, room, secret } = await invited()
   await alice.write(room)
   await leave(alice)
@@ -76,7 +76,7 @@ Deno.test('JOIN-1 to JOIN-4: by a link into a room where nobody is, and on from 
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-2, JOIN-3: the answer is the anchored state, whole, with what bears it out', async () => {
+Deno.test('JOIN-2, JOIN-3: the answer is the anchored state, whole and proven', async () => {
   const { world, alice, bob, room, secret } = await invited()
   const tree = encodeRatchetTree(room.group.public.tree)
   await alice.follow(room, 4n)
@@ -107,7 +107,7 @@ Deno.test('JOIN-2, JOIN-3: the answer is the anchored state, whole, with what be
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-1, ROOM-12: without a right, a room that is there is like one that is not', async () => {
+Deno.test('JOIN-1, ROOM-12: without a right, no room is there', async () => {
   const { world, alice, bob, room, secret } = await invited()
   const nowhere = new Uint8Array(32).fill(9) as RoomId
   const purposes = [
@@ -147,7 +147,7 @@ Deno.test('JOIN-1, ROOM-12: without a right, a room that is there is like one th
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-1: an invitation that has ended, one without anchor, and too many requests', async () => {
+Deno.test('JOIN-1: ended invitations, no anchor, too many requests', async () => {
   const { world, alice, bob, room, secret } = await invited()
   const { secret: bare, invitation } = alice.invitation(room)
   const listed = alice.invitation(room)
@@ -167,7 +167,7 @@ Deno.test('JOIN-1: an invitation that has ended, one without anchor, and too man
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-2: who has the group follows from behind it, reads no frame, and says nothing', async () => {
+Deno.test('JOIN-2: who has the group follows, reads no frame, says nothing', async () => {
   const { world, alice, bob, room, secret } = await invited()
   const answer = await groupAnswer(bob, await asked(bob, room.id, secret))
   const replayed = await replay(bob, room.id, answer)
@@ -191,7 +191,7 @@ Deno.test('JOIN-2: who has the group follows from behind it, reads no frame, and
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-7: of two who come at once the second finds the epoch gone, and tries again', async () => {
+Deno.test('JOIN-7: of two who come at once the second tries again', async () => {
   const { world, alice, bob, room, secret } = await invited()
   const carol = await world.device('carol')
   await leave(alice)
@@ -216,7 +216,7 @@ Deno.test('JOIN-7: of two who come at once the second finds the epoch gone, and 
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-4: a link that is spent, or was made for somebody else’s leaf, lets nobody in', async () => {
+Deno.test('JOIN-4: a link that is spent or another leaf’s lets nobody in', async () => {
   const { world, alice, bob, room, secret } = await invited({ usesMax: 1 })
   const carol = await world.device('carol')
   await leave(alice)
@@ -241,7 +241,7 @@ Deno.test('JOIN-4: a link that is spent, or was made for somebody else’s leaf,
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-5, JOIN-8: a member who has lost its state comes back, once in ten minutes', async () => {
+Deno.test('JOIN-5, JOIN-8: who has lost its state comes back, once in ten minutes', async () => {
   const { world, alice, bob, room } = await invited()
   const bobs = await add(alice, room, bob)
   await leave(alice)
@@ -341,7 +341,7 @@ Deno.test('JOIN-6: a new device of a member’s account comes in by its own comm
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-3: an anchor is of the last final epoch, of one’s own invitation, and well signed', async () => {
+Deno.test('JOIN-3: an anchor is of the final epoch, one’s own, well signed', async () => {
   const { world, alice, bob, room, secret } = await invited()
   const purpose = await linkPurpose(bob, room.id, secret)
   ok(purpose.kind === 'invitation')

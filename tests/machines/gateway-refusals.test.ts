@@ -237,7 +237,7 @@ Deno.test('ROOM-1: a genesis of another room, device or hub, or a bad certificat
   await end({ ...scene, before: scene.before + 1 })
 })
 
-Deno.test('SEQ-5, GROUP-1: a commit unlike its submission, and a second one of an epoch', async () => {
+Deno.test('SEQ-5, GROUP-1: a commit unlike its submission, a second in an epoch', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const bob = await world.device('bob')

@@ -65,7 +65,7 @@ async function complain({ device, room }: Follower): Promise<Group> {
   return before
 }
 
-Deno.test('VOTE-2, VOTE-3: who follows is asked, and half of them make a commit final', async () => {
+Deno.test('VOTE-2, VOTE-3: who follows is asked, more than half is final', async () => {
   const { world, alice, bob, carol, room, bobs, carols } = await three()
   const position = await alice.change(room, {})
   strictEqual(await agree({ device: bob, room: bobs }), position + 1n)
@@ -79,7 +79,7 @@ Deno.test('VOTE-2, VOTE-3: who follows is asked, and half of them make a commit 
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('VOTE-2: one device of each account is asked, the committer’s account not at all', async () => {
+Deno.test('VOTE-2: one device of each account is asked, no committer’s', async () => {
   const { world, alice, bob, carol, room } = await three()
   const phone = new HandDevice(world.parts, alice.self)
   await phone.connect(world.dialer())
@@ -98,7 +98,7 @@ Deno.test('VOTE-2: one device of each account is asked, the committer’s accoun
   }
 })
 
-Deno.test('VOTE-3: after two seconds one agree is enough, and time alone writes the verdict', async () => {
+Deno.test('VOTE-3: after two seconds one agree is enough', async () => {
   const { world, alice, bob, carol, room, bobs } = await three()
   const position = await alice.change(room, {})
   await carol.hear('askVote')
@@ -211,7 +211,7 @@ Deno.test('SEQ-6: who was removed sees no frame, and after a void all of them ag
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('VOTE-5, VOTE-9: a frame that came too early waits, and its wait is measured', async () => {
+Deno.test('VOTE-5, VOTE-9: a frame that came too early waits, measured', async () => {
   const { world, alice, bob, room, bobs } = await three()
   const position = await alice.change(room, {})
   await bob.hear('askVote')
@@ -231,7 +231,7 @@ Deno.test('VOTE-5, VOTE-9: a frame that came too early waits, and its wait is me
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('VOTE-2: a vote that is not one’s own, not about this, or badly signed has its code', async () => {
+Deno.test('VOTE-2: a vote of others, of elsewhere, or unsigned has its code', async () => {
   const { world, alice, bob, carol, room, bobs, carols } = await three()
   const position = await alice.change(room, {})
   for (const [device, of] of [[bob, bobs], [carol, carols]] as const) {
@@ -262,7 +262,7 @@ Deno.test('VOTE-2: a vote that is not one’s own, not about this, or badly sign
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('GROUP-4: a member proposes its own Update, and the next commit takes it in', async () => {
+Deno.test('GROUP-4: an own Update is proposed, and the next commit takes it in', async () => {
   const { world, alice, bob, room, bobs } = await three()
   const sending = {
     wireFormat: 'publicMessage',

@@ -13,7 +13,7 @@ import { frame, genesis, headOf, kinds, openedRoom, pass } from '../support/sequ
 import { proposal, ROOM, run, seenNow, sha256, START_MS } from '../support/sequencer-parts.ts'
 import { SUITE } from '../support/sequencer-parts.ts'
 
-Deno.test('SEQ-1, LOG-1: positions have no gap and every entry chains to the one before', async () => {
+Deno.test('SEQ-1, LOG-1: positions have no gap, each entry chains to the last', async () => {
   const room = emptyRoom(ROOM, 1n as Term)
   const { submission } = await genesis()
   const first = run(room, [submission, frame(room)])
@@ -61,7 +61,7 @@ Deno.test('ROOM-1: the same genesis again finds its room and is not stored twice
   deepStrictEqual(again.entries, [])
 })
 
-Deno.test('SEQ-2: stale and future epochs are told apart, another epoch id is refused', async () => {
+Deno.test('SEQ-2: stale and future epochs are told apart, as are epochIds', async () => {
   const story = await openedRoom()
   const { room } = story
   const old = headOf(room).epochId
@@ -89,7 +89,7 @@ Deno.test('SEQ-5, ROOM-4: one commit for each epoch, and frames behind it are st
   strictEqual(headOf(room).made.tree.memberCount, 2)
 })
 
-Deno.test('SEQ-5: a commit that was judged against another state, or another time, is refused', async () => {
+Deno.test('SEQ-5: a commit judged against another state or time is refused', async () => {
   const story = await openedRoom()
   const { room } = story
   await pass(story, { adds: [BOB] })
@@ -239,7 +239,7 @@ Deno.test('SEQ-3: a commit and a proposal come from the leaf of their own device
   strictEqual(headOf(room).epoch, 1n)
 })
 
-Deno.test('SEQ-5: removes blank leaves, then adds take the leftmost blank, each with its Welcome', async () => {
+Deno.test('SEQ-5: removes blank leaves, adds take the leftmost, with Welcomes', async () => {
   const story = await openedRoom()
   const { room } = story
   await pass(story, { adds: [BOB, CAROL] })

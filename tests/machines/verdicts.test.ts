@@ -65,7 +65,7 @@ Deno.test('VOTE-5: in a provisional epoch its committer speaks, and who has agre
   deepStrictEqual(codes(run(room, [commitOfCarol.submission])), ['accepted'])
 })
 
-Deno.test('VOTE-3: more than half of the asked make an epoch final, before any time is over', async () => {
+Deno.test('VOTE-3: more than half of the asked make an epoch final at once', async () => {
   const story = await three()
   const { room } = story
   await pass(story)
@@ -91,7 +91,7 @@ Deno.test('VOTE-3: time alone makes a verdict due, which an empty batch writes',
   deepStrictEqual(decide(room, [], { nowMs: LATER_MS * 2 }).entries, [])
 })
 
-Deno.test('VOTE-2: a vote counts once, of one’s own leaf, and only while it is open', async () => {
+Deno.test('VOTE-2: a vote counts once, of one’s own leaf, in an open epoch', async () => {
   const story = await three()
   const { room } = story
   await pass(story)
@@ -172,7 +172,7 @@ Deno.test('ROOM-7: a Welcome is held while somebody may vote, and goes with a vo
   deepStrictEqual(due.effects, null)
 })
 
-Deno.test('VOTE-8: two void commits within an hour end a device’s right for an hour', async () => {
+Deno.test('VOTE-8: two void commits end a device’s right for an hour', async () => {
   const story = await three()
   const { room } = story
   const voidOne = async (atMs: number) => {

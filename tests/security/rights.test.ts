@@ -1,4 +1,4 @@
-/** Rights to a room that must end with what they came from: links of who is gone, and of who joins. */
+/** Rights that must end with what they came from: links of who is gone, and of who joins. */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import { leafIndex } from '#core/base/ids.ts'
 import type { HandDevice, HandRoom } from '../support/hand-device.ts'
@@ -54,7 +54,7 @@ Deno.test('JOIN-1, JOIN-4: a link that is used up shows nobody else the room', a
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-2, SEQ-6: a member that also asks by its link is out when it is removed', async () => {
+Deno.test('JOIN-2, SEQ-6: a member that also asks by link is out when removed', async () => {
   const { world, alice, bob, room, bobs, secret } = await bobInvites()
   const request = askGroup(bob, room.id, await linkPurpose(bob, room.id, secret))
   await groupAnswer(bob, request)
@@ -66,7 +66,7 @@ Deno.test('JOIN-2, SEQ-6: a member that also asks by its link is out when it is 
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('JOIN-2, SEQ-6: who has not joined by a link follows no longer than the link lasts', async () => {
+Deno.test('JOIN-2, SEQ-6: who has not joined follows as long as the link lasts', async () => {
   const scene = await bobInvites()
   const { world, alice, room, secret } = scene
   const carol = await world.device('carol')
@@ -80,7 +80,7 @@ Deno.test('JOIN-2, SEQ-6: who has not joined by a link follows no longer than th
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('SEQ-3, JOIN-8: an external commit for a foreign leaf costs the hub no check', async () => {
+Deno.test('SEQ-3, JOIN-8: an external commit for a foreign leaf costs no check', async () => {
   const scene = await bobInvites()
   const { world, bob, room, secret } = scene
   const carol = await world.device('carol')
