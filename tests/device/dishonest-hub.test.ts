@@ -216,3 +216,24 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
     await hub.close()
   }
 })
+
+Deno.test('LOG-4: a hub whose clock runs back stops the room', options, async () => {
+  let back = 0n
+  const change: Change = (message) => {
+    if (message.kind !== 'entries') return message
+    const entries = message.body.entries.map((entry) => {
+      const { header } = entry
+      return { ...entry, header: { ...header, time: header.time - back } }
+    })
+    return { ...message, body: { ...message.body, entries } }
+  }
+  await withPair(change, async ({ alice, bob, room }) => {
+    await say(alice, room, 'in time')
+    await sees(bob, room, 'in time')
+    back = 3_600_000n
+    await say(alice, room, 'an hour before')
+    const view = await roomShows(bob, room, ({ summary }) => summary.state === 'broken', 'the end')
+    strictEqual(view.summary.code, 'brokenLog')
+    ok(!texts(view).includes('an hour before'))
+  })
+})

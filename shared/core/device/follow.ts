@@ -75,7 +75,10 @@ async function entryReceived(
   const headHash = entryHash(sha256, place, entry)
   const placed = { position, time: Number(entry.header.time) as TimeMs, entry }
   if (!Number.isSafeInteger(placed.time)) return breakRoom(turn, key, 'malformed')
-  turn.setRecord(key, { next: logPosition(position + 1n), headHash })
+  // *A hub that turns its clock back lets people in by links that have ended.*
+  if (placed.time < room.record.headTime) return breakRoom(turn, key, 'brokenLog')
+  const headTime = placed.time
+  turn.setRecord(key, { next: logPosition(position + 1n), headHash, headTime })
   remember(turn, key, { position, hash: headHash })
   const { recovery } = room.record
   const isKnown = recovery?.position === position

@@ -4,7 +4,7 @@
  * and checked before the log is replayed; the replay is `follow.ts`, the own commit `external.ts`.
  */
 import { concat, EMPTY, equalBytes, toHex, wipe } from '#core/base/bytes.ts'
-import type { HubDomain, RequestId, RoomId } from '#core/base/ids.ts'
+import type { HubDomain, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import { logPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
@@ -288,6 +288,7 @@ export async function rejoin(turn: Turn, key: string): Promise<void> {
     joinedAt: null,
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,
+    headTime: 0 as TimeMs,
   })
   turn.effect({ kind: 'showAccount' })
   if (isByLink) await requestGroup(turn, key)

@@ -3,7 +3,7 @@
  * decode is left alone and its room is shown as broken.
  */
 import { EMPTY } from '#core/base/bytes.ts'
-import { logPosition, type RoomId } from '#core/base/ids.ts'
+import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { ACCOUNT_KEY, accountRecordCodec } from '#core/device/records.ts'
 import { certificateRecordCodec } from '#core/device/records.ts'
 import { HUB_KEY, hubRecordCodec, keyPackageRecordCodec } from '#core/device/records.ts'
@@ -85,7 +85,12 @@ async function loadRoom(
 function recovering(room: RoomState): RoomState {
   const { next, headHash, recovery } = room.record
   const known = recovery ?? { position: logPosition(next - 1n), hash: headHash }
-  const start = { next: logPosition(0n), headHash: FIRST_PREVIOUS_HASH, recovery: known }
+  const start = {
+    next: logPosition(0n),
+    headHash: FIRST_PREVIOUS_HASH,
+    headTime: 0 as TimeMs,
+    recovery: known,
+  }
   return { ...room, record: { ...room.record, ...start }, joining: { kind: 'recovery' } }
 }
 

@@ -88,6 +88,8 @@ export const roomRecordCodec = struct({
   /** First position that has not been taken yet, and the hash of the entry before it. */
   next: positionCodec,
   headHash: fixed(32),
+  /** Hub time of that entry (LOG-4). */
+  headTime: timeCodec,
   /** Position of the commit that brought this device in (ROOM-7). */
   joinedAt: optional(positionCodec),
   links: vector(linkRecord, LIMITS.invitationsPerRoomMax),

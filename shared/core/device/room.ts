@@ -50,6 +50,7 @@ export function newRoom(options: NewRoom): RoomState {
       code: '',
       next: logPosition(0n),
       headHash: FIRST_PREVIOUS_HASH,
+      headTime: 0 as TimeMs,
       joinedAt: null,
       links: [],
       recovery: null,
