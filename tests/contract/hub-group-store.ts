@@ -14,9 +14,11 @@ export function groupStoreSuite(harness: StoreHarness): void {
   const test: Test = (title, body) =>
     Deno.test(`${harness.name} group: ${title}`, () => harness.run(body))
   versionTests(test)
+  pageTests(test)
   anchorTests(test)
   historyTests(test)
   welcomeTests(test)
+  heldWelcomeTests(test)
 }
 
 const WHOLE = { limit: 10_000, bytesMax: 1 << 24 }
@@ -108,7 +110,9 @@ function versionTests(test: Test): void {
     deepStrictEqual(await certificatesOf(log, 5), [[1, 1]])
     deepStrictEqual(await nodesOf(log, 2), [])
   })
+}
 
+function pageTests(test: Test): void {
   test('pages of nodes and certificates are bounded and go on', async ({ log }) => {
     const nodes = [0, 2, 4, 6].map((index) => node(index, index + 1, 1_000))
     const certificates = [1, 2, 3].map(certificate)
@@ -252,15 +256,15 @@ async function standsAs(
   }
 }
 
-function welcomeTests(test: Test): void {
-  const welcomeFor = (device: number, seed: number, welcome = filled(seed)) => ({
-    account: BOB,
-    device: deviceOf(device),
-    position: at(0),
-    held: false,
-    welcome,
-  })
+const welcomeFor = (device: number, seed: number, welcome = filled(seed)) => ({
+  account: BOB,
+  device: deviceOf(device),
+  position: at(0),
+  held: false,
+  welcome,
+})
 
+function welcomeTests(test: Test): void {
   test('ROOM-7: welcomes come with their entries and stay until deleted', async (store) => {
     const { log, directory } = store
     const shared = filled(5, 100_000)
@@ -292,7 +296,9 @@ function welcomeTests(test: Test): void {
     const [second] = await directory.readWelcomes(BOB, deviceOf(1))
     ok((second?.id ?? 0n) > (first?.id ?? 0n))
   })
+}
 
+function heldWelcomeTests(test: Test): void {
   test('ROOM-7: a held Welcome is given out when its epoch is final', async (store) => {
     const { log, directory } = store
     const heldAt = (position: number, seed: number) => ({
