@@ -22,14 +22,11 @@ const hubKey = crypto.signatureKeyPair('ed25519', bytes(32))
 const deviceKey = crypto.signatureKeyPair('ed25519', bytes(32))
 const device = bytes(16) as DeviceId
 const secrets = certificates.accountSecrets(crypto, bytes(96))
+const laptopKeys = [{ signature: 'ed25519' as const, publicKey: deviceKey.publicKey }]
 const plain = await certificates.makeCertificate(crypto, {
   account: NAME,
   secrets,
-  devices: [{
-    device,
-    name: 'Laptop',
-    keys: [{ signature: 'ed25519', publicKey: deviceKey.publicKey }],
-  }],
+  devices: [{ device, name: 'Laptop', keys: laptopKeys }],
 })
 
 async function attested(key = hubKey): Promise<Uint8Array> {
@@ -62,6 +59,27 @@ Deno.test('ID-1: names of accounts', () => {
   for (const name of ['alice', '@hub', 'a@', 'a@Hub', 'a@b:1', 'a@b..c', 'a@b@c', 'a@-b']) {
     strictEqual(parseAccountName(name), null, name)
   }
+})
+
+Deno.test('ID-2, ID-3: no manifest of a stolen signing key is above those of the next key', async () => {
+  const stolen = { account: NAME, secrets, devices: [{ device, name: 'x', keys: laptopKeys }] }
+  const after = (version: number) => ({ version, hash: bytes(32) })
+  const signing = crypto.signatureKeyPair('ed25519', bytes(32))
+  const next = { ...stolen, secrets: { ...secrets, signing }, serial: 2 }
+  const versionOf = async (request: Parameters<typeof certificates.makeCertificate>[1]) => {
+    const made = await certificates.makeCertificate(crypto, request)
+    const verified = await certificates.verifyCertificate(crypto, made, { hubKey: null })
+    return verified.kind === 'refused' ? verified.code : verified.manifestVersion
+  }
+  strictEqual(await versionOf(stolen), 1)
+  const [highest, first] = [
+    await versionOf({ ...stolen, after: after(65_534) }),
+    await versionOf(next),
+  ]
+  deepStrictEqual([highest, first], [65_535, 65_537])
+  strictEqual(await versionOf({ ...stolen, after: after(65_535) }), 'badManifest')
+  strictEqual(await versionOf({ ...next, serial: 65_536 }), 'badManifest')
+  strictEqual(await versionOf({ ...next, serial: 0 }), 'badManifest')
 })
 
 Deno.test('ID-2, ID-3: a certificate verifies whole, and no byte of it may change', async () => {
