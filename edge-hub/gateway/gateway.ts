@@ -20,7 +20,7 @@ import { leaveAnchor } from '#hub/gateway/anchors.ts'
 import { askNewcomer, findDueVerdicts } from '#hub/gateway/asking.ts'
 import { claim, publish } from '#hub/gateway/directory-requests.ts'
 import { acknowledge, passOn, subscribe, unsubscribe } from '#hub/gateway/fan-out.ts'
-import { requestGroup } from '#hub/gateway/group-requests.ts'
+import { endStalledGroups, requestGroup } from '#hub/gateway/group-requests.ts'
 import { signDueHeads } from '#hub/gateway/heads.ts'
 import { type Asked, type Connection, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
 import type { GatewayPorts } from '#hub/gateway/model.ts'
@@ -61,6 +61,7 @@ export function createGateway(ports: GatewayPorts): Gateway {
     },
     tick() {
       passTime(hub)
+      endStalledGroups(hub)
       signDueHeads(hub)
       if (findDueVerdicts(hub)) runTurns(hub)
       evictRooms(hub)

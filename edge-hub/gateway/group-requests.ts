@@ -44,10 +44,18 @@ export function requestGroup(hub: Hub, connection: Connection, asked: GroupAsked
   if (spent.kind === 'empty') {
     return refused({ kind: 'tooMany', retryAfterMs: spent.retryAfterMs })
   }
-  if (connection.groupAnswer !== null || hub.groupsReading >= READING_MAX) {
+  const isFull = hub.groupsReading >= READING_MAX || heldBytes(hub) >= LIMITS.groupAnswerSizeMax
+  if (connection.groupAnswer !== null || isFull) {
     return refused({ kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs })
   }
-  const sending: GroupSending = { request, room: room.id, bytes: null, sequence: 0, offset: 0 }
+  const sending: GroupSending = {
+    request,
+    room: room.id,
+    bytes: null,
+    movedAtMs: nowMs(hub),
+    sequence: 0,
+    offset: 0,
+  }
   connection.groupAnswer = sending
   beginRequest(connection, size)
   hub.groupsReading++
@@ -61,6 +69,7 @@ export function requestGroup(hub: Hub, connection: Connection, asked: GroupAsked
       if (connection.groupAnswer !== sending) return
       if ('bytes' in answer) {
         sending.bytes = answer.bytes
+        sending.movedAtMs = nowMs(hub)
         return sendGroup(hub, connection)
       }
       connection.groupAnswer = null
@@ -81,12 +90,30 @@ export function sendGroup(hub: Hub, connection: Connection): void {
     const body = { request, sequence: sending.sequence, last, bytes: part }
     send(hub, connection, { kind: 'group', room, body })
     sending.sequence++
+    sending.movedAtMs = nowMs(hub)
     sending.offset = end
     if (!last) continue
     connection.groupAnswer = null
     break
   }
   connection.outbound.flush()
+}
+
+/** Answers are held whole until they are taken: all of them together are bounded, too. */
+function heldBytes(hub: Hub): number {
+  let bytes = 0
+  for (const { groupAnswer } of hub.connections.values()) bytes += groupAnswer?.bytes?.length ?? 0
+  return bytes
+}
+
+/** Ends the sessions that take nothing of a group which they asked for (HUB-5). */
+export function endStalledGroups(hub: Hub): void {
+  const before = nowMs(hub) - LIMITS.sessionSilenceMsMax
+  for (const connection of hub.connections.values()) {
+    const { groupAnswer } = connection
+    if (groupAnswer === null || groupAnswer.bytes === null) continue
+    if (groupAnswer.movedAtMs < before) hub.endSession(connection, 'slow')
+  }
 }
 
 // ---- The right ----------------------------------------------------------------------------

@@ -120,6 +120,8 @@ export interface GroupSending {
   readonly room: RoomId
   /** Null while it is being put together. */
   bytes: Uint8Array | null
+  /** When the device last took a part of it. */
+  movedAtMs: TimeMs
   sequence: number
   offset: number
 }

@@ -1,7 +1,8 @@
 /** Rights that must end with what they came from: links of who is gone, and of who joins. */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
-import { leafIndex } from '#core/base/ids.ts'
-import type { HandDevice, HandRoom } from '../support/hand-device.ts'
+import { type AccountName, leafIndex } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { HandDevice, type HandRoom } from '../support/hand-device.ts'
 import { askGroup, externalCommit, groupAnswer, linkPurpose } from '../support/hand-joiner.ts'
 import { joinByLink, replay } from '../support/hand-joiner.ts'
 import { add, passed } from '../support/hand-members.ts'
@@ -94,5 +95,34 @@ Deno.test('SEQ-3, JOIN-8: an external commit for a foreign leaf costs no check',
   strictEqual(world.checks.mldsa65, before)
   carol.say('submitCommit', body, room.id)
   strictEqual(await carol.answer(body.request), 'accepted')
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('HUB-5, JOIN-2: who asks for a group and does not take it is closed', async () => {
+  const { world, room, secret } = await bobInvites()
+  const { self } = await world.device('carol')
+  let stall: Promise<void> | undefined
+  const slow = new HandDevice(world.parts, self)
+  await slow.connect(world.dialer({ stall: () => stall }))
+  const purpose = await linkPurpose(slow, room.id, secret)
+  stall = new Promise(() => {})
+  // The first answer fills what may be written at once, so that the second is held.
+  const account = 'nobody@hub.example' as AccountName
+  const request = slow.nextRequest()
+  slow.say('claimKeyPackages', { request, token: null, account, suite: slow.suite.id })
+  await world.settled()
+  slow.say('claimKeyPackages', { request, token: null, account, suite: slow.suite.id })
+  await world.settled()
+  askGroup(slow, room.id, purpose)
+  await world.settled()
+  const ends = () => world.events.filter((e) => e.kind === 'sessionEnded' && e.reason === 'slow')
+  for (let beats = 0; beats < 4; beats++) {
+    strictEqual(ends().length, 0)
+    world.clock.advance(LIMITS.heartbeatIntervalMs)
+    slow.say('heartbeat', { sequence: beats })
+    world.gateway.tick()
+    await world.settled()
+  }
+  strictEqual(ends().length, 1)
   deepStrictEqual(world.faults, [])
 })
