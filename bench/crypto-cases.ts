@@ -8,12 +8,10 @@
  * of MLS begin and end alike, in a group of as many, with the same primitives. No state is stored
  * in either.
  */
-import { createApplicationMessage, decodeMlsMessage, emptyPskIndex } from 'ts-mls'
-import { encodeMlsMessage, processPrivateMessage } from 'ts-mls'
 import { assert } from '#core/base/assert.ts'
-import { equalBytes, wipe } from '#core/base/bytes.ts'
+import { EMPTY, equalBytes, wipe } from '#core/base/bytes.ts'
 import type { Suite, SuiteName } from '#core/crypto/suites.ts'
-import { ciphersuiteOf } from '#core/mls/ts-mls-suite.ts'
+import { processMessage, protectApplication } from '#core/mls/messages.ts'
 import { createCrowd, createPair, type Ends, type Host } from './crypto-ends.ts'
 import { createMemberStates } from './private-message-pair.ts'
 
@@ -166,33 +164,25 @@ interface PrivateMessages {
 
 async function createPrivateMessages(host: Host, suite: Suite): Promise<PrivateMessages> {
   const { crypto, entropy } = host
-  const implementation = ciphersuiteOf(crypto, suite, entropy)
-  const states = await createMemberStates({ crypto, entropy, suite, implementation })
+  const states = await createMemberStates({ crypto, entropy, suite })
   let { alice: sending, bob: receiving } = states
   return {
     async privateMessageSeal(plaintext) {
-      const made = await createApplicationMessage(sending, plaintext, implementation)
-      sending = made.newState
-      const { privateMessage } = made
-      const wireformat = 'mls_private_message'
-      const bytes = encodeMlsMessage({ version: 'mls10', wireformat, privateMessage })
+      const made = await protectApplication(sending, plaintext, {
+        authenticatedData: EMPTY,
+        entropy,
+      })
+      assert(made.kind === 'sent', 'a PrivateMessage is made')
+      sending = made.group
       wipe(...made.consumed)
-      return bytes
+      return made.message
     },
     async privateMessageOpen(bytes) {
-      const message = decodeMlsMessage(bytes, 0)?.[0]
-      assert(message?.wireformat === 'mls_private_message', 'a PrivateMessage reads back')
-      const { privateMessage } = message
-      const read = await processPrivateMessage(
-        receiving,
-        privateMessage,
-        emptyPskIndex,
-        implementation,
-      )
-      assert(read.kind === 'applicationMessage', 'a PrivateMessage opens')
-      receiving = read.newState
+      const read = await processMessage(receiving, bytes, { timeMs: null, psks: () => null })
+      assert(read.kind === 'application', 'a PrivateMessage opens')
+      receiving = read.group
       wipe(...read.consumed)
-      return read.message
+      return read.content
     },
   }
 }

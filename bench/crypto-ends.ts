@@ -3,26 +3,26 @@
  * frame takes from a chain is taken here, and what it used up is wiped here. Stores nothing.
  */
 import { assert } from '#core/base/assert.ts'
-import { utf8Encode, wipe } from '#core/base/bytes.ts'
-import { type Epoch, type EpochId, leafIndex, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import { wipe } from '#core/base/bytes.ts'
+import { type Epoch, epoch, type EpochId, leafIndex, type RoomId } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import { type Crypto, SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
 import type { Suite } from '#core/crypto/suites.ts'
-import type { MlsGroup, MlsSigner } from '#core/mls/mls.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
+import { exportSecret } from '#core/mls/group.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
 import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/exports.ts'
 import { open, type OpenContext, seal, sealBurst } from '#core/sender-keys/seal.ts'
 import type { SealContext, SealItem } from '#core/sender-keys/seal.ts'
 import { BurstCache } from '#core/sender-keys/burst-cache.ts'
 import { createSenderKeys, reserve, type SenderKeys } from '#core/sender-keys/secret-tree.ts'
+import { createMemberStates } from './private-message-pair.ts'
 
 /** What an engine gives: its primitives and its clock, in milliseconds. */
 export interface Host {
   readonly crypto: Crypto
   readonly entropy: Entropy
   readonly nowMs: () => number
-  /** Wall clock: leaves have a lifetime. */
-  readonly wallMs: number
 }
 
 /** Sealing speaks for leaf 0 unless told otherwise. */
@@ -32,13 +32,19 @@ export interface Ends {
   sealBurst(plaintexts: readonly Uint8Array[]): Promise<readonly Uint8Array[]>
 }
 
+/** The signature key pair of a leaf. */
+interface Signer {
+  readonly signatureKey: Uint8Array
+  readonly signatureSecret: Uint8Array
+}
+
 /** What both ends share in one epoch. */
 interface EpochShared {
   readonly epoch: Epoch
   readonly epochId: EpochId
   readonly room: RoomId
   /** By leaf. */
-  readonly signers: readonly MlsSigner[]
+  readonly signers: readonly Signer[]
   /** The data-plane root, for each end a copy of its own. */
   readonly roots: readonly [Uint8Array, Uint8Array]
 }
@@ -46,19 +52,22 @@ interface EpochShared {
 /** Alice and Bob, with the exports of the MLS group that Bob joined by Alice's Welcome. */
 export async function createPair(host: Host, suite: Suite): Promise<Ends> {
   const { crypto, entropy } = host
-  const mls = createTsMls(crypto)
   const room = entropy.randomBytes(32) as RoomId
-  const signers = [createSigner(host, suite, 'alice'), createSigner(host, suite, 'bob')] as const
-  const { alice, bob } = await createGroups(host, suite, signers)
-  const epochId: EpochId = mls.epochId(alice)
-  const rootOf = (group: MlsGroup): Promise<Uint8Array> =>
-    mls.exportSecret(group, {
-      label: EPOCH_EXPORTS.dataPlane,
-      context: exportContext(suite, room, epochId),
-      length: exportLength(suite),
-    })
-  const roots = [await rootOf(alice), await rootOf(bob)] as const
-  return createEnds(host, suite, { epoch: mls.epoch(alice), epochId, room, signers, roots })
+  const { alice, bob } = await createMemberStates({ crypto, entropy, suite })
+  const { context, tree } = alice.public
+  const epochId = epochIdOf(alice.public.suite, context)
+  const exporting = {
+    label: EPOCH_EXPORTS.dataPlane,
+    context: exportContext(suite, room, epochId),
+    length: exportLength(suite),
+  }
+  const signers = [alice, bob].map(({ ownLeaf, signatureSecret }): Signer => {
+    const leaf = leafAt(tree, ownLeaf)
+    assert(leaf !== null, 'a member has a leaf')
+    return { signatureKey: leaf.signatureKey, signatureSecret }
+  })
+  const roots = [exportSecret(alice, exporting), exportSecret(bob, exporting)] as const
+  return createEnds(host, suite, { epoch: epoch(context.epoch), epochId, room, signers, roots })
 }
 
 /** A room of so many people, none of them heard yet: no chain, no imported key, no table. */
@@ -69,44 +78,15 @@ export function createCrowd(host: Host, suite: Suite, count: number): Ends {
     epoch: 0n as Epoch,
     epochId: entropy.randomBytes(suite.hashLength) as EpochId,
     room: entropy.randomBytes(32) as RoomId,
-    signers: Array.from({ length: count }, (_, leaf) => createSigner(host, suite, `${leaf}`)),
+    signers: Array.from({ length: count }, () => createSigner(host, suite)),
     roots: [root, root.slice()],
   })
 }
 
-function createSigner({ crypto, entropy }: Host, suite: Suite, name: string): MlsSigner {
+function createSigner({ crypto, entropy }: Host, suite: Suite): Signer {
   const seed = entropy.randomBytes(SIGNATURE_SEED_LENGTH[suite.signature])
   const { secretKey, publicKey } = crypto.signatureKeyPair(suite.signature, seed)
-  return { identity: utf8Encode(name), signatureKey: publicKey, signatureSecret: secretKey }
-}
-
-async function createGroups(
-  { crypto, entropy, wallMs }: Host,
-  suite: Suite,
-  [alice, bob]: readonly [MlsSigner, MlsSigner],
-): Promise<{ readonly alice: MlsGroup; readonly bob: MlsGroup }> {
-  const mls = createTsMls(crypto)
-  const nowMs = wallMs as TimeMs
-  const bobs = await mls.makeKeyPackage({
-    suite,
-    signer: bob,
-    notBefore: wallMs - 3_600_000 as TimeMs,
-    notAfter: wallMs + 3_600_000 as TimeMs,
-    entropy,
-  })
-  const groupId = entropy.randomBytes(36)
-  const group = await mls.createGroup({ suite, groupId, signer: alice, nowMs, entropy })
-  const made = await mls.commit(group, {
-    adds: [bobs.keyPackage],
-    removes: [],
-    authenticated: new Uint8Array(0),
-    nowMs,
-    entropy,
-  })
-  assert(made.kind === 'committed' && made.welcome !== null, 'Alice adds Bob')
-  const joined = await mls.join({ ...bobs, welcome: made.welcome, nowMs })
-  assert(joined.kind === 'joined', 'Bob joins')
-  return { alice: made.next, bob: joined.group }
+  return { signatureKey: publicKey, signatureSecret: secretKey }
 }
 
 function createEnds({ crypto, entropy }: Host, suite: Suite, shared: EpochShared): Ends {

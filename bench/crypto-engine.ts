@@ -25,7 +25,6 @@ export async function measureEngine(effort: Effort): Promise<EngineRounds> {
     crypto: await createWebCrypto(crypto.subtle, noble),
     entropy: { randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)) },
     nowMs: () => performance.now(),
-    wallMs: Date.now(),
   }
   const performanceSuite = await measureSuite(host, SUITES.performance, effort)
   const complianceSuite = await measureSuite(host, SUITES.compliance, effort)

@@ -88,8 +88,9 @@ function appendOf(room: number, from: number, { entryLength, entries }: BatchSha
       entryHash: new Uint8Array(32),
     })),
     state: null,
-    generations: [{ epoch: 0n, leaf: 0, lane: 0, generation: from }],
+    generations: [{ origin: 0n as LogPosition, leaf: 0, lane: 0, generation: from }],
     welcomes: [],
+    effects: null,
   }
 }
 

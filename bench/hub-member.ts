@@ -95,6 +95,7 @@ export class Member {
     this.rooms.set(toHex(id), room)
     const shown = new Promise<void>((resolve) => this.#heads.set(room, resolve))
     const { leaf, next } = await this.#subscribe(room)
+    ok(leaf !== null, 'a member')
     room.leaf = leaf
     ok(Number(next) >= from, 'the log is as long as was thought')
     await shown

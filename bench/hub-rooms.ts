@@ -1,20 +1,18 @@
 /**
  * What the load stands on: registered accounts, rooms and their members, made before anything is
- * measured. A room with members has a real group and real commits; nobody opens the Welcomes, so
- * one byte stands for each. Rooms of one writer have no group behind them: the hub cannot tell.
+ * measured, with real groups and real commits; nobody opens the Welcomes, so one byte stands for
+ * each. What the second commit of a room adds stays provisional, since nobody votes: its committer
+ * writes all the same.
  */
 import { deepStrictEqual, ok } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
-import { seenCodec } from '#core/device/membership.ts'
-import { makeGenesis } from '#core/identity/genesis.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/exports.ts'
-import { encode } from '#core/wire/codec.ts'
-import type { EpochId } from '#core/base/ids.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
 import { type ClientAccount, makeAccount } from '../tests/support/protocol-client.ts'
 import { ProtocolSession, signIn } from '../tests/support/protocol-client.ts'
-import { entropy, mls, native, nowMs, suite } from '../tests/support/protocol-parts.ts'
-import { createRoom, keyPackageFor, type RoomClient } from '../tests/support/room-client.ts'
+import { engine } from '../tests/support/protocol-parts.ts'
+import { createRoom, dataPlaneRoot, keyPackageFor } from '../tests/support/room-client.ts'
+import { makeRoom as makeGroup, type RoomClient } from '../tests/support/room-client.ts'
 import type { WrittenRoom } from './hub-seal.ts'
 
 const TOGETHER_MAX = 4
@@ -64,16 +62,11 @@ export async function makeRoom(
     await addAll(client, joining)
     from += joining.length
   }
-  const epochId = mls.epochId(client.group)
-  const root = await mls.exportSecret(client.group, {
-    label: EPOCH_EXPORTS.dataPlane,
-    context: exportContext(suite, client.id, epochId),
-    length: exportLength(suite),
-  })
   await session.leave()
-  const { id, group, log } = client
-  const leafCount = mls.leafCount(group)
-  return { id, epoch: mls.epoch(group), epochId, root, leafCount, next: Number(log.next) }
+  const { id, group, log, epoch, epochId } = client
+  const { leafWidth: leafCount } = group.public.tree
+  const root = dataPlaneRoot(id, group)
+  return { id, epoch, epochId, root, leafCount, next: Number(log.next) }
 }
 
 /** As many as one commit may bring certificates of. */
@@ -88,28 +81,16 @@ function fitting(accounts: readonly ClientAccount[]): readonly ClientAccount[] {
 
 async function addAll(client: RoomClient, joining: readonly ClientAccount[]): Promise<void> {
   const packages = await Promise.all(joining.map(keyPackageFor))
-  const { seen } = client.log
-  const made = await mls.commit(client.group, {
-    adds: packages.map(({ keyPackage }) => keyPackage),
-    removes: [],
-    authenticated: encode(seenCodec, seen),
-    nowMs: nowMs(),
-    entropy,
-  })
-  ok(made.kind === 'committed', 'a commit')
+  const made = await client.commitAdding(packages.map(({ keyPackage }) => keyPackage))
+  const body = await client.bodyOf(made, joining.map(({ certificate }) => certificate))
   const position = client.log.next
-  const answer = await client.session.request('submitCommit', {
-    epoch: mls.epoch(client.group),
-    seen,
-    commit: made.commit,
-    newEpochId: mls.epochId(made.next),
-    certificates: joining.map(({ certificate }) => certificate),
-    welcome: UNREAD_WELCOME,
-    joinRequest: null,
-  }, client.id)
-  deepStrictEqual(answer, { kind: 'accepted', position })
-  await client.log.reach(position + 1n)
-  await client.enter(made.next)
+  const said = { ...body, welcome: UNREAD_WELCOME }
+  const answer = await client.session.request('submitCommit', said, client.id)
+  const code = answer.kind === 'refused' ? answer.refusal.kind : answer.kind
+  ok(answer.kind === 'accepted' && answer.position !== null, `a commit: ${code}`)
+  await client.log.reach(answer.position + 1n)
+  ok(answer.position >= position)
+  client.enter(made.next)
 }
 
 /** Rooms in which nobody but their creator is. */
@@ -120,24 +101,12 @@ export async function makeLoneRooms(
   count: number,
 ): Promise<WrittenRoom[]> {
   const session = await signIn(dialer, endpoint, creator)
-  const { hubDomain } = session.greeting ?? {}
-  ok(hubDomain !== undefined, 'a greeting comes first')
   const rooms = await each(count, async () => {
-    const { genesis, room } = await makeGenesis(native, {
-      creator: creator.account,
-      creatorRootHash: creator.rootHash,
-      creatorDevice: creator.device,
-      domain: hubDomain,
-      suite: suite.id,
-      random: entropy.randomBytes(32),
-    }, creator.ed25519.secretKey)
-    const epochId = entropy.randomBytes(suite.hashLength) as EpochId
-    const { certificate } = creator
-    const made = { genesis, suite: suite.id, epochId, certificate }
-    const answer = await session.request('createRoom', made, room)
+    const { room, group, body } = await makeGroup(creator, session)
+    const answer = await session.request('createRoom', body, room)
     deepStrictEqual(answer, { kind: 'accepted', position: 0n })
-    const root = entropy.randomBytes(suite.hashLength)
-    return { id: room, epoch: 0n, epochId, root, leafCount: 1, next: 1 }
+    const epochId = epochIdOf(engine, group.public.context)
+    return { id: room, epoch: 0n, epochId, root: dataPlaneRoot(room, group), leafCount: 1, next: 1 }
   })
   await session.leave()
   return rooms

@@ -67,6 +67,17 @@ const CATALOGUE: { readonly [K in HubEvent['kind']]: Row<K> } = {
     sink.count('added', added)
     sink.count('removed', removed)
   },
+  epochFinal(sink, { finalMs }) {
+    sink.count('all')
+    sink.count('finalMs', finalMs)
+    sink.peak('finalMsMax', finalMs)
+  },
+  epochVoid: (sink) => sink.count('all'),
+  frameStalled(sink, { stallMs }) {
+    sink.count('all')
+    sink.count('stallMs', stallMs)
+    sink.peak('stallMsMax', stallMs)
+  },
   turnStored(sink, { rooms, entries, durationMs }) {
     sink.count('turns')
     sink.count('rooms', rooms)

@@ -6,7 +6,6 @@ import { hash } from 'node:crypto'
 import { toBase64Url } from '#core/base/bytes.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
 import { SESSION_PATH } from '#core/wire/endpoint.ts'
 import { PROTOCOL_VERSION } from '#core/wire/frame.ts'
 import { type CertificateSource, openCertificates } from '#hub/adapters/certificate.ts'
@@ -83,7 +82,6 @@ async function openParts(config: HubConfig, events: Events): Promise<Parts> {
   if (source.kind === 'refused') return giveUp(`the certificate cannot be used: ${source.code}`)
   const gateway = createGateway({
     crypto: cryptoPort,
-    mls: createTsMls(cryptoPort),
     clock: systemClock,
     entropy: systemEntropy,
     log: opened.store.log,

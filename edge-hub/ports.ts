@@ -89,18 +89,73 @@ export interface RoomAppend {
   readonly state: Uint8Array | null
   /**
    * Largest accepted generation by sender, for the replay check after a restart (KEY-5). A smaller
-   * one than stored changes nothing; naming a new epoch drops those of the epochs before it.
+   * one than stored changes nothing.
    */
   readonly generations: readonly StoredGeneration[]
   /**
-   * Welcomes that become visible together with the entries (ROOM-7). A device with
+   * Welcomes that are stored together with the entries (ROOM-7). A device with
    * `welcomesPerDeviceMax` of them waiting gets no further one.
    */
-  readonly welcomes: readonly StoredWelcome[]
+  readonly welcomes: readonly HeldWelcome[]
+  /** What verdicts among the entries do; null without any. */
+  readonly effects: VerdictEffects | null
+}
+
+/**
+ * What verdicts do to what is stored beside the log. An epoch is named by the position of the
+ * genesis or commit that made it: epoch numbers come again after a void.
+ */
+export interface VerdictEffects {
+  /**
+   * Epochs from here on are void: their generations go, and the Welcomes of their commits, held or
+   * not. This comes before all else in its append. Null without a void.
+   */
+  readonly voidFrom: LogPosition | null
+  /**
+   * Epochs that became final, oldest first. Generations of the epochs below the last of them go;
+   * held Welcomes of commits up to it are given out.
+   */
+  readonly finals: readonly StoredVersion[]
+}
+
+/** The public state of a room's group from a final epoch on, as a change of the version before. */
+export interface StoredVersion {
+  /** Position of the genesis or commit that made the epoch. */
+  readonly position: LogPosition
+  readonly leafWidth: number
+  /** The group without its tree, opaque. */
+  readonly head: Uint8Array
+  /** Nodes that changed. Those beyond the tree of `leafWidth` leaves are blank without a word. */
+  readonly nodes: readonly StoredNodeChange[]
+  /** Certificates that the leaves name now and did not name before. */
+  readonly certificates: readonly StoredCertificate[]
+  /** Hashes of those that no leaf names any more. */
+  readonly certificatesDropped: readonly Uint8Array[]
+  /** Invitations that may have an anchor; anchors of all others are dropped. */
+  readonly invitations: readonly Uint8Array[]
+}
+
+export interface StoredNode {
+  /** Index in the tree (RFC 9420 appendix C). */
+  readonly node: number
+  readonly bytes: Uint8Array
+}
+
+export interface StoredNodeChange {
+  readonly node: number
+  /** Null: blank. */
+  readonly bytes: Uint8Array | null
+}
+
+export interface StoredCertificate {
+  /** 32 bytes (ID-5). */
+  readonly hash: Uint8Array
+  readonly certificate: Uint8Array
 }
 
 export interface StoredGeneration {
-  readonly epoch: bigint
+  /** Position of the genesis or commit that made the epoch. */
+  readonly origin: LogPosition
   readonly leaf: number
   readonly lane: number
   readonly generation: number
@@ -111,6 +166,11 @@ export interface StoredWelcome {
   readonly device: DeviceId
   readonly position: LogPosition
   readonly welcome: Uint8Array
+}
+
+export interface HeldWelcome extends StoredWelcome {
+  /** Kept back until the epoch of its commit is final. */
+  readonly held: boolean
 }
 
 export type AppendOutcome =
@@ -139,7 +199,55 @@ export interface RoomLog {
     room: RoomId,
     range: { readonly from: LogPosition; readonly limit: number; readonly bytesMax: number },
   ): Promise<readonly StoredEntry[]>
+  /** The newest version at or below a position; null where none is kept. */
+  readVersion(room: RoomId, at: LogPosition): Promise<VersionHead | null>
+  /**
+   * The nodes of a version that are not blank, by index from `from` on: at most `limit`, at most
+   * `bytesMax` in bytes (but at least one where there is one). A version that is not kept has none.
+   */
+  readNodes(room: RoomId, page: NodePage): Promise<readonly StoredNode[]>
+  /** The certificates of a version, by hash, behind `after`; bounded as the nodes are. */
+  readCertificates(room: RoomId, page: CertificatePage): Promise<readonly StoredCertificate[]>
+  /**
+   * Keeps an anchor in place of the one of its invitation before. As long as it stays, so does its
+   * version; versions that neither an anchor names nor is the newest one may go. `gone` when its
+   * version is not kept any more: nothing is stored.
+   */
+  leaveAnchor(room: RoomId, anchor: StoredAnchor): Promise<'left' | 'gone'>
+  readAnchor(room: RoomId, invitation: Uint8Array): Promise<StoredAnchor | null>
   close(): Promise<void>
+}
+
+export interface VersionHead {
+  readonly position: LogPosition
+  readonly leafWidth: number
+  readonly head: Uint8Array
+}
+
+export interface NodePage {
+  /** Position of the version. */
+  readonly version: LogPosition
+  readonly from: number
+  readonly limit: number
+  readonly bytesMax: number
+}
+
+export interface CertificatePage {
+  readonly version: LogPosition
+  /** Null: from the first. */
+  readonly after: Uint8Array | null
+  readonly limit: number
+  readonly bytesMax: number
+}
+
+export interface StoredAnchor {
+  /** Id of the invitation, 32 bytes. */
+  readonly invitation: Uint8Array
+  /** Position of the version in which the anchor stands. */
+  readonly version: LogPosition
+  /** Position of the entry that the anchor names. */
+  readonly position: LogPosition
+  readonly anchor: Uint8Array
 }
 
 // ---- Directory ----------------------------------------------------------------------------

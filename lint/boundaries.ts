@@ -24,6 +24,11 @@ const coreAreas: readonly Area[] = [
     at: [`shared/core/${folder}/`, `shared/core/${folder}.ts`],
     may: ['core/base', 'core/wire', 'core/crypto'],
   })),
+  {
+    name: 'core/policy',
+    at: ['shared/core/policy/'],
+    may: ['core/base', 'core/wire', 'core/crypto', 'core/identity', 'core/mls'],
+  },
   { name: 'core/device', at: ['shared/core/device/'], may: ['core'] },
 ]
 
@@ -142,10 +147,7 @@ const pageMarkup = /^web\/src\/(App|components\/|routes\/).*\.svelte$/
 /** Every package that source may name. A package without a row may not be imported. */
 const VENDORS: readonly Vendor[] = [
   { package: '@noble/', importers: [/^shared\/core\/crypto\/noble\.ts$/, tests, /^bench\//] },
-  {
-    package: 'ts-mls',
-    importers: [/^shared\/core\/mls\/ts-mls(-[a-z-]+)?\.ts$/, tests, /^bench\//],
-  },
+  { package: 'ts-mls', importers: [/^tests\/interop\//, /^bench\//] },
   { package: '@wireapp/core-crypto', importers: [/^tests\/interop\//, /^bench\//] },
   {
     package: 'idb',
@@ -160,7 +162,7 @@ const VENDORS: readonly Vendor[] = [
   { package: '@fontsource/', importers: [/^web\/src\/(main\.ts$|styles\/)/] },
   {
     package: 'vite',
-    importers: [/^web\/vite(\/|\.config\.ts$)/, /^tests\/e2e\//, screens, /^bench\//],
+    importers: [/^web\/vite(\/|\.config\.ts$)/, /^tests\/e2e\//, screens, /^bench\//, /^scripts\//],
   },
   { package: '@sveltejs/vite-plugin-svelte', importers: [/^web\/vite\.config\.ts$/, screens] },
   { package: '@inlang/paraglide-js', importers: [/^web\/vite\.config\.ts$/] },

@@ -6,10 +6,15 @@
 import { assert } from '#core/base/assert.ts'
 import { ENTRY_KINDS } from '#core/wire/log-entry.ts'
 import type { ClaimedKeyPackage, StoredAccount, StoredKeyPackage } from '#hub/ports.ts'
-import type { AppendOutcome, RoomAppend, StoredEntry, StoredWelcome } from '#hub/ports.ts'
+import type { AppendOutcome, HeldWelcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
+import type { StoredVersion, VerdictEffects } from '#hub/ports.ts'
+import type { SchemaRefusal } from './sqlite-schema.ts'
 
 /** A body stands in the log whole or as the hash of what was there. */
 export const BODY_FORMS = { whole: 0, hole: 1 } as const
+
+/** In place of a position where there is none. */
+const NO_POSITION = -1n
 
 export interface Packed {
   readonly numbers: Float64Array<ArrayBuffer>
@@ -39,6 +44,14 @@ export type Operation =
     readonly device: Uint8Array
     readonly id: bigint
   }
+  | {
+    readonly kind: 'leaveAnchor'
+    readonly room: Uint8Array
+    readonly invitation: Uint8Array
+    readonly version: number
+    readonly position: number
+    readonly anchor: Uint8Array
+  }
 
 export interface OperationResults {
   append: readonly AppendOutcome[]
@@ -46,6 +59,7 @@ export interface OperationResults {
   publish: 'published' | 'tooMany'
   claim: readonly ClaimedKeyPackage[]
   deleteWelcome: null
+  leaveAnchor: 'left' | 'gone'
 }
 
 export type OperationResult = OperationResults[Operation['kind']]
@@ -58,7 +72,7 @@ export type ToWriter =
 
 export type FromWriter =
   | { readonly kind: 'opened' }
-  | { readonly kind: 'refused'; readonly code: 'newerSchema' | 'foreignFile' | 'unreadable' }
+  | { readonly kind: 'refused'; readonly code: SchemaRefusal }
   /** Synced: the results stand. */
   | {
     readonly kind: 'committed'
@@ -80,6 +94,7 @@ export interface UnpackedRoom {
   /** Each different welcome once; several devices may share one. */
   readonly bodies: readonly Uint8Array[]
   readonly welcomes: readonly UnpackedWelcome[]
+  readonly effects: UnpackedEffects | null
 }
 
 export interface UnpackedEntry {
@@ -91,7 +106,7 @@ export interface UnpackedEntry {
 }
 
 export interface UnpackedGeneration {
-  readonly epoch: number
+  readonly origin: number
   readonly leaf: number
   readonly lane: number
   readonly generation: number
@@ -101,8 +116,27 @@ export interface UnpackedWelcome {
   readonly account: string
   readonly device: Uint8Array
   readonly position: number
+  readonly held: boolean
   /** Index into `bodies`. */
   readonly body: number
+}
+
+export interface UnpackedEffects {
+  readonly voidFrom: number | null
+  readonly finals: readonly UnpackedVersion[]
+}
+
+export interface UnpackedVersion {
+  readonly position: number
+  readonly leafWidth: number
+  readonly head: Uint8Array
+  readonly nodes: readonly { readonly node: number; readonly bytes: Uint8Array | null }[]
+  readonly certificates: readonly {
+    readonly hash: Uint8Array
+    readonly certificate: Uint8Array
+  }[]
+  readonly certificatesDropped: readonly Uint8Array[]
+  readonly invitations: readonly Uint8Array[]
 }
 
 /** Packs a batch for the writer. Positions of each room's entries must follow `expectedNext`. */
@@ -132,13 +166,42 @@ function packRoom(packer: Packer, append: RoomAppend): void {
     packEntry(packer, stored)
   })
   packer.putNumber(append.generations.length)
-  for (const { epoch, leaf, lane, generation } of append.generations) {
-    packer.putInteger(epoch)
+  for (const { origin, leaf, lane, generation } of append.generations) {
+    packer.putInteger(origin)
     packer.putNumber(leaf)
     packer.putNumber(lane)
     packer.putNumber(generation)
   }
   packWelcomes(packer, append.welcomes)
+  packer.putNumber(append.effects === null ? 0 : 1)
+  if (append.effects !== null) packEffects(packer, append.effects)
+}
+
+function packEffects(packer: Packer, { voidFrom, finals }: VerdictEffects): void {
+  packer.putInteger(voidFrom ?? NO_POSITION)
+  packer.putNumber(finals.length)
+  for (const version of finals) packVersion(packer, version)
+}
+
+function packVersion(packer: Packer, version: StoredVersion): void {
+  packer.putInteger(version.position)
+  packer.putNumber(version.leafWidth)
+  packer.putBytes(version.head)
+  packer.putNumber(version.nodes.length)
+  for (const { node, bytes } of version.nodes) {
+    packer.putNumber(node)
+    packer.putNumber(bytes === null ? 0 : 1)
+    if (bytes !== null) packer.putBytes(bytes)
+  }
+  packer.putNumber(version.certificates.length)
+  for (const { hash, certificate } of version.certificates) {
+    packer.putBytes(hash)
+    packer.putBytes(certificate)
+  }
+  packer.putNumber(version.certificatesDropped.length)
+  for (const hash of version.certificatesDropped) packer.putBytes(hash)
+  packer.putNumber(version.invitations.length)
+  for (const invitation of version.invitations) packer.putBytes(invitation)
 }
 
 function packEntry(packer: Packer, { entry, entryHash }: StoredEntry): void {
@@ -149,7 +212,7 @@ function packEntry(packer: Packer, { entry, entryHash }: StoredEntry): void {
   packer.putBytes(entry.body.kind === 'whole' ? entry.body.bytes : entry.body.hash)
 }
 
-function packWelcomes(packer: Packer, welcomes: readonly StoredWelcome[]): void {
+function packWelcomes(packer: Packer, welcomes: readonly HeldWelcome[]): void {
   const bodies = [...new Set(welcomes.map((welcome) => welcome.welcome))]
   packer.putNumber(bodies.length)
   for (const body of bodies) packer.putBytes(body)
@@ -158,6 +221,7 @@ function packWelcomes(packer: Packer, welcomes: readonly StoredWelcome[]): void 
     packer.putText(welcome.account)
     packer.putBytes(welcome.device)
     packer.putInteger(welcome.position)
+    packer.putNumber(welcome.held ? 1 : 0)
     packer.putNumber(bodies.indexOf(welcome.welcome))
   }
 }
@@ -175,7 +239,7 @@ function unpackRoom(unpacker: Unpacker): UnpackedRoom {
     body: unpacker.bytes(),
   }))
   const generations = times(unpacker.number(), () => ({
-    epoch: unpacker.number(),
+    origin: unpacker.number(),
     leaf: unpacker.number(),
     lane: unpacker.number(),
     generation: unpacker.number(),
@@ -185,9 +249,35 @@ function unpackRoom(unpacker: Unpacker): UnpackedRoom {
     account: unpacker.text(),
     device: unpacker.bytes(),
     position: unpacker.number(),
+    held: unpacker.number() === 1,
     body: unpacker.number(),
   }))
-  return { room, term, expectedNext, state, entries, generations, bodies, welcomes }
+  const effects = unpacker.number() === 1 ? unpackEffects(unpacker) : null
+  return { room, term, expectedNext, state, entries, generations, bodies, welcomes, effects }
+}
+
+function unpackEffects(unpacker: Unpacker): UnpackedEffects {
+  const voidFrom = unpacker.number()
+  const finals = times(unpacker.number(), () => unpackVersion(unpacker))
+  return { voidFrom: voidFrom === Number(NO_POSITION) ? null : voidFrom, finals }
+}
+
+function unpackVersion(unpacker: Unpacker): UnpackedVersion {
+  return {
+    position: unpacker.number(),
+    leafWidth: unpacker.number(),
+    head: unpacker.bytes(),
+    nodes: times(unpacker.number(), () => ({
+      node: unpacker.number(),
+      bytes: unpacker.number() === 1 ? unpacker.bytes() : null,
+    })),
+    certificates: times(unpacker.number(), () => ({
+      hash: unpacker.bytes(),
+      certificate: unpacker.bytes(),
+    })),
+    certificatesDropped: times(unpacker.number(), () => unpacker.bytes()),
+    invitations: times(unpacker.number(), () => unpacker.bytes()),
+  }
 }
 
 function times<T>(count: number, make: () => T): T[] {

@@ -7,11 +7,18 @@ import { DatabaseSync } from 'node:sqlite'
 /** Marks the file as ours: "KLND". */
 const APPLICATION_ID = 0x4b4c4e44
 
+/** Files of a version below this one hold rooms that nobody can follow any more. */
+const OLDEST_VERSION = 2
+
 /**
- * One script per schema version, applied in order and never changed once released.
+ * One script per schema version from the oldest on, applied in order and never changed once
+ * released.
  *
  * The log is an append-ordered rowid table: a key clustered by room makes the writes of a batch
  * land all over the file and halves the throughput across many rooms.
+ *
+ * Heads, nodes and certificates of a group are rows of an interval: from the version at `position`
+ * up to, not with, the one at `until`; null: up to now.
  */
 const MIGRATIONS: readonly string[] = [
   `
@@ -39,11 +46,50 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE TABLE generations (
     room_no INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
+    origin INTEGER NOT NULL,
     leaf INTEGER NOT NULL,
     lane INTEGER NOT NULL,
     generation INTEGER NOT NULL,
-    PRIMARY KEY (room_no, epoch, leaf, lane)
+    PRIMARY KEY (room_no, origin, leaf, lane)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE group_heads (
+    head_no INTEGER PRIMARY KEY,
+    room_no INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    until INTEGER,
+    leaf_width INTEGER NOT NULL,
+    head BLOB NOT NULL,
+    UNIQUE (room_no, position)
+  ) STRICT;
+  CREATE INDEX group_heads_past ON group_heads (room_no, until) WHERE until IS NOT NULL;
+  CREATE TABLE group_nodes (
+    node_no INTEGER PRIMARY KEY,
+    room_no INTEGER NOT NULL,
+    node INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    until INTEGER,
+    bytes BLOB NOT NULL,
+    UNIQUE (room_no, node, position)
+  ) STRICT;
+  CREATE INDEX group_nodes_past ON group_nodes (room_no, until) WHERE until IS NOT NULL;
+  CREATE TABLE group_certificates (
+    certificate_no INTEGER PRIMARY KEY,
+    room_no INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    position INTEGER NOT NULL,
+    until INTEGER,
+    certificate BLOB NOT NULL,
+    UNIQUE (room_no, hash, position)
+  ) STRICT;
+  CREATE INDEX group_certificates_past ON group_certificates (room_no, until)
+    WHERE until IS NOT NULL;
+  CREATE TABLE anchors (
+    room_no INTEGER NOT NULL,
+    invitation BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    anchor BLOB NOT NULL,
+    PRIMARY KEY (room_no, invitation)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE accounts (
     account_no INTEGER PRIMARY KEY,
@@ -77,14 +123,16 @@ const MIGRATIONS: readonly string[] = [
     device BLOB NOT NULL,
     room_no INTEGER NOT NULL,
     position INTEGER NOT NULL,
+    held INTEGER NOT NULL,
     body_no INTEGER NOT NULL
   ) STRICT;
+  CREATE INDEX welcomes_by_room ON welcomes (room_no, position);
   CREATE INDEX welcomes_by_owner ON welcomes (account, device);
   CREATE INDEX welcomes_by_body ON welcomes (body_no);
   `,
 ]
 
-export type SchemaRefusal = 'newerSchema' | 'foreignFile' | 'unreadable'
+export type SchemaRefusal = 'newerSchema' | 'olderSchema' | 'foreignFile' | 'unreadable'
 
 export type OpenedDatabase =
   | { readonly kind: 'opened'; readonly db: DatabaseSync }
@@ -146,15 +194,18 @@ function judge(db: DatabaseSync): SchemaRefusal | null {
   const tables = readNumber(db, 'SELECT count(*) FROM sqlite_schema')
   if (application === 0 && version === 0 && tables === 0) return null
   if (application !== APPLICATION_ID) return 'foreignFile'
-  return version > MIGRATIONS.length ? 'newerSchema' : null
+  if (version < OLDEST_VERSION) return 'olderSchema'
+  return version >= OLDEST_VERSION + MIGRATIONS.length ? 'newerSchema' : null
 }
 
 function migrate(db: DatabaseSync): void {
-  const from = readNumber(db, 'PRAGMA user_version')
-  for (let version = from; version < MIGRATIONS.length; version++) {
+  const before = Math.max(readNumber(db, 'PRAGMA user_version'), OLDEST_VERSION - 1)
+  for (const [index, script] of MIGRATIONS.entries()) {
+    const version = OLDEST_VERSION + index
+    if (version <= before) continue
     db.exec(
-      `BEGIN IMMEDIATE; ${MIGRATIONS[version]};
-       PRAGMA application_id=${APPLICATION_ID}; PRAGMA user_version=${version + 1}; COMMIT`,
+      `BEGIN IMMEDIATE; ${script};
+       PRAGMA application_id=${APPLICATION_ID}; PRAGMA user_version=${version}; COMMIT`,
     )
   }
 }

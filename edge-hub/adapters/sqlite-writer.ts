@@ -8,7 +8,8 @@ import { LIMITS } from '#core/base/limits.ts'
 import type { DeviceId, LogPosition, Term } from '#core/base/ids.ts'
 import type { AppendOutcome, ClaimedKeyPackage, StoredKeyPackage } from '#hub/ports.ts'
 import type { FromWriter, Operation, OperationResult, ToWriter } from './sqlite-batch.ts'
-import { unpackAppends, type UnpackedRoom } from './sqlite-batch.ts'
+import { unpackAppends, type UnpackedRoom, type UnpackedVersion } from './sqlite-batch.ts'
+import { GroupWriter } from './sqlite-group.ts'
 import { openForWriting } from './sqlite-schema.ts'
 
 type Row = Record<string, unknown>
@@ -21,6 +22,7 @@ const BREAKING_CODES: ReadonlySet<number> = new Set([10, 11])
 export class BatchWriter {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  readonly #groups = new GroupWriter((text) => this.#sql(text))
   #broken = false
 
   constructor(db: DatabaseSync) {
@@ -68,6 +70,8 @@ export class BatchWriter {
         return this.#claim(operation)
       case 'deleteWelcome':
         return this.#deleteWelcome(operation)
+      case 'leaveAnchor':
+        return this.#leaveAnchor(operation)
     }
   }
 
@@ -88,9 +92,35 @@ export class BatchWriter {
       this.#sql('INSERT OR REPLACE INTO room_states (room_no, state) VALUES (?, ?)')
         .run(roomNo, append.state)
     }
+    if (append.effects !== null) this.#voidFrom(roomNo, append.effects.voidFrom)
     this.#storeGenerations(roomNo, append)
     this.#storeWelcomes(roomNo, append)
+    if (append.effects !== null) this.#makeFinal(roomNo, append.effects.finals)
     return { kind: 'appended' }
+  }
+
+  #voidFrom(roomNo: number, voidFrom: number | null): void {
+    if (voidFrom === null) return
+    this.#sql('DELETE FROM generations WHERE room_no = ? AND origin >= ?').run(roomNo, voidFrom)
+    const voided = this.#sql(
+      'DELETE FROM welcomes WHERE room_no = ? AND position >= ? RETURNING body_no',
+    ).all(roomNo, voidFrom)
+    for (const { body_no: bodyNo } of voided) this.#dropBody(Number(bodyNo))
+  }
+
+  #makeFinal(roomNo: number, finals: readonly UnpackedVersion[]): void {
+    const newest = finals.at(-1)
+    if (newest === undefined) return
+    for (const version of finals) this.#groups.store(roomNo, version)
+    this.#sql('DELETE FROM generations WHERE room_no = ? AND origin < ?')
+      .run(roomNo, newest.position)
+    this.#sql('UPDATE welcomes SET held = 0 WHERE room_no = ? AND position <= ? AND held = 1')
+      .run(roomNo, newest.position)
+  }
+
+  #leaveAnchor(operation: OperationOf<'leaveAnchor'>): 'left' | 'gone' {
+    const row = this.#sql('SELECT room_no FROM rooms WHERE room = ?').get(operation.room)
+    return row === undefined ? 'gone' : this.#groups.leaveAnchor(Number(row.room_no), operation)
   }
 
   #insertRoom(append: UnpackedRoom): number {
@@ -121,24 +151,20 @@ export class BatchWriter {
       .run(append.term, append.expectedNext + append.entries.length, last.hash, roomNo)
   }
 
-  /** Keeps the largest of each sender, and only the newest epoch that was named. */
+  /** Keeps the largest of each sender in each epoch. */
   #storeGenerations(roomNo: number, append: UnpackedRoom): void {
-    let newest = -1
-    for (const { epoch, leaf, lane, generation } of append.generations) {
-      newest = Math.max(newest, epoch)
+    for (const { origin, leaf, lane, generation } of append.generations) {
       this.#sql(
-        `INSERT INTO generations (room_no, epoch, leaf, lane, generation) VALUES (?, ?, ?, ?, ?)
+        `INSERT INTO generations (room_no, origin, leaf, lane, generation) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET generation = max(generation, excluded.generation)`,
-      ).run(roomNo, epoch, leaf, lane, generation)
+      ).run(roomNo, origin, leaf, lane, generation)
     }
-    if (newest < 0) return
-    this.#sql('DELETE FROM generations WHERE room_no = ? AND epoch < ?').run(roomNo, newest)
   }
 
   /** A device that lets its queue fill up gets no more until it has taken some. */
   #storeWelcomes(roomNo: number, append: UnpackedRoom): void {
     const bodyNos = new Map<number, number>()
-    for (const { account, device, position, body } of append.welcomes) {
+    for (const { account, device, position, held, body } of append.welcomes) {
       const waiting = this.#count(
         'SELECT count(*) AS n FROM welcomes WHERE account = ? AND device = ?',
         [account, device],
@@ -152,9 +178,9 @@ export class BatchWriter {
         bodyNos.set(body, bodyNo)
       }
       this.#sql(
-        `INSERT INTO welcomes (account, device, room_no, position, body_no)
-         VALUES (?, ?, ?, ?, ?)`,
-      ).run(account, device, roomNo, position, bodyNo)
+        `INSERT INTO welcomes (account, device, room_no, position, held, body_no)
+         VALUES (?, ?, ?, ?, ?, ?)`,
+      ).run(account, device, roomNo, position, held ? 1 : 0, bodyNo)
     }
   }
 
@@ -258,11 +284,16 @@ export class BatchWriter {
     if (row === undefined) return null
     const bodyNo = Number(row.body_no)
     this.#sql('DELETE FROM welcomes WHERE welcome_no = ?').run(id)
+    this.#dropBody(bodyNo)
+    return null
+  }
+
+  /** Unless a Welcome still needs it. */
+  #dropBody(bodyNo: number): void {
     this.#sql(
       `DELETE FROM welcome_bodies WHERE body_no = ?
        AND NOT EXISTS (SELECT 1 FROM welcomes WHERE body_no = ?)`,
     ).run(bodyNo, bodyNo)
-    return null
   }
 
   // ---- Statements -------------------------------------------------------------------------

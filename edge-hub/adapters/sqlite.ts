@@ -14,6 +14,7 @@ import type { Directory, Observe, RoomLog, StoredEntry, StoredRoom } from '#hub/
 import type { StoredAccount, StoredKeyPackage, WaitingWelcome } from '#hub/ports.ts'
 import { BODY_FORMS, type FromWriter, type Operation, packAppends } from './sqlite-batch.ts'
 import type { OperationResult, OperationResults, ToWriter } from './sqlite-batch.ts'
+import { createGroupReader } from './sqlite-group.ts'
 import { openForReading, type SchemaRefusal } from './sqlite-schema.ts'
 
 /** Two, so that the writer has the next batch at hand while the answer to the last one travels. */
@@ -260,17 +261,31 @@ function createLog(writer: WriterQueue, db: DatabaseSync, close: () => Promise<v
      FROM rooms LEFT JOIN room_states USING (room_no) WHERE room = ?`,
   )
   const selectGenerations = db.prepare(
-    'SELECT epoch, leaf, lane, generation FROM generations WHERE room_no = ?',
+    'SELECT origin, leaf, lane, generation FROM generations WHERE room_no = ?',
   )
   const selectEntries = db.prepare(
     `SELECT position, entry, time, form, entry_hash, body FROM log
      WHERE room_no = (SELECT room_no FROM rooms WHERE room = ?) AND position >= ?
      ORDER BY position LIMIT ?`,
   )
+  const groups = createGroupReader(db)
   return {
     append: (batch) => writer.submit({ kind: 'append', packed: packAppends(batch) }),
     readRoom: (room) => attempt(() => readRoom(selectRoom, selectGenerations, room)),
     read: (room, range) => attempt(() => readEntries(selectEntries, room, range)),
+    readVersion: (room, at) => attempt(() => groups.version(room, at)),
+    readNodes: (room, page) => attempt(() => groups.nodes(room, page)),
+    readCertificates: (room, page) => attempt(() => groups.certificates(room, page)),
+    leaveAnchor: (room, { invitation, version, position, anchor }) =>
+      writer.submit({
+        kind: 'leaveAnchor',
+        room: room.slice(),
+        invitation: invitation.slice(),
+        version: Number(version),
+        position: Number(position),
+        anchor: anchor.slice(),
+      }),
+    readAnchor: (room, invitation) => attempt(() => groups.anchor(room, invitation)),
     close,
   }
 }
@@ -283,7 +298,7 @@ function readRoom(room: StatementSync, generations: StatementSync, id: RoomId): 
     headHash: row.head_hash as Uint8Array,
     state: (row.state ?? new Uint8Array(0)) as Uint8Array,
     generations: generations.all(Number(row.room_no)).map((stored) => ({
-      epoch: BigInt(Number(stored.epoch)),
+      origin: BigInt(Number(stored.origin)) as LogPosition,
       leaf: Number(stored.leaf),
       lane: Number(stored.lane),
       generation: Number(stored.generation),
@@ -334,7 +349,7 @@ function createDirectory(writer: WriterQueue, db: DatabaseSync, clock: Clock): D
   const selectWelcomes = db.prepare(
     `SELECT welcome_no, room, position, welcome
      FROM welcomes JOIN rooms USING (room_no) JOIN welcome_bodies USING (body_no)
-     WHERE account = ? AND device = ? ORDER BY welcome_no LIMIT ${WELCOMES_PAGE_MAX}`,
+     WHERE account = ? AND device = ? AND held = 0 ORDER BY welcome_no LIMIT ${WELCOMES_PAGE_MAX}`,
   )
   return {
     register: ({ account, certificate, rootHash }) =>

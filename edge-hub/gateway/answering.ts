@@ -8,7 +8,7 @@ import { type Body, type BodyKind, encodeMessage } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { acceptedFrame } from '#hub/gateway/entries-frame.ts'
 import type { Arrival, Connection, Hub, Room } from '#hub/gateway/model.ts'
-import type { Verdict } from '#hub/sequencer/sequencer.ts'
+import type { Outcome } from '#hub/sequencer/sequencer.ts'
 
 /**
  * Queues a frame on the control lane. A device that lets even control overflow is ended (HUB-5).
@@ -81,20 +81,22 @@ export function hasRoomFor(connection: Connection, size: number): boolean {
 }
 
 /** Answers what a room's queue had taken. */
-export function settle(hub: Hub, room: Room, arrival: Arrival, verdict: Verdict): void {
+export function settle(hub: Hub, room: Room, arrival: Arrival, outcome: Outcome): void {
   const { connection, request, opcode, size } = arrival
+  if (arrival.asked.kind === 'submitCommit') room.judgingAtMs = null
   room.queue.settle({ size, barrier: isBarrier(arrival) })
   endRequest(connection, size)
-  if (verdict.kind === 'accepted') {
-    accept(hub, connection, { request, position: verdict.position })
+  if (outcome.kind === 'accepted') {
+    accept(hub, connection, { request, position: outcome.position })
   } else {
-    refuse(hub, connection, { request, opcode, refusal: verdict.refusal })
+    refuse(hub, connection, { request, opcode, refusal: outcome.refusal })
   }
 }
 
 /** A submission behind which nothing may be checked before it is settled. */
 export function isBarrier({ asked }: Pick<Arrival, 'asked'>): boolean {
-  return asked.kind === 'submitCommit' || asked.kind === 'createRoom'
+  return asked.kind === 'submitCommit' || asked.kind === 'createRoom' ||
+    asked.kind === 'submitProposal'
 }
 
 /** Starts the writes of everything that was queued since the last flush. */

@@ -4,10 +4,10 @@
  * `sequencer/`) and no proof of who somebody is (see `session.ts`).
  */
 import { unreachable } from '#core/base/assert.ts'
-import type { AccountName, DeviceId } from '#core/base/ids.ts'
+import type { LeafIndex } from '#core/base/ids.ts'
 import type { BodyKind } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import type { GroupView } from '#hub/sequencer/group-view.ts'
+import type { Author } from '#hub/sequencer/group-view.ts'
 
 /** How far a session has got. `busy` waits for the outcome of what it asked for last. */
 export type Standing = 'stranger' | 'guest' | 'busy' | 'device' | 'closing'
@@ -15,9 +15,19 @@ export type Standing = 'stranger' | 'guest' | 'busy' | 'device' | 'closing'
 export interface Actor {
   readonly standing: Standing
   /** Null until the device is proven. */
-  readonly device: { readonly account: AccountName; readonly device: DeviceId } | null
+  readonly device: Author | null
   /** `deviceKey` of the device; empty until it is proven. */
   readonly key: string
+}
+
+/** Where an actor stands in a room. */
+export interface Seat {
+  /** In the newest epoch; null: it has none there. */
+  readonly leaf: LeafIndex | null
+  /** True with a leaf in the newest or the last final epoch. */
+  readonly isMember: boolean
+  /** True for who has shown a right to come in, and follows the log for it (JOIN-1). */
+  readonly isJoining: boolean
 }
 
 type Right =
@@ -28,10 +38,13 @@ type Right =
   | { readonly kind: 'device' }
   /** Of a member of the room; to others the room does not exist. */
   | { readonly kind: 'member' }
+  /** Of a member, and of who may become one. */
+  | { readonly kind: 'follower' }
 
 const hubOnly: Right = { kind: 'hubOnly' }
 const device: Right = { kind: 'device' }
 const member: Right = { kind: 'member' }
+const follower: Right = { kind: 'follower' }
 const session = (...standings: Standing[]): Right => ({ kind: 'session', standings })
 
 const RIGHTS: Readonly<Record<BodyKind, Right>> = {
@@ -53,20 +66,22 @@ const RIGHTS: Readonly<Record<BodyKind, Right>> = {
   welcome: hubOnly,
   welcomeReceived: device,
   createRoom: device,
-  submitCommit: member,
+  submitCommit: follower,
   submitFrame: member,
-  submitInvitation: member,
-  subscribe: member,
+  subscribe: follower,
   subscribed: hubOnly,
-  unsubscribe: member,
+  unsubscribe: follower,
   entries: hubOnly,
   head: hubOnly,
-  acknowledge: member,
+  acknowledge: follower,
   catchUp: hubOnly,
-  requestJoin: device,
-  joinRequested: hubOnly,
-  declineJoin: member,
   ephemeral: member,
+  submitProposal: member,
+  submitVote: member,
+  askVote: hubOnly,
+  requestGroup: device,
+  group: hubOnly,
+  leaveAnchor: member,
 }
 
 export type Authorization =
@@ -79,21 +94,12 @@ const NOT_IN_THIS_STATE = refused({ kind: 'notInThisState' })
 const NOT_ALLOWED = refused({ kind: 'notAllowed' })
 const UNKNOWN_ROOM = refused({ kind: 'unknownRoom' })
 
-/** What the action is about: `session` for opcodes without a room, which have no view. */
-export interface ActionContext {
-  readonly scope: 'session' | 'room'
-}
-
 /**
- * Judges one action of one actor. `view` is null for a room that does not exist, which is answered
- * like a room that the actor is not in: no code tells whether a room exists.
+ * Judges one action of one actor. `seat` is null for opcodes without a room, and for a room that
+ * does not exist, which is answered like a room that the actor is not in: no code tells whether a
+ * room exists.
  */
-export function authorize(
-  view: GroupView | null,
-  actor: Actor,
-  action: BodyKind,
-  context: ActionContext,
-): Authorization {
+export function authorize(seat: Seat | null, actor: Actor, action: BodyKind): Authorization {
   const right = RIGHTS[action]
   switch (right.kind) {
     case 'hubOnly':
@@ -102,10 +108,11 @@ export function authorize(
       return right.standings.includes(actor.standing) ? ALLOWED : NOT_IN_THIS_STATE
     case 'device':
       return actor.standing === 'device' ? ALLOWED : NOT_IN_THIS_STATE
-    case 'member': {
+    case 'member':
+    case 'follower': {
       if (actor.standing !== 'device') return NOT_IN_THIS_STATE
-      if (context.scope !== 'room' || view === null) return UNKNOWN_ROOM
-      return view.byDevice.has(actor.key) ? ALLOWED : UNKNOWN_ROOM
+      const isFollower = right.kind === 'follower' && seat?.isJoining === true
+      return seat?.isMember === true || isFollower ? ALLOWED : UNKNOWN_ROOM
     }
     default:
       return unreachable(right)

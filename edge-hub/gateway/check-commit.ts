@@ -1,29 +1,36 @@
 /**
- * The check of a commit (ROOM-4, ROOM-9): what anybody can read from it agrees with the submission
- * around it, and a certificate bears out each leaf that it brings. What the hub cannot see (tags,
- * the encrypted path) members check for themselves. Owns no roster (see `sequencer/group-view.ts`).
+ * The checks of what changes a group or judges such a change: commits, proposals and votes
+ * (ROOM-4, GROUP-1 to GROUP-5, VOTE-2), each by the judgement that every member makes, against the
+ * state that the room has now; the sequencer refuses what meets another one. Owns what a hub asks
+ * beyond that: rates, sizes, and that a newcomer's certificate is attested here.
  */
-import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { equalBytes } from '#core/base/bytes.ts'
+import type { LeafIndex } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { type Suite, suiteById } from '#core/crypto/suites.ts'
-import { groupIdOf } from '#core/identity/genesis.ts'
-import type { HandshakeView } from '#core/mls/mls.ts'
+import { isAttested } from '#core/identity/certificate.ts'
+import { decodeMlsMessage, type PublicMessage } from '#core/mls/framing.ts'
+import { publicProcess } from '#core/mls/public-process.ts'
+import { judgeCommit, type JudgedCommit, judgeProposal } from '#core/policy/commit-rules.ts'
+import { identityOf } from '#core/policy/roster.ts'
+import { judgeVote, readVote } from '#core/policy/vote.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
-import { commitEntryCodec, seenCodec } from '#core/wire/log-entry.ts'
+import { type CommitEntry, commitEntryCodec, proposalEntryCodec } from '#core/wire/log-entry.ts'
+import { voteEntryCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { usesOf } from '#hub/gateway/joins.ts'
-import { allNamed, certifyLeaf, verifyAll } from '#hub/gateway/leaf-proof.ts'
-import { COMMIT_RATE, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
-import { fullBucket, spend } from '#hub/gateway/rate.ts'
-import { type CertifiedLeaf, deviceKey, type GroupView } from '#hub/sequencer/group-view.ts'
-import type { Author, CommitSubmission } from '#hub/sequencer/sequencer.ts'
+import { type Hub, LINK_RATE, nowMs, type Room } from '#hub/gateway/model.ts'
+import { type Buckets, spend } from '#hub/gateway/rate.ts'
+import { type Author, deviceKey, type EpochView, isSameDevice } from '#hub/sequencer/group-view.ts'
+import { memberAt } from '#hub/sequencer/group-view.ts'
+import { headView, viewAt } from '#hub/sequencer/room-state.ts'
+import type { CommitSubmission, ProposalSubmission } from '#hub/sequencer/sequencer.ts'
+import type { VoteSubmission } from '#hub/sequencer/sequencer.ts'
 
 /** Room for everything of an `entries` frame that is neither commit nor certificate. */
 const ENTRY_AROUND_COMMIT_MAX = 1_024
 
-type Check = CommitSubmission | { readonly kind: 'refused'; readonly refusal: Refusal }
-const refused = (refusal: Refusal): Check => ({ kind: 'refused', refusal })
+type Refused = { readonly kind: 'refused'; readonly refusal: Refusal }
+const refused = (refusal: Refusal): Refused => ({ kind: 'refused', refusal })
 
 export interface CommitCheck {
   readonly author: Author
@@ -32,144 +39,188 @@ export interface CommitCheck {
   find(position: bigint): Promise<Uint8Array | null>
 }
 
-export async function checkCommit(hub: Hub, room: Room, check: CommitCheck): Promise<Check> {
+export async function checkCommit(
+  hub: Hub,
+  room: Room,
+  check: CommitCheck,
+): Promise<CommitSubmission | Refused> {
   const { author, body, find } = check
-  const { view } = room.sequenced
-  const suite = suiteById(view?.suite ?? 0)
-  if (view === null || suite === null) return refused({ kind: 'unknownRoom' })
-  if (body.epoch < view.epoch) return refused({ kind: 'staleEpoch', epoch: view.epoch })
-  if (body.epoch > view.epoch) return refused({ kind: 'futureEpoch', epoch: view.epoch })
-  const handshake = hub.ports.mls.readCommit(body.commit)
-  if (handshake.kind === 'refused') return refused({ kind: 'malformed' })
-  const fault = judgeHandshake(handshake, { body, room, suite }) ??
-    judgeSender(handshake, { author, view }) ??
-    judgeJoins(handshake, { body, room }) ?? spendCommit(hub, room, handshake.sender)
-  if (fault !== null) return refused(fault)
-  const leaves = await certifiedLeaves(hub, { handshake, view, suite, body })
-  if (leaves === null) return refused({ kind: 'badCertificate' })
-  const uses = usesOf(room.joins, leaves.adds)
-  if (!hasUses(view, uses)) return refused({ kind: 'invitationSpent' })
-  const { commit, newEpochId, certificates, seen, welcome, epoch } = body
+  const head = headView(room.sequenced)
+  const { finality } = room.sequenced
+  if (head === null || finality === null) return refused({ kind: 'unknownRoom' })
+  const message = decodeMlsMessage('publicMessage', body.commit)?.publicMessage ?? null
+  if (message === null) return refused({ kind: 'malformed' })
+  const cheap = judgeEpoch(head, body) ?? judgeSizes(message, body) ??
+    judgeSender(head, message, author) ?? spendOf(hub, hub.commits, room, author)
+  if (cheap !== null) return refused(cheap)
+  // The time of the entry: while a commit is judged, the room has no other.
+  const timeMs = room.judgingAtMs ?? nowMs(hub)
+  const processed = await publicProcess(head.group, body.commit, { timeMs })
+  if (processed.kind !== 'commit') return refused({ kind: 'badCommit', fault: 'mls' })
+  const { commit, groupInfo, certificates, seen, welcome, epoch, epochId } = body
+  const entry: CommitEntry = { commit, groupInfo, certificates: [...certificates], seen }
+  const judged = await judgeCommit(hub.ports.crypto, {
+    room: room.id,
+    before: head.group,
+    after: processed.group,
+    change: processed.change,
+    entry,
+    timeMs,
+    finality,
+  })
+  if (judged.kind === 'refused') return refused({ kind: 'badCommit', fault: judged.fault })
+  if (!await areAttested(hub, body.certificates)) return refused({ kind: 'badCertificate' })
+  const late = spendExternal(hub, room, { author, judged })
+  if (late !== null) return refused(late)
   return {
     kind: 'commit',
     author,
     epoch,
+    epochId,
     seen: { ...seen, found: await find(seen.position) },
-    sender: handshake.sender,
-    ...leaves,
-    removes: handshake.removes,
-    newEpochId,
+    before: head.group,
+    after: processed.group,
+    change: processed.change,
+    facts: judged.facts,
+    certificates: storedCertificates(judged, certificates),
     welcome,
-    uses,
-    bytes: encode(commitEntryCodec, { commit, newEpochId, certificates: [...certificates], seen }),
+    bytes: encode(commitEntryCodec, entry),
   }
 }
 
-function judgeHandshake(
-  handshake: HandshakeView,
-  against: { readonly body: Body<'submitCommit'>; readonly room: Room; readonly suite: Suite },
-): Refusal | null {
-  const { body, room, suite } = against
-  const { adds, removes, pathLeaf, otherProposals } = handshake
-  if (!equalBytes(handshake.groupId, groupIdOf(room.id))) return { kind: 'wrongRoom' }
-  if (handshake.epoch !== body.epoch) return { kind: 'malformed' }
-  if (!equalBytes(handshake.authenticated, encode(seenCodec, body.seen))) {
-    return { kind: 'malformed' }
-  }
-  if (body.newEpochId.length !== suite.hashLength) return { kind: 'malformed' }
-  if ((adds.length > 0) !== (body.welcome.length > 0)) return { kind: 'malformed' }
-  // Without a path a removed member could derive the next epoch (RFC 9420 section 12.4).
-  if (pathLeaf === null && (removes.length > 0 || adds.length === 0)) return { kind: 'notAllowed' }
-  // What the hub cannot follow it cannot order.
-  if (otherProposals > 0) return { kind: 'notAllowed' }
-  if (adds.length > LIMITS.membersPerCommitMax) return { kind: 'notAllowed' }
-  if (new Set(removes).size !== removes.length) return { kind: 'malformed' }
+function judgeEpoch(head: EpochView, body: Body<'submitCommit'>): Refusal | null {
+  if (body.epoch < head.epoch) return { kind: 'staleEpoch', epoch: head.epoch }
+  if (body.epoch > head.epoch) return { kind: 'futureEpoch', epoch: head.epoch }
+  return equalBytes(body.epochId, head.epochId) ? null : { kind: 'wrongEpochId' }
+}
+
+function judgeSizes(message: PublicMessage, body: Body<'submitCommit'>): Refusal | null {
+  const { content } = message
+  if (content.body.kind !== 'commit') return { kind: 'malformed' }
+  const hasAdds = content.body.commit.proposals.some((each) =>
+    each.kind === 'proposal' && each.proposal.kind === 'add'
+  )
+  if (hasAdds !== (body.welcome.length > 0)) return { kind: 'malformed' }
   const size = body.certificates.reduce((sum, { length }) => sum + length, 0)
   if (size > LIMITS.certificatesSizeMax) {
     return { kind: 'oversized', sizeMax: LIMITS.certificatesSizeMax }
   }
   // Readers get the entry in one frame: without the Welcome, but with more around it.
   const sizeMax = LIMITS.frameSizeMax - ENTRY_AROUND_COMMIT_MAX
-  return size + body.commit.length > sizeMax ? { kind: 'oversized', sizeMax } : null
+  const entry = size + body.commit.length + body.groupInfo.length
+  return entry > sizeMax ? { kind: 'oversized', sizeMax } : null
 }
 
 /** Nobody else's share of commits is spent, and no certificate is checked, for a foreign leaf. */
 function judgeSender(
-  handshake: HandshakeView,
-  { author, view }: { readonly author: Author; readonly view: GroupView },
+  head: EpochView,
+  { content: { sender, body } }: PublicMessage,
+  author: Author,
 ): Refusal | null {
-  const member = view.leaves.get(handshake.sender)
-  const own = member !== undefined && member.account === author.account &&
-    equalBytes(member.device, author.device)
-  return own ? null : { kind: 'wrongLeaf' }
+  const member = sender.kind === 'member'
+    ? memberAt(head, sender.leaf)
+    : sender.kind === 'newMemberCommit' && body.kind === 'commit' && body.commit.path !== null
+    ? identityOf(body.commit.path.leafNode)
+    : null
+  return member !== null && isSameDevice(member, author) ? null : { kind: 'wrongLeaf' }
 }
 
-/** A commit that names a request to join must add its device, if the request is still there. */
-function judgeJoins(
-  handshake: HandshakeView,
-  { body, room }: { readonly body: Body<'submitCommit'>; readonly room: Room },
-): Refusal | null {
-  if (body.joinRequest === null) return null
-  if (handshake.adds.length === 0) return { kind: 'malformed' }
-  const id = toHex(body.joinRequest)
-  const join = room.joins.find((each) => each.id === id)
-  if (join === undefined) return null
-  const member = room.sequenced.view?.byDevice.has(deviceKey(join.account, join.device))
-  return member === true ? { kind: 'alreadyMember' } : null
+/** One token of a device's share in a room. */
+function spendOf(hub: Hub, buckets: Buckets, room: Room, author: Author): Refusal | null {
+  const spent = buckets.spend(`${room.key}${deviceKey(author)}`, nowMs(hub))
+  return spent.kind === 'empty' ? { kind: 'tooMany', retryAfterMs: spent.retryAfterMs } : null
 }
 
-/** Six commits a minute for each device. */
-function spendCommit(hub: Hub, room: Room, leaf: number): Refusal | null {
-  const now = nowMs(hub)
-  const bucket = room.commits.get(leaf) ?? fullBucket(COMMIT_RATE, now)
-  const spent = spend(bucket, COMMIT_RATE, now)
+/** Joins by link are few for each room, and so are the resyncs of a device. */
+function spendExternal(
+  hub: Hub,
+  room: Room,
+  by: { readonly author: Author; readonly judged: JudgedCommit },
+): Refusal | null {
+  if (by.judged.external === 'resync') return spendOf(hub, hub.resyncs, room, by.author)
+  if (by.judged.external !== 'invitation') return null
+  const spent = spend(room.linkJoins, LINK_RATE, nowMs(hub))
   if (spent.kind === 'empty') return { kind: 'tooMany', retryAfterMs: spent.retryAfterMs }
-  room.commits.set(leaf, spent.bucket)
+  room.linkJoins = spent.bucket
   return null
 }
 
-interface Leaves {
-  readonly senderLeaf: CertifiedLeaf | null
-  readonly adds: readonly CertifiedLeaf[]
-}
-
-async function certifiedLeaves(
-  hub: Hub,
-  commit: {
-    readonly handshake: HandshakeView
-    readonly view: GroupView
-    readonly suite: Suite
-    readonly body: Body<'submitCommit'>
-  },
-): Promise<Leaves | null> {
-  const { handshake, view, suite, body } = commit
+async function areAttested(hub: Hub, certificates: readonly Uint8Array[]): Promise<boolean> {
   const { crypto, identity } = hub.ports
-  const before = view.leaves.get(handshake.sender)
-  const { pathLeaf } = handshake
-  const same = before === undefined || pathLeaf === null ||
-    (equalBytes(before.identity, pathLeaf.identity) &&
-      equalBytes(before.signatureKey, pathLeaf.signatureKey))
-  const brought = same ? handshake.adds : [...handshake.adds, pathLeaf]
-  if (!allNamed(crypto, body.certificates, brought)) return null
-  const certificates = await verifyAll(crypto, body.certificates, identity.publicKey)
-  if (certificates === null) return null
-  const adds: CertifiedLeaf[] = []
-  for (const add of handshake.adds) {
-    const leaf = certifyLeaf(add, certificates, suite)
-    if (leaf === null) return null
-    adds.push(leaf)
-  }
-  if (same) return { senderLeaf: null, adds }
-  const senderLeaf = certifyLeaf(pathLeaf, certificates, suite)
-  return senderLeaf === null ? null : { senderLeaf, adds }
+  const attested = await Promise.all(
+    certificates.map((bytes) => isAttested(crypto, bytes, identity.publicKey)),
+  )
+  return attested.every((each) => each)
 }
 
-/** True when each invitation has as many uses left as are taken. */
-function hasUses(view: GroupView, uses: readonly Uint8Array[]): boolean {
-  const taken = new Map<string, number>()
-  for (const id of uses) taken.set(toHex(id), (taken.get(toHex(id)) ?? 0) + 1)
-  return [...taken].every(([id, count]) => {
-    const invitation = view.invitations.get(id)
-    return invitation === undefined || invitation.uses + count <= invitation.usesMax
-  })
+function storedCertificates(judged: JudgedCommit, certificates: readonly Uint8Array[]) {
+  return judged.certificates.map(({ hash }, index) => ({
+    hash,
+    certificate: certificates[index] as Uint8Array,
+  }))
+}
+
+export interface ProposalCheck {
+  readonly author: Author
+  readonly body: Body<'submitProposal'>
+}
+
+export async function checkProposal(
+  hub: Hub,
+  room: Room,
+  { author, body }: ProposalCheck,
+): Promise<ProposalSubmission | Refused> {
+  const head = headView(room.sequenced)
+  if (head === null) return refused({ kind: 'unknownRoom' })
+  const { proposal } = body
+  const message = decodeMlsMessage('publicMessage', proposal)?.publicMessage ?? null
+  if (message === null) return refused({ kind: 'malformed' })
+  const { epoch } = message.content
+  if (epoch < head.epoch) return refused({ kind: 'staleEpoch', epoch: head.epoch })
+  if (epoch > head.epoch) return refused({ kind: 'futureEpoch', epoch: head.epoch })
+  const foreign = judgeSender(head, message, author)
+  if (foreign !== null) return refused(foreign)
+  const taken = await publicProcess(head.group, proposal, { timeMs: nowMs(hub) })
+  const isGood = taken.kind === 'proposal' && judgeProposal(head.group, taken.cached)
+  if (!isGood || taken.cached.sender.kind !== 'member') return refused({ kind: 'badProposal' })
+  return {
+    kind: 'proposal',
+    author,
+    leaf: taken.cached.sender.leaf as LeafIndex,
+    before: head.group,
+    after: taken.group,
+    bytes: encode(proposalEntryCodec, { proposal }),
+  }
+}
+
+export interface VoteCheck {
+  readonly author: Author
+  readonly body: Body<'submitVote'>
+}
+
+/** A vote of somebody else's leaf, or about nothing that is open, costs no signature check. */
+export async function checkVote(
+  hub: Hub,
+  room: Room,
+  { author, body }: VoteCheck,
+): Promise<VoteSubmission | Refused> {
+  const { vote } = body
+  const { sequenced } = room
+  const { finality } = sequenced
+  const said = readVote(vote)
+  if (finality === null) return refused({ kind: 'unknownRoom' })
+  if (said === null) return refused({ kind: 'badVote', fault: 'malformed' })
+  const view = viewAt(sequenced, said.position)
+  const member = view === null ? null : memberAt(view, said.leaf)
+  if (member !== null && !isSameDevice(member, author)) {
+    return refused({ kind: 'badVote', fault: 'wrongLeaf' })
+  }
+  const place = {
+    room: room.id,
+    finality,
+    groupAt: (position: bigint) => viewAt(sequenced, position)?.made ?? null,
+  }
+  const judged = await judgeVote(hub.ports.crypto, place, vote)
+  if (judged.kind === 'refused') return refused({ kind: 'badVote', fault: judged.fault })
+  return { kind: 'vote', author, vote: judged.vote, bytes: encode(voteEntryCodec, { vote }) }
 }

@@ -5,18 +5,16 @@
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
-import { suiteById } from '#core/crypto/suites.ts'
-import { invitationId, readInvitation, verifyInvitation } from '#core/identity/invitation.ts'
 import { decodeSealedFrame, laneOf, type SealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { isOfKnownBurst, verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import type { FrameCheck as FrameProof } from '#core/sender-keys/sealed-frame.ts'
-import type { Body } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { checkCommit } from '#hub/gateway/check-commit.ts'
+import { checkCommit, checkProposal, checkVote } from '#hub/gateway/check-commit.ts'
 import { checkGenesis } from '#hub/gateway/check-genesis.ts'
-import { type Arrival, type Checked, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
-import type { FrameSubmission, InvitationSubmission } from '#hub/sequencer/sequencer.ts'
-import type { Author, Submission } from '#hub/sequencer/sequencer.ts'
+import type { Arrival, Checked, Hub, Room } from '#hub/gateway/model.ts'
+import { type Author, isSameDevice, memberAt, type MemberLeaf } from '#hub/sequencer/group-view.ts'
+import { headView } from '#hub/sequencer/room-state.ts'
+import type { FrameSubmission, Submission } from '#hub/sequencer/sequencer.ts'
 
 /** Hashes from the log that one room keeps. */
 const FOUND_MAX = 256
@@ -69,8 +67,10 @@ function checkOne(
   switch (asked.kind) {
     case 'submitFrame':
       return checkFrame(hub, room, { author, bytes: asked.body.frame, bursts })
-    case 'submitInvitation':
-      return checkInvitation(hub, room, { author, body: asked.body })
+    case 'submitProposal':
+      return checkProposal(hub, room, { author, body: asked.body })
+    case 'submitVote':
+      return checkVote(hub, room, { author, body: asked.body })
     case 'submitCommit':
       return checkCommit(hub, room, {
         author,
@@ -92,20 +92,18 @@ function checkFrame(hub: Hub, room: Room, check: FrameCheck): Promise<Check> | C
   const { author, bytes, bursts } = check
   const frame = decodeSealedFrame(bytes)
   if (frame === null) return MALFORMED
-  const member = isExpected(room, author, frame)
-    ? room.sequenced.view?.leaves.get(frame.header.leaf)
-    : undefined
+  const member = expectedMember(room, author, frame)
   const found = room.sequenced.memory.recall(frame.header.seen.position)
   const submission = submissionOf(frame, { author, bytes })
-  if (member === undefined) return submission({ signed: false, found })
+  if (member === null) return submission({ signature: 'unchecked', found })
   const proof = { frame, room: room.id, publicKey: member.signatureKey, bursts: room.bursts }
   const isKnown = isOfKnownBurst(hub.ports.crypto, proof)
-  if (isKnown && found !== null) return submission({ signed: true, found })
+  if (isKnown && found !== null) return submission({ signature: 'right', found })
   return finishCheck(hub, room, { proof, bursts, isKnown, found }).then(submission)
 }
 
 interface FrameFinding {
-  readonly signed: boolean
+  readonly signature: FrameSubmission['signature']
   /** The log's own hash at the position that the sender had seen. */
   readonly found: Uint8Array | null
 }
@@ -115,7 +113,7 @@ function submissionOf(
   from: { readonly author: Author; readonly bytes: Uint8Array },
 ): (finding: FrameFinding) => FrameSubmission {
   const { suite, epoch, epochId, leaf, generation, seen } = header
-  return ({ signed, found }) => ({
+  return ({ signature, found }) => ({
     kind: 'frame',
     ...from,
     suite,
@@ -125,7 +123,7 @@ function submissionOf(
     lane: laneOf(header),
     generation,
     seen: { ...seen, found },
-    signed,
+    signature,
   })
 }
 
@@ -146,16 +144,16 @@ async function finishCheck(
   // Kept with the frame: the room may have forgotten it by the frame's turn.
   const recalled = check.found ?? room.sequenced.memory.recall(position)
   const found = recalled ?? (signed ? await findHash(hub, room, position) : null)
-  return { signed, found }
+  return { signature: signed ? 'right' : 'wrong', found }
 }
 
-/** False for what the sequencer refuses anyhow: no signature is checked for it. */
-function isExpected(room: Room, author: Author, { header }: SealedFrame): boolean {
-  const { view } = room.sequenced
-  const member = view?.leaves.get(header.leaf)
-  return view !== null && member !== undefined && header.suite === view.suite &&
-    header.epoch === view.epoch && equalBytes(header.epochId, view.epochId) &&
-    member.account === author.account && equalBytes(member.device, author.device)
+/** Null for what the sequencer refuses anyhow: no signature is checked for it. */
+function expectedMember(room: Room, author: Author, { header }: SealedFrame): MemberLeaf | null {
+  const head = headView(room.sequenced)
+  const isOfHead = head !== null && header.suite === head.suite && header.epoch === head.epoch &&
+    equalBytes(header.epochId, head.epochId)
+  const member = isOfHead ? memberAt(head, header.leaf) : null
+  return member !== null && isSameDevice(member, author) ? member : null
 }
 
 async function isSigned(hub: Hub, proof: FrameProof, bursts: Bursts): Promise<boolean> {
@@ -186,33 +184,4 @@ async function findHash(hub: Hub, room: Room, position: bigint): Promise<Uint8Ar
   }
   room.found.set(position, stored.entryHash)
   return stored.entryHash
-}
-
-async function checkInvitation(
-  hub: Hub,
-  room: Room,
-  { author, body }: { readonly author: Author; readonly body: Body<'submitInvitation'> },
-): Promise<Check> {
-  const { crypto } = hub.ports
-  const bytes = body.invitation
-  const invitation = readInvitation(bytes)
-  if (invitation === null) return MALFORMED
-  if (!equalBytes(invitation.room, room.id)) return refused({ kind: 'wrongRoom' })
-  const { epochId, leaf, publicKey, expiresAt, usesMax } = invitation
-  if (expiresAt <= nowMs(hub) || usesMax === 0) return refused({ kind: 'invitationSpent' })
-  const { view } = room.sequenced
-  const member = view?.leaves.get(leaf)
-  const algorithm = suiteById(view?.suite ?? 0)?.signature
-  const signed = member !== undefined && algorithm !== undefined &&
-    await verifyInvitation(crypto, bytes, { algorithm, publicKey: member.signatureKey })
-  const submission: InvitationSubmission = {
-    kind: 'invitation',
-    author,
-    epochId,
-    leaf,
-    signed,
-    invitation: { id: invitationId(crypto, publicKey), publicKey, expiresAt, usesMax },
-    bytes,
-  }
-  return submission
 }

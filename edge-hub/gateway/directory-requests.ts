@@ -6,7 +6,6 @@
 import { equalBytes } from '#core/base/bytes.ts'
 import type { AccountName, DeviceId, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { suiteById } from '#core/crypto/suites.ts'
 import { parseAccountName } from '#core/identity/account-name.ts'
 import {
   attachAttestation,
@@ -15,15 +14,17 @@ import {
 } from '#core/identity/certificate.ts'
 import { certificateHash, deviceKeyOf, makeAttestation } from '#core/identity/certificate.ts'
 import { verifyCertificate } from '#core/identity/certificate.ts'
-import { decodeIdentity } from '#core/identity/leaf-identity.ts'
 import type { SessionChallenge } from '#core/identity/session-proof.ts'
 import { verifySessionChallenge } from '#core/identity/session-proof.ts'
+import { identityOf } from '#core/policy/roster.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
+import { readKeyPackage } from '#hub/gateway/key-packages.ts'
 import { type Hub, nowMs, REGISTRATION_RATE } from '#hub/gateway/model.ts'
 import { spend } from '#hub/gateway/rate.ts'
 import type { StoredAccount, StoredKeyPackage } from '#hub/ports.ts'
+import { type Author, isSameDevice } from '#hub/sequencer/group-view.ts'
 
 const UNAVAILABLE: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
 
@@ -122,15 +123,10 @@ function deviceKey(stored: StoredAccount, device: DeviceId): Uint8Array | null {
   return deviceKeyOf(decoded.value.manifest.content, device, 'ed25519')
 }
 
-interface Owner {
-  readonly account: AccountName
-  readonly device: DeviceId
-}
-
 /** Stores KeyPackages of the session's own device; null when they are stored (DIR-1). */
 export async function publish(
   hub: Hub,
-  owner: Owner,
+  owner: Author,
   body: Body<'publishKeyPackages'>,
 ): Promise<Refusal | null> {
   const { directory } = hub.ports
@@ -158,27 +154,28 @@ export async function publish(
 async function readOwn(
   hub: Hub,
   own: {
-    readonly owner: Owner
+    readonly owner: Author
     readonly account: StoredAccount
     readonly keyPackage: Uint8Array
   },
 ): Promise<StoredKeyPackage | Refusal> {
   const { owner, account, keyPackage } = own
-  const view = await hub.ports.mls.readKeyPackage(keyPackage)
-  if (view.kind === 'refused') return { kind: 'malformed' }
-  const suite = suiteById(view.suite)
-  if (suite === null) return { kind: 'unknownSuite', suite: view.suite }
-  const identity = decodeIdentity(view.identity)
+  const { crypto } = hub.ports
+  const read = await readKeyPackage(crypto, keyPackage)
+  if (read.kind !== 'read') return read
+  const { suite, leafNode, reference, notAfter } = read
+  const identity = identityOf(leafNode)
   const certificate = decode(certificateCodec, account.certificate)
   if (identity === null || certificate.kind === 'malformed') return { kind: 'badCertificate' }
   const key = deviceKeyOf(certificate.value.manifest.content, owner.device, suite.signature)
-  const isOwn = identity.account === owner.account && equalBytes(identity.device, owner.device) &&
+  const isOwn = isSameDevice(identity, owner) &&
     identity.manifestVersion === certificate.value.manifest.content.version &&
-    equalBytes(identity.certificateHash, certificateHash(hub.ports.crypto, account.certificate)) &&
-    key !== null && equalBytes(key, view.signatureKey)
+    equalBytes(identity.rootHash, account.rootHash) &&
+    equalBytes(identity.certificateHash, certificateHash(crypto, account.certificate)) &&
+    key !== null && equalBytes(key, leafNode.signatureKey)
   if (!isOwn) return { kind: 'badCertificate' }
-  if (view.notAfter <= nowMs(hub)) return { kind: 'notAllowed' }
-  return { reference: view.reference, suite: suite.id, keyPackage, notAfter: view.notAfter }
+  if (notAfter <= nowMs(hub)) return { kind: 'notAllowed' }
+  return { reference, suite: suite.id, keyPackage, notAfter }
 }
 
 type Claimed = Body<'keyPackages'>['claimed'][number]

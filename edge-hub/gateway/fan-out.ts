@@ -8,13 +8,17 @@ import type { LogPosition, RequestId, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { type Body, encodeMessage } from '#core/wire/bodies.ts'
 import { entryBodyHash } from '#core/wire/log-entry.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
 import { accept, refuse, send } from '#hub/gateway/answering.ts'
 import { encodeEntry, encodeHole, type EntriesFrames } from '#hub/gateway/entries-frame.ts'
 import { entriesFrames } from '#hub/gateway/entries-frame.ts'
 import { showHead } from '#hub/gateway/heads.ts'
-import type { Connection, Hub, Room, Subscription } from '#hub/gateway/model.ts'
+import { type Connection, type Hub, NEVER, type Room } from '#hub/gateway/model.ts'
+import type { Subscription } from '#hub/gateway/model.ts'
+import { seatOf } from '#hub/gateway/seats.ts'
 import type { Lane, StoredEntry } from '#hub/ports.ts'
-import { chainKey } from '#hub/sequencer/sequencer.ts'
+import { type EpochView, leafOf } from '#hub/sequencer/group-view.ts'
+import { chainKey, headView } from '#hub/sequencer/room-state.ts'
 
 const NO_REQUEST = 0 as RequestId
 
@@ -24,7 +28,10 @@ export function laneOf(room: RoomId, open: boolean): Lane {
   return { kind: 'shared', index: (room[0] as number) % LIMITS.roomStreamCount }
 }
 
-/** Begins or begins anew a subscription of a member. */
+/**
+ * Begins or begins anew a subscription of a member, or of who may become one: that one follows from
+ * behind the group that it was given, and gets every frame as a hole (JOIN-1).
+ */
 export function subscribe(
   hub: Hub,
   connection: Connection,
@@ -32,23 +39,25 @@ export function subscribe(
 ): void {
   const { room, opcode, body } = asked
   const { request, from, holesBefore, open } = body
-  const { view, next, generations } = room.sequenced
-  const member = view?.byDevice.get(connection.actor.key)
-  assert(view !== null && member !== undefined, 'a member subscribes to an open room')
-  if (from > next) {
-    return refuse(hub, connection, { request, opcode, refusal: { kind: 'unknownEntry' } })
-  }
+  const { next } = room.sequenced
+  const head = headView(room.sequenced)
+  const seat = seatOf(connection, room)
+  assert(head !== null && seat !== null, 'who subscribes has a place in an open room')
+  const refused = (refusal: Refusal) => refuse(hub, connection, { request, opcode, refusal })
+  if (from > next) return refused({ kind: 'unknownEntry' })
+  const first = seat.isMember ? 0n : connection.joining.get(room.key)?.from ?? next
+  if (from < first) return refused({ kind: 'notAllowed' })
   endSubscription(connection.subscriptions.get(room))
   if (connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
-    const refusal = { kind: 'tooMany', retryAfterMs: 0 } as const
-    return refuse(hub, connection, { request, opcode, refusal })
+    return refused({ kind: 'tooMany', retryAfterMs: 0 })
   }
+  const whole = holesBefore < next ? holesBefore : next
   const subscription: Subscription = {
     connection,
     room,
     lane: laneOf(room.id, open),
-    leaf: member.leaf,
-    holesBefore: holesBefore < next ? holesBefore : next,
+    holesBefore: seat.isMember ? whole : NEVER,
+    holesFrom: NEVER,
     phase: 'reading',
     pageAsked: false,
     next: from,
@@ -56,22 +65,29 @@ export function subscribe(
     acknowledged: -1n,
     queuedBytes: 0,
   }
+  showFrames(subscription)
   connection.subscriptions.set(room, subscription)
   connection.readingCount++
   room.subscribers.add(subscription)
-  const lastGenerations = [0, 1, 2, 3].flatMap((lane) => {
-    const generation = generations.get(chainKey(member.leaf, lane))
-    return generation === undefined ? [] : [{ lane, generation }]
-  })
   const answer = encodeMessage('subscribed', room.id, {
     request,
     next: next as LogPosition,
-    epoch: view.epoch,
-    leaf: member.leaf,
-    lastGenerations,
+    epoch: head.epoch,
+    epochId: head.epochId,
+    leaf: seat.leaf,
+    lastGenerations: lastGenerations(room, head.origin, seat.leaf),
   })
   queueFrames(hub, subscription, { first: null, frames: [answer], bytes: answer.length })
   follow(hub, subscription)
+}
+
+function lastGenerations(room: Room, origin: bigint, leaf: number | null) {
+  const chains = room.sequenced.generations.get(origin)
+  if (chains === undefined || leaf === null) return []
+  return [0, 1, 2, 3].flatMap((lane) => {
+    const generation = chains.get(chainKey(leaf, lane))
+    return generation === undefined ? [] : [{ lane, generation }]
+  })
 }
 
 export function unsubscribe(
@@ -124,13 +140,49 @@ export function publish(hub: Hub, room: Room, entries: readonly StoredEntry[]): 
   const encoded = entries.map(({ entry }) => encodeEntry(entry))
   extendTail(room, first.position, encoded)
   const flushed = entriesFrames(room.id, first.position, encoded)
+  const end = first.position + BigInt(entries.length)
   for (const subscription of room.subscribers) {
-    if (subscription.phase === 'live') queueEntries(hub, subscription, flushed)
+    if (subscription.phase !== 'live') continue
+    if (subscription.holesBefore <= first.position && end <= subscription.holesFrom) {
+      queueEntries(hub, subscription, flushed)
+    } else {
+      const own = entries.map((stored) => encodeFor(hub, subscription, stored))
+      queueEntries(hub, subscription, entriesFrames(room.id, first.position, own))
+    }
   }
 }
 
-/** A removed member gets everything up to the commit that removed it, and nothing after. */
-export function endAt(subscription: Subscription, until: bigint): void {
+/**
+ * Which frames a subscription gets whole, by the epochs that the room has now: who comes in by its
+ * own commit from there on, who is removed by one that is not final up to there.
+ */
+export function showFrames(subscription: Subscription): void {
+  const { room, connection: { actor: { device }, joining } } = subscription
+  const { epochs } = room.sequenced
+  const seated = epochs.map((view) => device !== null && leafOf(view, device) !== null)
+  const first = seated.indexOf(true)
+  if (joining.has(room.key)) {
+    if (first < 0) subscription.holesBefore = NEVER
+    else if (subscription.holesBefore === NEVER) {
+      subscription.holesBefore = (epochs[first] as EpochView).origin
+    }
+  }
+  const gone = seated.indexOf(false, seated.lastIndexOf(true) + 1)
+  subscription.holesFrom = first < 0 || gone < 0 ? NEVER : (epochs[gone] as EpochView).origin
+}
+
+/** Whoever is no member any more gets everything up to `until`, and nothing after (SEQ-6). */
+export function endForStrangers(
+  room: Room,
+  until: bigint,
+  isFollower: (connection: Connection) => boolean,
+): void {
+  for (const subscription of [...room.subscribers]) {
+    if (!isFollower(subscription.connection)) endAt(subscription, until)
+  }
+}
+
+function endAt(subscription: Subscription, until: bigint): void {
   subscription.until = until
   if (subscription.phase === 'live' || subscription.next >= until) finish(subscription)
 }
@@ -237,9 +289,10 @@ export function follow(hub: Hub, subscription: Subscription): void {
   readPages(hub)
 }
 
-function isInTail({ room, next, holesBefore }: Subscription): boolean {
+function isInTail({ room, next, holesBefore, holesFrom }: Subscription): boolean {
   const { tail, sequenced } = room
-  return next >= holesBefore && next >= tail.first && tail.encoded.length > 0 &&
+  return next >= holesBefore && holesFrom === NEVER && next >= tail.first &&
+    tail.encoded.length > 0 &&
     tail.first + BigInt(tail.encoded.length) === sequenced.next
 }
 
@@ -288,10 +341,11 @@ async function readPage(hub: Hub, subscription: Subscription): Promise<void> {
   subscription.connection.outbound.flush()
 }
 
-/** Frames from before the device's time come as holes: it has no keys for them. */
+/** Frames outside of the device's time come as holes: it has no keys for them. */
 function encodeFor(hub: Hub, subscription: Subscription, stored: StoredEntry): Uint8Array {
   const { entry, position } = stored
-  if (entry.header.entry !== 'frame' || position >= subscription.holesBefore) {
+  const { holesBefore, holesFrom } = subscription
+  if (entry.header.entry !== 'frame' || (position >= holesBefore && position < holesFrom)) {
     return encodeEntry(entry)
   }
   const sha256 = (bytes: Uint8Array) => hub.ports.crypto.hash('sha256', bytes)

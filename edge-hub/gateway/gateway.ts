@@ -16,26 +16,32 @@ import type { Refusal } from '#core/wire/refusals.ts'
 import { background, beginRequest, endRequest, flush } from '#hub/gateway/answering.ts'
 import { accept, hasRoomFor, isBusy, refuse, send } from '#hub/gateway/answering.ts'
 import { authorize } from '#hub/gateway/authorize.ts'
+import { leaveAnchor } from '#hub/gateway/anchors.ts'
+import { askNewcomer, findDueVerdicts } from '#hub/gateway/asking.ts'
 import { claim, publish } from '#hub/gateway/directory-requests.ts'
 import { acknowledge, passOn, subscribe, unsubscribe } from '#hub/gateway/fan-out.ts'
+import { endStalledGroups, requestGroup } from '#hub/gateway/group-requests.ts'
 import { signDueHeads } from '#hub/gateway/heads.ts'
-import { declineJoin, membersChanged, requestJoin } from '#hub/gateway/join-requests.ts'
 import { type Asked, type Connection, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
 import type { GatewayPorts } from '#hub/gateway/model.ts'
-import { CLAIM_RATE, REGISTRATION_RATE, STRANGER_RATE } from '#hub/gateway/model.ts'
+import { ANCHOR_RATE, CLAIM_RATE, COMMIT_RATE, GROUP_RATE } from '#hub/gateway/model.ts'
+import { REGISTRATION_RATE, RESYNC_RATE, STRANGER_RATE } from '#hub/gateway/model.ts'
 import { type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import { Buckets, fullBucket, spend } from '#hub/gateway/rate.ts'
 import { requestOf, requestOfFrame } from '#hub/gateway/requests.ts'
 import { evictRooms, forget, hold, isHolding, release, roomOf } from '#hub/gateway/rooms.ts'
 import { connectionLost, openConnection, passTime, step } from '#hub/gateway/sessions.ts'
+import { seatOf } from '#hub/gateway/seats.ts'
 import { check, submit } from '#hub/gateway/submissions.ts'
+import { runTurns } from '#hub/gateway/turns.ts'
 import { welcomeReceived } from '#hub/gateway/welcomes.ts'
 import type { HubSession, HubSessionListener } from '#hub/ports.ts'
+import { headView } from '#hub/sequencer/room-state.ts'
 
 export interface Gateway {
   /** Takes a session; null turns it away (draining, or too many). */
   accept(session: HubSession): HubSessionListener | null
-  /** To be called a few times a second: silence, heads, requests to join, eviction. */
+  /** To be called a few times a second: silence, heads, verdicts, eviction. */
   tick(): void
   /** Tells every session to go, elsewhere if an endpoint is given; takes no new ones (SES-7). */
   drain(redirect?: { readonly endpoint: string; readonly reason: number }): void
@@ -55,8 +61,9 @@ export function createGateway(ports: GatewayPorts): Gateway {
     },
     tick() {
       passTime(hub)
+      endStalledGroups(hub)
       signDueHeads(hub)
-      for (const room of hub.joining) membersChanged(hub, room)
+      if (findDueVerdicts(hub)) runTurns(hub)
       evictRooms(hub)
       flush(hub)
     },
@@ -89,13 +96,18 @@ function createHub(ports: GatewayPorts): Hub {
     devices: new Map(),
     rooms: new Map(),
     ready: new Set(),
-    joining: new Set(),
+    provisional: new Set(),
     headsDue: new Set(),
     dirty: new Set(),
     pages: { waiting: [], reading: 0 },
     registrations: fullBucket(REGISTRATION_RATE, ports.clock.nowMs()),
     strangerRequests: new Buckets(STRANGER_RATE, LIMITS.bucketsKeptMax),
     claims: new Buckets(CLAIM_RATE, LIMITS.bucketsKeptMax),
+    commits: new Buckets(COMMIT_RATE, LIMITS.bucketsKeptMax),
+    resyncs: new Buckets(RESYNC_RATE, LIMITS.bucketsKeptMax),
+    groupRequests: new Buckets(GROUP_RATE, LIMITS.bucketsKeptMax),
+    anchors: new Buckets(ANCHOR_RATE, LIMITS.bucketsKeptMax),
+    groupsReading: 0,
     turnRunning: false,
     draining: false,
     endSession: (connection, reason) => step(hub, connection, { kind: 'closeRequested', reason }),
@@ -182,7 +194,7 @@ function deny(hub: Hub, connection: Connection, message: Message, refusal: Refus
 // ---- Session frames -----------------------------------------------------------------------
 
 function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message: Message): void {
-  const allowed = authorize(null, connection.actor, message.kind, { scope: 'session' })
+  const allowed = authorize(null, connection.actor, message.kind)
   if (allowed.kind === 'refused') return deny(hub, connection, message, allowed.refusal)
   switch (message.kind) {
     case 'hello':
@@ -262,14 +274,14 @@ function claimKeyPackages(
 // ---- Room frames --------------------------------------------------------------------------
 
 function roomMessage(hub: Hub, connection: Connection, room: Room, message: Message): void {
-  const { view } = room.sequenced
-  const allowed = authorize(view, connection.actor, message.kind, { scope: 'room' })
+  const allowed = authorize(seatOf(connection, room), connection.actor, message.kind)
   if (allowed.kind === 'refused') return deny(hub, connection, message, allowed.refusal)
   const opcode = BODIES[message.kind][0]
   switch (message.kind) {
     case 'submitFrame':
     case 'submitCommit':
-    case 'submitInvitation':
+    case 'submitProposal':
+    case 'submitVote':
     case 'createRoom': {
       const asked = { kind: message.kind, body: message.body } as Asked
       const { request } = message.body
@@ -277,16 +289,15 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
     }
     case 'subscribe':
       subscribe(hub, connection, { room, opcode, body: message.body })
-      return membersChanged(hub, room)
+      return askNewcomer(hub, room, connection)
     case 'unsubscribe':
-      unsubscribe(hub, connection, { room, body: message.body })
-      return membersChanged(hub, room)
+      return unsubscribe(hub, connection, { room, body: message.body })
     case 'acknowledge':
       return acknowledge(hub, connection, { room, opcode, body: message.body })
-    case 'requestJoin':
-      return requestJoin(hub, connection, { room, size: sizeOf(message), body: message.body })
-    case 'declineJoin':
-      return declineJoin(hub, connection, { room, body: message.body })
+    case 'requestGroup':
+      return requestGroup(hub, connection, { room, size: sizeOf(message), body: message.body })
+    case 'leaveAnchor':
+      return leaveAnchor(hub, connection, { room, size: sizeOf(message), body: message.body })
     case 'ephemeral':
       return ephemeral(hub, connection, room, message)
     default:
@@ -326,13 +337,13 @@ function ephemeral(
 }
 
 function judgeEphemeral(room: Room, connection: Connection, bytes: Uint8Array): Refusal | null {
-  const { view } = room.sequenced
+  const head = headView(room.sequenced)
   const frame = decodeEphemeral(bytes)
   if (frame === null) return { kind: 'malformed' }
-  if (view === null) return { kind: 'unknownRoom' }
+  if (head === null) return { kind: 'unknownRoom' }
   const { epoch, epochId, leaf } = frame.header
-  if (epoch < view.epoch) return { kind: 'staleEpoch', epoch: view.epoch }
-  if (epoch > view.epoch) return { kind: 'futureEpoch', epoch: view.epoch }
-  if (!equalBytes(epochId, view.epochId)) return { kind: 'wrongEpochId' }
-  return view.byDevice.get(connection.actor.key)?.leaf === leaf ? null : { kind: 'wrongLeaf' }
+  if (epoch < head.epoch) return { kind: 'staleEpoch', epoch: head.epoch }
+  if (epoch > head.epoch) return { kind: 'futureEpoch', epoch: head.epoch }
+  if (!equalBytes(epochId, head.epochId)) return { kind: 'wrongEpochId' }
+  return seatOf(connection, room)?.leaf === leaf ? null : { kind: 'wrongLeaf' }
 }

@@ -7,18 +7,18 @@ import type { Clock, Entropy } from '#core/base/ports.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import type { TransportKind } from '#core/device/transport.ts'
-import type { Mls } from '#core/mls/mls.ts'
 import { BurstCache } from '#core/sender-keys/burst-cache.ts'
 import type { Body, Message } from '#core/wire/bodies.ts'
 import type { RefusalCode } from '#core/wire/refusals.ts'
-import type { Actor } from '#hub/gateway/authorize.ts'
-import type { Joins } from '#hub/gateway/joins.ts'
+import type { Actor, Seat } from '#hub/gateway/authorize.ts'
 import type { Outbound, Sender } from '#hub/gateway/outbound.ts'
 import type { Bucket, Buckets } from '#hub/gateway/rate.ts'
 import type { CloseReason, SessionState, SessionTerms } from '#hub/gateway/session.ts'
 import type { Directory, HubSession, Lane, RoomLog, WaitingWelcome } from '#hub/ports.ts'
 import { createRoomQueue, type RoomQueue } from '#hub/sequencer/room-queue.ts'
-import type { SequencedRoom, Submission } from '#hub/sequencer/sequencer.ts'
+import type { EpochView } from '#hub/sequencer/group-view.ts'
+import type { SequencedRoom } from '#hub/sequencer/room-state.ts'
+import type { Submission } from '#hub/sequencer/sequencer.ts'
 
 /** The name and key under which the hub speaks (SES-2, ID-4, LOG-3). */
 export interface HubIdentity {
@@ -42,6 +42,11 @@ export type GatewayEvent =
   | { readonly kind: 'accountRegistered' }
   | { readonly kind: 'roomCreated' }
   | { readonly kind: 'memberCountChanged'; readonly added: number; readonly removed: number }
+  /** From a commit to its verdict. */
+  | { readonly kind: 'epochFinal'; readonly finalMs: number }
+  | { readonly kind: 'epochVoid' }
+  /** From the refusal of a frame, since its epoch was provisional, to the sender's next one. */
+  | { readonly kind: 'frameStalled'; readonly stallMs: number }
   | {
     readonly kind: 'turnStored'
     readonly rooms: number
@@ -61,7 +66,6 @@ export interface HubEffects {
 
 export interface GatewayPorts {
   readonly crypto: Crypto
-  readonly mls: Pick<Mls, 'readCommit' | 'readKeyPackage'>
   readonly clock: Clock
   readonly entropy: Entropy
   readonly log: RoomLog
@@ -90,8 +94,36 @@ export interface Connection {
   resume: (() => void) | null
   ephemerals: Bucket
   readonly welcomes: { waiting: WaitingWelcome[]; readonly offered: Set<bigint> }
+  /** `sessionHash`; null until the hub has greeted. */
+  sessionHash: Uint8Array | null
+  /** The public group on its way to the device; null: none. */
+  groupAnswer: GroupSending | null
+  /** Rooms that the device may follow to become a member, by their key. */
+  readonly joining: Map<string, JoinRight>
   /** The room of the frame before, to spare a look-up. */
   lastRoom: Room | null
+  /** Where the device sat in it, and of which epochs that was said. */
+  lastSeat: { readonly epochs: readonly EpochView[]; readonly seat: Seat } | null
+}
+
+/** What a device has shown to follow a room as a newcomer (JOIN-1). */
+export interface JoinRight {
+  /** First position that it may read. */
+  readonly from: bigint
+  /** Id of the invitation; null for a new device of a member's account. */
+  readonly invitation: Uint8Array | null
+}
+
+/** An encoded group, as far as it was sent (JOIN-2). */
+export interface GroupSending {
+  readonly request: RequestId
+  readonly room: RoomId
+  /** Null while it is being put together. */
+  bytes: Uint8Array | null
+  /** When the device last took a part of it. */
+  movedAtMs: TimeMs
+  sequence: number
+  offset: number
 }
 
 export const EPHEMERAL_RATE = { count: LIMITS.ephemeralsPerSecondMax, intervalMs: 1_000 }
@@ -102,6 +134,11 @@ export const REGISTRATION_RATE = {
   intervalMs: 60_000,
 }
 export const COMMIT_RATE = { count: LIMITS.commitsPerMinuteMax, intervalMs: 60_000 }
+export const LINK_RATE = { count: LIMITS.joinsByLinkPerMinuteMax, intervalMs: 60_000 }
+export const RESYNC_RATE = { count: 1, intervalMs: LIMITS.resyncIntervalMsMin }
+export const GROUP_RATE = { count: LIMITS.groupRequestsPerMinuteMax, intervalMs: 60_000 }
+/** Several devices of an inviter leave one each, and again when an epoch has become final. */
+export const ANCHOR_RATE = { count: 8, intervalMs: LIMITS.anchorIntervalMsMin }
 
 // ---- Rooms --------------------------------------------------------------------------------
 
@@ -118,7 +155,8 @@ export interface Arrival {
 export type Asked =
   | { readonly kind: 'submitFrame'; readonly body: Body<'submitFrame'> }
   | { readonly kind: 'submitCommit'; readonly body: Body<'submitCommit'> }
-  | { readonly kind: 'submitInvitation'; readonly body: Body<'submitInvitation'> }
+  | { readonly kind: 'submitProposal'; readonly body: Body<'submitProposal'> }
+  | { readonly kind: 'submitVote'; readonly body: Body<'submitVote'> }
   | { readonly kind: 'createRoom'; readonly body: Body<'createRoom'> }
 
 export interface Checked {
@@ -138,9 +176,10 @@ export interface Subscription extends Sender {
   readonly connection: Connection
   readonly room: Room
   readonly lane: Lane
-  readonly leaf: number
-  /** Frames below this position come as holes (ROOM-6). */
-  readonly holesBefore: bigint
+  /** Frames below this position come as holes (ROOM-6); to who is no member yet, all of them. */
+  holesBefore: bigint
+  /** And from this one on, to who was removed by a commit that is not final (SEQ-6). */
+  holesFrom: bigint
   /** `reading` follows the log, `live` gets each flush, `ended` gets nothing more. */
   phase: 'reading' | 'live' | 'ended'
   /** True while a page is being read or waits for its turn. */
@@ -173,16 +212,23 @@ export interface Room {
   held: HeldMessage[]
   creating: boolean
   readonly subscribers: Set<Subscription>
-  joins: Joins
+  /** The room's time while a commit is being judged: that of its entry; null: none is. */
+  judgingAtMs: TimeMs | null
+  /** Time alone has made a verdict due. */
+  verdictDue: boolean
+  /** Since when a leaf's frames are refused, its epoch being provisional. */
+  readonly stalls: Map<number, TimeMs>
+  linkJoins: Bucket
   /** Newest entries, encoded, from position `first` on: what late subscribers mostly need. */
   readonly tail: { first: bigint; encoded: Uint8Array[]; bytes: number }
   readonly head: RoomHead
   readonly bursts: BurstCache
   /** Hashes that were read from the log for a seen pair (LOG-5). */
   readonly found: Map<bigint, Uint8Array>
-  /** By leaf. */
-  readonly commits: Map<number, Bucket>
 }
+
+/** Above every position. */
+export const NEVER = 1n << 64n
 
 export function createRoom(id: RoomId, key: string, sequenced: SequencedRoom): Room {
   return {
@@ -194,19 +240,21 @@ export function createRoom(id: RoomId, key: string, sequenced: SequencedRoom): R
     held: [],
     creating: false,
     subscribers: new Set(),
-    joins: [],
+    judgingAtMs: null,
+    verdictDue: false,
+    stalls: new Map(),
+    linkJoins: { tokens: LINK_RATE.count, atMs: 0 as TimeMs },
     tail: { first: 0n, encoded: [], bytes: 0 },
     head: { frame: null, position: -1n, signedAtMs: 0 as TimeMs, signing: false },
     bursts: new BurstCache(),
     found: new Map(),
-    commits: new Map(),
   }
 }
 
 /** True when nothing but the cache holds the room. */
 export function isIdle(room: Room): boolean {
   return room.phase !== 'loading' && !room.creating && room.subscribers.size === 0 &&
-    room.queue.unsettledCount === 0 && room.held.length === 0 && room.joins.length === 0 &&
+    room.queue.unsettledCount === 0 && room.held.length === 0 &&
     !room.head.signing
 }
 
@@ -222,8 +270,8 @@ export interface Hub {
   readonly rooms: Map<string, Room>
   /** Rooms with checked submissions. */
   readonly ready: Set<Room>
-  /** Rooms with requests to join. */
-  readonly joining: Set<Room>
+  /** Rooms with provisional epochs. */
+  readonly provisional: Set<Room>
   /** Rooms whose head is behind. */
   readonly headsDue: Set<Room>
   /** Sessions with something to write. */
@@ -235,6 +283,15 @@ export interface Hub {
   readonly strangerRequests: Buckets
   /** Claims by the account that is claimed, also of accounts that nobody has (DIR-4). */
   readonly claims: Buckets
+  /** By room and device. */
+  readonly commits: Buckets
+  readonly resyncs: Buckets
+  /** By device. */
+  readonly groupRequests: Buckets
+  /** By room and invitation. */
+  readonly anchors: Buckets
+  /** Groups that are being put together. */
+  groupsReading: number
   turnRunning: boolean
   draining: boolean
   /** Ends a session with a reason. */

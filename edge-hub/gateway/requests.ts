@@ -14,10 +14,12 @@ const WITH_REQUEST: ReadonlySet<BodyKind> = new Set<BodyKind>([
   'createRoom',
   'submitCommit',
   'submitFrame',
-  'submitInvitation',
+  'submitProposal',
+  'submitVote',
   'subscribe',
   'unsubscribe',
-  'requestJoin',
+  'requestGroup',
+  'leaveAnchor',
 ])
 
 /** Request 0 stands for none. */

@@ -9,8 +9,8 @@ import { background, beginRequest, endRequest, refuse } from '#hub/gateway/answe
 import { requestOf } from '#hub/gateway/requests.ts'
 import { type Connection, createRoom, type HeldMessage, type Hub } from '#hub/gateway/model.ts'
 import { isIdle, type Room } from '#hub/gateway/model.ts'
-import { decodeView } from '#hub/sequencer/group-view.ts'
-import { emptyRoom, restoreRoom } from '#hub/sequencer/sequencer.ts'
+import { readEpochs } from '#hub/gateway/load-group.ts'
+import { decodeState, emptyRoom, restoreRoom } from '#hub/sequencer/room-state.ts'
 
 /** One owner orders all rooms of this hub. */
 const TERM = 1n as Term
@@ -87,7 +87,8 @@ export function forget(hub: Hub, room: Room): void {
   room.phase = 'gone'
   if (hub.rooms.get(room.key) === room) hub.rooms.delete(room.key)
   hub.headsDue.delete(room)
-  hub.joining.delete(room)
+  hub.provisional.delete(room)
+  hub.ready.delete(room)
 }
 
 /** Lets go of the rooms that were used longest ago and that nobody needs. */
@@ -124,15 +125,17 @@ async function load(hub: Hub, room: Room, handle: RoomHandler): Promise<void> {
 }
 
 async function readRoom(hub: Hub, room: Room): Promise<'open' | 'absent' | 'failed'> {
-  const { log } = hub.ports
+  const { log, crypto } = hub.ports
   const stored = await log.readRoom(room.id)
   if (stored === null || stored.next === 0n) return 'absent'
-  const view = decodeView(stored.state)
-  if (view === null) return 'failed'
+  const state = decodeState(stored.state)
+  if (state === null) return 'failed'
+  const epochs = await readEpochs(crypto, log, { room: room.id, state })
   const from = stored.next - 1n as LogPosition
   const [last] = await log.read(room.id, { from, limit: 1, bytesMax: 1 })
-  if (last === undefined) return 'failed'
+  if (epochs === null || last === undefined) return 'failed'
   const time = Number(last.entry.header.time) as TimeMs
-  room.sequenced = restoreRoom(room.id, TERM, { ...stored, view, time })
+  room.sequenced = restoreRoom(room.id, TERM, { ...stored, epochs, state, time })
+  if (state.finality.open.length > 0) hub.provisional.add(room)
   return 'open'
 }

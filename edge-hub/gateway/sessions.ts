@@ -4,11 +4,11 @@
  * of a session (`session.ts`) and nothing of rooms but ending their subscriptions.
  */
 import { unreachable } from '#core/base/assert.ts'
-import { signGreeting } from '#core/identity/session-proof.ts'
+import { sessionHash, signGreeting } from '#core/identity/session-proof.ts'
 import { background, send } from '#hub/gateway/answering.ts'
 import { proveDevice, register } from '#hub/gateway/directory-requests.ts'
 import { drained, endSubscription } from '#hub/gateway/fan-out.ts'
-import { membersChanged } from '#hub/gateway/join-requests.ts'
+import { sendGroup } from '#hub/gateway/group-requests.ts'
 import { type Connection, EPHEMERAL_RATE, type Hub, nowMs } from '#hub/gateway/model.ts'
 import { Outbound } from '#hub/gateway/outbound.ts'
 import { fullBucket } from '#hub/gateway/rate.ts'
@@ -40,6 +40,7 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     outbound: new Outbound(session, () => {
       drained(hub, connection)
       sendWelcomes(hub, connection)
+      sendGroup(hub, connection)
     }),
     state: openSession(now),
     actor: STRANGER,
@@ -50,7 +51,11 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, now),
     welcomes: { waiting: [], offered: new Set() },
+    sessionHash: null,
+    groupAnswer: null,
+    joining: new Map(),
     lastRoom: null,
+    lastSeat: null,
   }
   hub.connections.set(number, connection)
   effects.observe({ kind: 'sessionOpened', transport: session.transport })
@@ -106,6 +111,7 @@ async function greet(
 ): Promise<void> {
   const { crypto, identity } = hub.ports
   const signed = await signGreeting(crypto, { hello, greeting }, identity.secretKey)
+  connection.sessionHash = sessionHash(crypto, { hello, greeting: signed })
   step(hub, connection, { kind: 'greetingSigned', greeting: signed })
 }
 
@@ -141,7 +147,7 @@ async function prove(
 /** The device is known from here on; an older session of it ends (SES-6). */
 function admit(hub: Hub, connection: Connection, effect: EffectOf<'admit'>): void {
   const { account, device } = effect
-  const key = deviceKey(account, device)
+  const key = deviceKey({ account, device })
   const before = hub.devices.get(key)
   connection.actor = { standing: 'device', device: { account, device }, key }
   hub.devices.set(key, connection)
@@ -159,10 +165,9 @@ function release(hub: Hub, connection: Connection, reason: EffectOf<'release'>['
     hub.devices.delete(connection.actor.key)
   }
   connection.welcomes.waiting = []
-  for (const [room, subscription] of [...connection.subscriptions]) {
-    endSubscription(subscription)
-    membersChanged(hub, room)
-  }
+  connection.groupAnswer = null
+  connection.joining.clear()
+  for (const subscription of [...connection.subscriptions.values()]) endSubscription(subscription)
   connection.resume?.()
   connection.resume = null
 }

@@ -3,10 +3,11 @@
  * check, into the next turn. Owns when a check runs; what it finds is `checks.ts`, what is decided
  * is the sequencer's.
  */
+import { timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { beginRequest, isBarrier, refuse, settle } from '#hub/gateway/answering.ts'
 import { checkAll, type CheckOutcome, passedOf } from '#hub/gateway/checks.ts'
-import type { Arrival, Hub, Room } from '#hub/gateway/model.ts'
+import { type Arrival, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
 
 /** Takes a submission, or refuses it because the room has too many. */
@@ -26,6 +27,10 @@ export function submit(hub: Hub, room: Room, arrival: Arrival): void {
 export function check(hub: Hub, room: Room): void {
   const arrivals = room.queue.startCheck()
   if (arrivals.length === 0) return
+  // A commit is judged at the time of its entry: until it is settled, the room has no other.
+  if (arrivals.some(({ asked }) => asked.kind === 'submitCommit')) {
+    room.judgingAtMs = timeMs(Math.max(room.sequenced.time, nowMs(hub)))
+  }
   checkAll(hub, room, arrivals).then(
     (outcomes) => checked(hub, room, outcomes),
     (error) => hub.ports.effects.faulted(error),

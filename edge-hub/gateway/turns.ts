@@ -6,13 +6,13 @@
 import { assert } from '#core/base/assert.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { flush, settle } from '#hub/gateway/answering.ts'
-import { cutAll, endAt, publish } from '#hub/gateway/fan-out.ts'
+import { askAbout, hasElectorHere } from '#hub/gateway/asking.ts'
+import { cutAll } from '#hub/gateway/fan-out.ts'
 import { headMoved } from '#hub/gateway/heads.ts'
-import { joinsAnswered, membersChanged } from '#hub/gateway/join-requests.ts'
-import { type Checked, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
-import { offerWelcomesTo } from '#hub/gateway/welcomes.ts'
+import { publishToMembers, settleMembers } from '#hub/gateway/membership.ts'
+import { type Arrival, type Checked, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import type { AppendOutcome, RoomAppend } from '#hub/ports.ts'
-import { type Decision, install, sequence, type Verdict } from '#hub/sequencer/sequencer.ts'
+import { type Decision, install, type Outcome, sequence } from '#hub/sequencer/sequencer.ts'
 
 /** One room's part of a turn. */
 interface Part {
@@ -50,22 +50,26 @@ async function run(hub: Hub): Promise<void> {
 /** Rooms in the order in which they got ready; one that is not done goes to the end. */
 function takeParts(hub: Hub): Part[] {
   const parts: Part[] = []
-  const context = {
-    nowMs: nowMs(hub),
-    sha256: (bytes: Uint8Array) => hub.ports.crypto.hash('sha256', bytes),
-  }
   let left: number = LIMITS.framesPerTurnMax
   for (const room of [...hub.ready]) {
     if (left === 0) break
     const checked = room.queue.takeChecked(Math.min(left, LIMITS.framesPerRoomTurnMax))
     hub.ready.delete(room)
     if (room.queue.checkedCount > 0) hub.ready.add(room)
-    if (checked.length === 0) continue
+    if (checked.length === 0 && !room.verdictDue) continue
+    room.verdictDue = false
     left -= checked.length
-    const batch = checked.map(({ submission }) => submission)
-    parts.push({ room, checked, decision: sequence(room.sequenced, batch, context) })
+    parts.push({ room, checked, decision: decide(hub, room, checked) })
   }
   return parts
+}
+
+function decide(hub: Hub, room: Room, checked: readonly Checked[]): Decision {
+  return sequence(room.sequenced, checked.map(({ submission }) => submission), {
+    nowMs: room.judgingAtMs ?? nowMs(hub),
+    sha256: (bytes) => hub.ports.crypto.hash('sha256', bytes),
+    hasElectorHere: (view, facts) => hasElectorHere(room, view, facts),
+  })
 }
 
 /** Stores a turn and installs what was stored. */
@@ -86,12 +90,19 @@ async function store(hub: Hub, parts: readonly Part[]): Promise<readonly Stored[
     if (index < 0) return { kind: 'stored', part }
     const outcome = outcomes?.[index]
     if (outcome?.kind === 'appended') {
-      install(part.room.sequenced, part.decision)
-      if (part.room.phase === 'absent') part.room.phase = 'open'
+      installed(hub, part)
       return { kind: 'stored', part }
     }
     return { kind: 'notStored', part, conflict: outcome !== undefined }
   })
+}
+
+function installed(hub: Hub, { room, decision }: Part): void {
+  install(room.sequenced, decision)
+  if (room.phase === 'absent') room.phase = 'open'
+  if (room.phase === 'gone') return
+  if ((room.sequenced.finality?.open.length ?? 0) > 0) hub.provisional.add(room)
+  else hub.provisional.delete(room)
 }
 
 /** Null when nothing was stored. */
@@ -111,52 +122,61 @@ async function append(
 }
 
 function appendOf({ room, decision }: Part): RoomAppend {
-  const { expectedNext, entries, state, generations, welcomes } = decision
+  const { expectedNext, entries, state, generations, welcomes, effects } = decision
   const { id, term } = room.sequenced
-  return { room: id, term, expectedNext, entries, state, generations, welcomes }
+  return { room: id, term, expectedNext, entries, state, generations, welcomes, effects }
 }
 
 function act(hub: Hub, stored: Stored): void {
   const { part } = stored
   const { room, checked, decision } = part
-  const failed: Verdict = {
+  const failed: Outcome = {
     kind: 'refused',
     refusal: { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs },
   }
-  for (const [index, { arrival }] of checked.entries()) {
-    const decided = decision.verdicts[index]
-    assert(decided !== undefined, 'each submission has its verdict')
+  for (const [index, { arrival, submission }] of checked.entries()) {
+    const decided = decision.outcomes[index]
+    assert(decided !== undefined, 'each submission has its outcome')
     const kept = stored.kind === 'stored' || decided.kind === 'refused'
     settle(hub, room, arrival, kept ? decided : failed)
+    if (submission.kind === 'frame') noteStall(hub, room, { leaf: submission.leaf, decided })
   }
   if (stored.kind === 'stored') spread(hub, room, decision)
   else if (stored.conflict) conflicted(hub, room)
-  if (checked.some(({ arrival }) => arrival.asked.kind === 'createRoom')) hub.roomSettled(room)
+  if (checked.some(({ arrival }) => isCreation(arrival))) hub.roomSettled(room)
   hub.checkMore(room)
+}
+
+const isCreation = ({ asked }: Arrival) => asked.kind === 'createRoom'
+
+/** How long a sender waited, since its epoch was provisional, until a frame of its was taken. */
+function noteStall(
+  hub: Hub,
+  room: Room,
+  frame: { readonly leaf: number; readonly decided: Outcome },
+): void {
+  const { leaf, decided } = frame
+  if (decided.kind === 'refused') {
+    if (decided.refusal.kind !== 'provisional' || room.stalls.has(leaf)) return
+    room.stalls.set(leaf, nowMs(hub))
+  } else if (room.stalls.size > 0) {
+    const sinceMs = room.stalls.get(leaf)
+    if (sinceMs === undefined) return
+    room.stalls.delete(leaf)
+    const stallMs = Math.max(0, nowMs(hub) - sinceMs)
+    hub.ports.effects.observe({ kind: 'frameStalled', stallMs })
+  }
 }
 
 /** What follows from entries that are stored. */
 function spread(hub: Hub, room: Room, decision: Decision): void {
-  const { entries, added, removed, epochChanged } = decision
-  const [first] = entries
+  const [first] = decision.entries
   if (first === undefined) return
-  publish(hub, room, entries)
+  publishToMembers(hub, room, decision)
   headMoved(hub, room)
   if (first.entry.header.entry === 'genesis') hub.ports.effects.observe({ kind: 'roomCreated' })
-  if (!epochChanged) return
-  for (const subscription of [...room.subscribers]) {
-    const { actor } = subscription.connection
-    if (room.sequenced.view?.byDevice.has(actor.key) === true) continue
-    endAt(subscription, room.sequenced.next)
-  }
-  const changed = { added: added.length, removed: removed.length }
-  hub.ports.effects.observe({ kind: 'memberCountChanged', ...changed })
-  for (const { leaf } of removed) room.commits.delete(leaf)
-  const commit = entries.findLast(({ entry }) => entry.header.entry === 'commit')
-  assert(commit !== undefined, 'a new epoch has its commit')
-  joinsAnswered(hub, room, { added, position: commit.position })
-  membersChanged(hub, room)
-  offerWelcomesTo(hub, added)
+  settleMembers(hub, decision)
+  for (const view of decision.opened) askAbout(hub, room, view)
 }
 
 /** Somebody else wrote to the room: what is in memory is not the room any more. */

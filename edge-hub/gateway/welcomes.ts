@@ -3,22 +3,16 @@
  * one after another as the control lane has room, kept until the device has them. Owns what was
  * offered in a session; the store keeps them.
  */
-import type { AccountName, DeviceId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { background, flush, send } from '#hub/gateway/answering.ts'
 import type { Connection, Hub } from '#hub/gateway/model.ts'
-import { deviceKey } from '#hub/sequencer/group-view.ts'
+import { type Author, deviceKey } from '#hub/sequencer/group-view.ts'
 
-interface Owner {
-  readonly account: AccountName
-  readonly device: DeviceId
-}
-
-/** New welcomes are stored: offers them to those of their owners that are here. */
-export function offerWelcomesTo(hub: Hub, owners: readonly Owner[]): void {
-  for (const { account, device } of owners) {
-    const connection = hub.devices.get(deviceKey(account, device))
+/** New Welcomes are given out: offers them to those of their owners that are here. */
+export function offerWelcomesTo(hub: Hub, owners: readonly Author[]): void {
+  for (const owner of owners) {
+    const connection = hub.devices.get(deviceKey(owner))
     if (connection !== undefined) offerWelcomes(hub, connection)
   }
 }
@@ -72,7 +66,7 @@ export function welcomeReceived(
 async function forget(
   hub: Hub,
   connection: Connection,
-  { owner, id }: { readonly owner: Owner; readonly id: bigint },
+  { owner, id }: { readonly owner: Author; readonly id: bigint },
 ): Promise<void> {
   await hub.ports.directory.deleteWelcome(owner, id).catch(() => {})
   if (connection.welcomes.waiting.length === 0) await read(hub, connection)

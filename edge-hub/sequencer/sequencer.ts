@@ -1,30 +1,27 @@
 /**
  * The sequencer: who may append what to a room's log, and at which position (SEQ-1 to SEQ-6, LOG-1,
  * LOG-4, LOG-5). Pure and synchronous: `sequence` decides on a batch and changes nothing;
- * `install` takes the decision into the room's state once the log has stored it. Signatures and
- * certificates were checked before; what they said is part of a submission.
+ * `install` takes the decision into the room's state once the log has stored it. Signatures,
+ * certificates and MLS were checked before; what they said is part of a submission, with the very
+ * state that they were checked against.
  */
 import { assert, unreachable } from '#core/base/assert.ts'
 import { equalBytes } from '#core/base/bytes.ts'
-import type { AccountName, DeviceId, EpochId, LeafIndex, LogPosition } from '#core/base/ids.ts'
-import { logPosition, type RoomId, type Term, type TimeMs, timeMs } from '#core/base/ids.ts'
+import { type LogPosition, type TimeMs, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { chainedHash, entryBodyHash, entryHeaderHash } from '#core/wire/log-entry.ts'
-import { type EntryKind, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
-import type { LogEntry, Sha256 } from '#core/wire/log-entry.ts'
+import type { PublicGroup } from '#core/mls/public-group.ts'
+import type { CommitChange } from '#core/mls/staged-commit.ts'
+import { castVote, type CommitFacts, judgeAppend } from '#core/policy/finality.ts'
+import { hasSeenVoids, type JudgedVote, maySpeak } from '#core/policy/finality.ts'
+import type { Sha256 } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import type { StoredEntry, StoredGeneration, StoredWelcome } from '#hub/ports.ts'
-import { type ChainMemory, createChainMemory } from '#hub/sequencer/chain-memory.ts'
-import { addInvitation, type CertifiedLeaf, changeRoster } from '#hub/sequencer/group-view.ts'
-import { countUse, encodeView, type GroupView } from '#hub/sequencer/group-view.ts'
-import type { InvitationView, MemberLeaf } from '#hub/sequencer/group-view.ts'
-import { openGroup } from '#hub/sequencer/group-view.ts'
+import type { StoredCertificate } from '#hub/ports.ts'
+import { type Decision, Draft, type Outcome } from '#hub/sequencer/draft.ts'
+import { type Author, type EpochView, isSameDevice } from '#hub/sequencer/group-view.ts'
+import { memberAt, viewOf } from '#hub/sequencer/group-view.ts'
+import { chainKey, chainsAt, type SequencedRoom } from '#hub/sequencer/room-state.ts'
 
-/** The device that a submission came from, proven by its session. */
-export interface Author {
-  readonly account: AccountName
-  readonly device: DeviceId
-}
+export type { Decision, Outcome } from '#hub/sequencer/draft.ts'
 
 /** Last entry that a sender had seen; `found` is the log's own hash there if it was looked up. */
 export interface Seen {
@@ -43,8 +40,8 @@ export interface FrameSubmission {
   readonly lane: number
   readonly generation: number
   readonly seen: Seen
-  /** True when the leaf's key of the current epoch signed the frame. */
-  readonly signed: boolean
+  /** By the leaf's key in the newest epoch; `unchecked` where that was another epoch then. */
+  readonly signature: 'right' | 'wrong' | 'unchecked'
   readonly bytes: Uint8Array
 }
 
@@ -52,36 +49,46 @@ export interface CommitSubmission {
   readonly kind: 'commit'
   readonly author: Author
   readonly epoch: bigint
+  readonly epochId: Uint8Array
   readonly seen: Seen
-  readonly sender: LeafIndex
-  readonly senderLeaf: CertifiedLeaf | null
-  readonly adds: readonly CertifiedLeaf[]
-  readonly removes: readonly LeafIndex[]
-  readonly newEpochId: EpochId
+  /** The group that the commit was judged against, and what came of it. */
+  readonly before: PublicGroup
+  readonly after: PublicGroup
+  readonly change: CommitChange
+  /** With the time that the commit was judged at. */
+  readonly facts: Omit<CommitFacts, 'position'>
+  readonly certificates: readonly StoredCertificate[]
   /** One for all adds; empty without adds. */
   readonly welcome: Uint8Array
-  /** Invitations by which adds came, once for each use. */
-  readonly uses: readonly Uint8Array[]
   /** Encoded `CommitEntry`. */
   readonly bytes: Uint8Array
 }
 
-export interface InvitationSubmission {
-  readonly kind: 'invitation'
+export interface ProposalSubmission {
+  readonly kind: 'proposal'
   readonly author: Author
-  readonly epochId: Uint8Array
+  /** Leaf that proposes. */
   readonly leaf: number
-  readonly signed: boolean
-  readonly invitation: Omit<InvitationView, 'uses' | 'inviter' | 'inviterDevice'>
+  /** The group that the proposal was judged against, and the same with the proposal. */
+  readonly before: PublicGroup
+  readonly after: PublicGroup
+  /** Encoded `ProposalEntry`. */
+  readonly bytes: Uint8Array
+}
+
+export interface VoteSubmission {
+  readonly kind: 'vote'
+  readonly author: Author
+  readonly vote: JudgedVote
+  /** Encoded `VoteEntry`. */
   readonly bytes: Uint8Array
 }
 
 export interface GenesisSubmission {
   readonly kind: 'genesis'
   readonly author: Author
-  readonly suite: number
-  readonly epochId: EpochId
-  readonly creator: CertifiedLeaf
+  readonly group: PublicGroup
+  readonly certificate: StoredCertificate
   /** Encoded `GenesisEntry`. */
   readonly bytes: Uint8Array
 }
@@ -89,94 +96,28 @@ export interface GenesisSubmission {
 export type Submission =
   | FrameSubmission
   | CommitSubmission
-  | InvitationSubmission
+  | ProposalSubmission
+  | VoteSubmission
   | GenesisSubmission
 
-export type Verdict =
-  | { readonly kind: 'accepted'; readonly position: LogPosition }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
-
-/** A room as the sequencer knows it. Only `install` changes it. */
-export interface SequencedRoom {
-  readonly id: RoomId
-  readonly term: Term
-  /** Null until the genesis is stored. */
-  view: GroupView | null
-  next: bigint
-  headHash: Uint8Array
-  /** Hub time of the last entry; time never decreases (LOG-4). */
-  time: TimeMs
-  readonly memory: ChainMemory
-  /** Last accepted generation of the current epoch, by `chainKey`. */
-  generations: Map<number, number>
+export interface SequenceContext {
+  readonly nowMs: TimeMs
+  readonly sha256: Sha256
+  /** Whether a device that may vote on this commit is connected. */
+  hasElectorHere(view: EpochView, facts: CommitFacts): boolean
 }
 
-/** What was decided on a batch. Nothing of it counts before the log has stored it (HUB-3). */
-export interface Decision {
-  readonly expectedNext: LogPosition
-  readonly entries: readonly StoredEntry[]
-  /** One for each submission, in order. */
-  readonly verdicts: readonly Verdict[]
-  /** Stored state of the room; null when it stays as it was. */
-  readonly state: Uint8Array | null
-  readonly generations: readonly StoredGeneration[]
-  readonly welcomes: readonly StoredWelcome[]
-  readonly view: GroupView | null
-  readonly epochChanged: boolean
-  readonly added: readonly MemberLeaf[]
-  readonly removed: readonly MemberLeaf[]
-  readonly time: TimeMs
-}
-
-/** A room without entries. */
-export function emptyRoom(id: RoomId, term: Term): SequencedRoom {
-  return {
-    id,
-    term,
-    view: null,
-    next: 0n,
-    headHash: FIRST_PREVIOUS_HASH,
-    time: timeMs(0),
-    memory: createChainMemory(0n),
-    generations: new Map(),
-  }
-}
-
-export interface RestoredRoom {
-  readonly view: GroupView
-  readonly next: LogPosition
-  readonly headHash: Uint8Array
-  readonly time: TimeMs
-  readonly generations: readonly StoredGeneration[]
-}
-
-/** A room as the log has it. Hashes before the head are read from the log when they are named. */
-export function restoreRoom(id: RoomId, term: Term, stored: RestoredRoom): SequencedRoom {
-  const { view, next, headHash, time } = stored
-  assert(next > 0n, 'a stored room has its genesis')
-  const memory = createChainMemory(next - 1n)
-  memory.remember(next - 1n, headHash)
-  const generations = new Map<number, number>()
-  for (const { epoch, leaf, lane, generation } of stored.generations) {
-    if (epoch === view.epoch) generations.set(chainKey(leaf, lane), generation)
-  }
-  return { id, term, view, next, headHash, time, memory, generations }
-}
-
-/** One number for each chain of message keys: leaf and lane. */
-export function chainKey(leaf: number, lane: number): number {
-  return leaf * LIMITS.lanesMax + lane
-}
-
-/** Decides on a batch, in order. Pure: `room` is only read. */
+/** Decides on a batch, in order; verdicts that are due stand where they became so. */
 export function sequence(
   room: SequencedRoom,
   batch: readonly Submission[],
-  context: { readonly nowMs: TimeMs; readonly sha256: Sha256 },
+  context: SequenceContext,
 ): Decision {
-  const draft = new Draft(room, timeMs(Math.max(room.time, context.nowMs)), context.sha256)
-  const verdicts = batch.map((submission) => decide(draft, submission))
-  return draft.decision(verdicts)
+  const time = timeMs(Math.max(room.time, context.nowMs))
+  const draft = new Draft(room, time, context.sha256)
+  draft.settle()
+  const outcomes = batch.map((submission) => decide(draft, submission, context))
+  return draft.decision(outcomes)
 }
 
 /** Takes a stored decision into the room. */
@@ -188,205 +129,171 @@ export function install(room: SequencedRoom, decision: Decision): void {
     room.next = position + 1n
   }
   if (decision.entries.length > 0) room.time = decision.time
-  if (decision.view !== null) room.view = decision.view
-  if (decision.epochChanged) room.generations = new Map()
-  for (const { leaf, lane, generation } of decision.generations) {
-    room.generations.set(chainKey(leaf, lane), generation)
+  room.epochs = decision.epochs
+  room.finality = decision.finality
+  room.strikes = decision.strikes
+  room.asks = room.asks.slice(decision.asksTaken)
+  for (const { origin, leaf, lane, generation } of decision.generations) {
+    chainsAt(room.generations, origin).set(chainKey(leaf, lane), generation)
+  }
+  if (decision.effects === null) return
+  const kept = new Set<bigint>(room.epochs.map(({ origin }) => origin))
+  for (const origin of [...room.generations.keys()]) {
+    if (!kept.has(origin)) room.generations.delete(origin)
   }
 }
 
-/** The state of a room while a batch is being decided. */
-class Draft {
-  readonly room: SequencedRoom
-  readonly time: TimeMs
-  readonly #sha256: Sha256
-  readonly #entries: StoredEntry[] = []
-  readonly #welcomes: StoredWelcome[] = []
-  readonly #added: MemberLeaf[] = []
-  readonly #removed: MemberLeaf[] = []
-  /** One for each kind: all entries of a batch have one time. */
-  readonly #headerHashes = new Map<EntryKind, Uint8Array>()
-  #generations = new Map<number, number>()
-  #epochChanged = false
-  #next: bigint
-  #headHash: Uint8Array
-  #changedView: GroupView | null = null
+const refused = (refusal: Refusal): Outcome => ({ kind: 'refused', refusal })
+const accepted = (position: LogPosition): Outcome => ({ kind: 'accepted', position })
 
-  constructor(room: SequencedRoom, time: TimeMs, sha256: Sha256) {
-    this.room = room
-    this.time = time
-    this.#sha256 = sha256
-    this.#next = room.next
-    this.#headHash = room.headHash
-  }
-
-  get view(): GroupView | null {
-    return this.#changedView ?? this.room.view
-  }
-
-  lastGeneration(leaf: number, lane: number): number {
-    const key = chainKey(leaf, lane)
-    const stored = this.#epochChanged ? undefined : this.room.generations.get(key)
-    return this.#generations.get(key) ?? stored ?? -1
-  }
-
-  take(leaf: number, lane: number, generation: number): void {
-    this.#generations.set(chainKey(leaf, lane), generation)
-  }
-
-  change(view: GroupView): void {
-    this.#changedView = view
-  }
-
-  enterEpoch(
-    view: GroupView,
-    change: { readonly added: readonly MemberLeaf[]; readonly removed: readonly MemberLeaf[] },
-  ): void {
-    this.#changedView = view
-    this.#epochChanged = true
-    this.#generations = new Map()
-    this.#added.push(...change.added)
-    this.#removed.push(...change.removed)
-  }
-
-  welcome(to: MemberLeaf, position: LogPosition, welcome: Uint8Array): void {
-    const { account, device } = to
-    this.#welcomes.push({ account, device, position, welcome })
-  }
-
-  append(kind: EntryKind, bytes: Uint8Array): LogPosition {
-    const position = logPosition(this.#next)
-    const entry: LogEntry = {
-      header: { entry: kind, time: BigInt(this.time) },
-      body: { kind: 'whole', bytes },
-    }
-    const place = { room: this.room.id, position, previous: this.#headHash }
-    const headerHash = this.#headerHashes.get(kind) ?? entryHeaderHash(this.#sha256, entry.header)
-    this.#headerHashes.set(kind, headerHash)
-    const bodyHash = entryBodyHash(this.#sha256, entry.body)
-    const hash = chainedHash(this.#sha256, place, { headerHash, bodyHash })
-    this.#entries.push({ position, entry, entryHash: hash })
-    this.#headHash = hash
-    this.#next++
-    return position
-  }
-
-  decision(verdicts: readonly Verdict[]): Decision {
-    const changed = this.#changedView
-    const epoch = this.view?.epoch ?? 0n
-    return {
-      expectedNext: logPosition(this.room.next),
-      entries: this.#entries,
-      verdicts,
-      state: changed === null ? null : encodeView(changed),
-      generations: [...this.#generations].map(([key, generation]) => ({
-        epoch,
-        leaf: Math.floor(key / LIMITS.lanesMax),
-        lane: key % LIMITS.lanesMax,
-        generation,
-      })),
-      welcomes: this.#welcomes,
-      view: changed,
-      epochChanged: this.#epochChanged,
-      added: this.#added,
-      removed: this.#removed,
-      time: this.time,
-    }
-  }
-}
-
-const refused = (refusal: Refusal): Verdict => ({ kind: 'refused', refusal })
-const accepted = (position: LogPosition): Verdict => ({ kind: 'accepted', position })
-
-function decide(draft: Draft, submission: Submission): Verdict {
+function decide(draft: Draft, submission: Submission, context: SequenceContext): Outcome {
   if (submission.kind === 'genesis') return decideGenesis(draft, submission)
-  const { view } = draft
-  if (view === null) return refused({ kind: 'unknownRoom' })
+  const { head } = draft
+  if (head === null) return refused({ kind: 'unknownRoom' })
   switch (submission.kind) {
     case 'frame':
-      return decideFrame(draft, view, submission)
+      return decideFrame(draft, head, submission)
     case 'commit':
-      return decideCommit(draft, view, submission)
-    case 'invitation':
-      return decideInvitation(draft, view, submission)
+      return decideCommit(draft, head, submission, context)
+    case 'proposal':
+      return decideProposal(draft, head, submission)
+    case 'vote':
+      return decideVote(draft, submission)
     default:
       return unreachable(submission)
   }
 }
 
 /** The same genesis again finds its room, and is not sequenced again (ROOM-1). */
-function decideGenesis(draft: Draft, submission: GenesisSubmission): Verdict {
-  const { suite, epochId, creator } = submission
-  if (draft.view !== null) return refused({ kind: 'roomExists' })
-  draft.change(openGroup({ suite, epochId, creator }))
-  return accepted(draft.append('genesis', submission.bytes))
+function decideGenesis(draft: Draft, submission: GenesisSubmission): Outcome {
+  if (draft.head !== null) return refused({ kind: 'roomExists' })
+  const origin = draft.append('genesis', submission.bytes)
+  draft.begin(viewOf(submission.group, { origin, certificates: [submission.certificate] }))
+  return accepted(origin)
 }
 
-function decideFrame(draft: Draft, view: GroupView, frame: FrameSubmission): Verdict {
-  const outdated = judgeEpoch(view, frame.epoch)
+function decideFrame(draft: Draft, head: EpochView, frame: FrameSubmission): Outcome {
+  const outdated = judgeEpoch(head, frame)
   if (outdated !== null) return refused(outdated)
-  if (frame.suite !== view.suite) return refused({ kind: 'unknownSuite', suite: frame.suite })
-  if (!equalBytes(frame.epochId, view.epochId)) return refused({ kind: 'wrongEpochId' })
-  if (!ownsLeaf(view, frame.author, frame.leaf)) return refused({ kind: 'wrongLeaf' })
-  if (!frame.signed) return refused({ kind: 'wrongSignature' })
-  const last = draft.lastGeneration(frame.leaf, frame.lane)
+  if (frame.suite !== head.suite) return refused({ kind: 'unknownSuite', suite: frame.suite })
+  if (!ownsLeaf(head, frame.author, frame.leaf)) return refused({ kind: 'wrongLeaf' })
+  if (frame.signature === 'unchecked') return refused({ kind: 'staleEpoch', epoch: head.epoch })
+  if (frame.signature === 'wrong') return refused({ kind: 'wrongSignature' })
+  if (!speaks(draft, frame.leaf)) return refused({ kind: 'provisional', position: head.origin })
+  // Sealed before the epoch was left and came back: its sender seals it again.
+  const { finality } = draft
+  const isOld = finality !== null && !hasSeenVoids(finality, frame.seen.position)
+  if (isOld) return refused({ kind: 'staleEpoch', epoch: head.epoch })
+  const last = draft.lastGeneration(head, frame.leaf, frame.lane)
   const generation = Math.max(last, 0)
   if (frame.generation <= last) return refused({ kind: 'replayed', generation })
   if (frame.generation > last + LIMITS.generationJumpMax) {
     return refused({ kind: 'generationTooFar', generation })
   }
   if (!hasSeen(draft.room, frame.seen)) return refused({ kind: 'unknownEntry' })
-  draft.take(frame.leaf, frame.lane, frame.generation)
+  draft.take(head, chainKey(frame.leaf, frame.lane), frame.generation)
   return accepted(draft.append('frame', frame.bytes))
 }
 
 /** One commit for each epoch: the second finds the epoch gone (RFC 9420 section 14). */
-function decideCommit(draft: Draft, view: GroupView, commit: CommitSubmission): Verdict {
-  const outdated = judgeEpoch(view, commit.epoch)
+function decideCommit(
+  draft: Draft,
+  head: EpochView,
+  commit: CommitSubmission,
+  context: SequenceContext,
+): Outcome {
+  const outdated = judgeEpoch(head, commit) ?? judgeCommitter(draft, head, commit)
   if (outdated !== null) return refused(outdated)
-  if (!ownsLeaf(view, commit.author, commit.sender)) return refused({ kind: 'wrongLeaf' })
   if (!hasSeen(draft.room, commit.seen)) return refused({ kind: 'unknownEntry' })
-  const outcome = changeRoster(view, commit)
-  if (outcome.kind === 'refused') return refused({ kind: outcome.code })
-  const next = commit.uses.reduce(countUse, outcome.next)
+  const { finality } = draft
+  const fault = finality === null ? 'entry' : judgeAppend(finality, commit.seen.position)
+  if (fault !== null) return refused({ kind: 'badCommit', fault })
+  const { after, change, certificates } = commit
   const position = draft.append('commit', commit.bytes)
-  draft.enterEpoch(next, outcome)
-  for (const member of outcome.added) draft.welcome(member, position, commit.welcome)
+  const view = viewOf(after, { origin: position, certificates })
+  const facts: CommitFacts = { ...commit.facts, position }
+  const held = change.added.length > 0 && context.hasElectorHere(view, facts)
+  for (const { leaf } of change.added) {
+    const member = memberAt(view, leaf)
+    if (member === null) continue
+    const { account, device } = member
+    draft.welcome({ account, device, position, welcome: commit.welcome, held })
+  }
+  draft.open(view, facts)
+  draft.settle()
   return accepted(position)
 }
 
-function decideInvitation(
-  draft: Draft,
-  view: GroupView,
-  submission: InvitationSubmission,
-): Verdict {
-  const { author, invitation } = submission
-  if (!equalBytes(submission.epochId, view.epochId)) return refused({ kind: 'wrongEpochId' })
-  if (!ownsLeaf(view, author, submission.leaf)) return refused({ kind: 'wrongLeaf' })
-  if (!submission.signed) return refused({ kind: 'wrongSignature' })
-  const listed: InvitationView = {
-    ...invitation,
-    uses: 0,
-    inviter: author.account,
-    inviterDevice: author.device,
-  }
-  const next = addInvitation(view, listed, draft.time)
-  if (next === null) return refused({ kind: 'tooMany', retryAfterMs: 0 })
-  draft.change(next)
-  return accepted(draft.append('invitation', submission.bytes))
+/** A commit is a device's own, and was judged against the state that it now meets. */
+function judgeCommitter(draft: Draft, head: EpochView, commit: CommitSubmission): Refusal | null {
+  const { author, change, before, after, facts } = commit
+  if (before !== head.group) return { kind: 'staleEpoch', epoch: head.epoch }
+  // Members judge it by the time of its entry: a clock that jumped back in between.
+  if (facts.timeMs !== draft.time) return { kind: 'unavailable', retryAfterMs: 0 }
+  const waits = strikeWait(draft, author)
+  if (waits !== null) return { kind: 'tooMany', retryAfterMs: waits }
+  const sitsIn = change.external ? after : before
+  if (!ownsLeaf({ made: sitsIn }, author, change.committer)) return { kind: 'wrongLeaf' }
+  if (change.external || speaks(draft, change.committer)) return null
+  return { kind: 'provisional', position: head.origin }
 }
 
-function judgeEpoch(view: GroupView, epoch: bigint): Refusal | null {
-  if (epoch < view.epoch) return { kind: 'staleEpoch', epoch: view.epoch }
-  if (epoch > view.epoch) return { kind: 'futureEpoch', epoch: view.epoch }
-  return null
+/** Two commits of a device that became void within an hour end its right for an hour (VOTE-8). */
+function strikeWait(draft: Draft, author: Author): number | null {
+  const own = draft.strikes.filter((strike) => isSameDevice(strike, author))
+  const [first] = own.slice(-LIMITS.voidsPerDeviceMax)
+  const last = own.at(-1)
+  if (own.length < LIMITS.voidsPerDeviceMax || first === undefined || last === undefined) {
+    return null
+  }
+  if (last.timeMs - first.timeMs >= LIMITS.voidsWindowMs) return null
+  const until = last.timeMs + LIMITS.voidsWindowMs
+  return until > draft.time ? until - draft.time : null
+}
+
+function decideProposal(draft: Draft, head: EpochView, proposal: ProposalSubmission): Outcome {
+  const { before, after, author, leaf } = proposal
+  if (before !== head.group) return refused({ kind: 'staleEpoch', epoch: head.epoch })
+  if (!ownsLeaf(head, author, leaf)) return refused({ kind: 'wrongLeaf' })
+  if (!speaks(draft, leaf)) return refused({ kind: 'provisional', position: head.origin })
+  if (head.proposals.length >= LIMITS.proposalsPerEpochMax) {
+    return refused({ kind: 'tooMany', retryAfterMs: LIMITS.verdictWaitMs })
+  }
+  const position = draft.append('proposal', proposal.bytes)
+  draft.propose({ ...head, group: after, proposals: [...head.proposals, position] })
+  return accepted(position)
+}
+
+function decideVote(draft: Draft, { author, vote, bytes }: VoteSubmission): Outcome {
+  const { finality } = draft
+  const view = draft.viewAt(vote.position)
+  if (finality === null || view === null) return refused({ kind: 'badVote', fault: 'settled' })
+  if (!ownsLeaf(view, author, vote.leaf)) return refused({ kind: 'badVote', fault: 'wrongLeaf' })
+  const cast = castVote(finality, vote)
+  if (cast.kind === 'refused') return refused({ kind: 'badVote', fault: cast.fault })
+  const position = draft.append('vote', bytes)
+  draft.vote(cast.finality)
+  draft.settle()
+  return accepted(position)
+}
+
+function judgeEpoch(
+  head: EpochView,
+  made: { readonly epoch: bigint; readonly epochId: Uint8Array },
+): Refusal | null {
+  if (made.epoch < head.epoch) return { kind: 'staleEpoch', epoch: head.epoch }
+  if (made.epoch > head.epoch) return { kind: 'futureEpoch', epoch: head.epoch }
+  return equalBytes(made.epochId, head.epochId) ? null : { kind: 'wrongEpochId' }
 }
 
 /** True when the leaf is the author's own: nobody speaks from another leaf. */
-function ownsLeaf(view: GroupView, author: Author, leaf: number): boolean {
-  const member = view.leaves.get(leaf)
-  return member !== undefined && member.account === author.account &&
-    equalBytes(member.device, author.device)
+function ownsLeaf(view: Pick<EpochView, 'made'>, author: Author, leaf: number): boolean {
+  const member = memberAt(view, leaf)
+  return member !== null && isSameDevice(member, author)
+}
+
+function speaks({ finality }: Draft, leaf: number): boolean {
+  return finality !== null && maySpeak(finality, leaf)
 }
 
 /** True when the pair stands in this room's chain (LOG-5). Nobody has seen what is not stored. */

@@ -159,9 +159,9 @@ function refuse(error: unknown): never {
 }
 
 async function sealChange(vault: Vault, change: DeviceChange): Promise<DeviceChange> {
-  return change.kind === 'delete'
-    ? change
-    : { ...change, value: await vault.seal(change, change.value) }
+  return change.kind === 'put'
+    ? { ...change, value: await vault.seal(change, change.value) }
+    : change
 }
 
 async function write(
@@ -174,9 +174,11 @@ async function write(
   const requests: Promise<unknown>[] = [transaction.done]
   for (const change of changes) {
     const rows = transaction.objectStore(change.table)
-    requests.push(
-      change.kind === 'put' ? rows.put(change.value, change.key) : rows.delete(change.key),
-    )
+    if (change.kind === 'put') requests.push(rows.put(change.value, change.key))
+    else if (change.kind === 'delete') requests.push(rows.delete(change.key))
+    else if (change.from < change.to) {
+      requests.push(rows.delete(IDBKeyRange.bound(change.from, change.to, false, true)))
+    }
   }
   await Promise.all(requests)
 }

@@ -8,7 +8,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import type { Clock } from '#core/base/ports.ts'
 import { createDeviceMachine } from '#core/device/device.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import type { TimerName } from '#core/device/io.ts'
+import type { LinkLimits, TimerName } from '#core/device/io.ts'
 import { loadDevice } from '#core/device/load.ts'
 import { roomRange } from '#core/device/records.ts'
 import type { DeviceState } from '#core/device/state.ts'
@@ -74,10 +74,15 @@ export interface Kalandra {
   sendMessage(
     options: { readonly room: string; readonly text: string; readonly id: string },
   ): Promise<void>
-  /** Resolves with a link's fragment; it holds a secret and belongs behind a `#`. */
-  invite(options: { readonly room: string }): Promise<string>
+  /**
+   * Resolves with a link's fragment; it holds a secret and belongs behind a `#`. Without limits the
+   * link that is still good is given again; with them a new one is made.
+   */
+  invite(options: { readonly room: string; readonly limits?: LinkLimits }): Promise<string>
+  /** Resolves when the link, by the id of its invitation, opens nothing any more. */
+  revokeInvitation(options: { readonly room: string; readonly id: string }): Promise<void>
   readInvite(fragment: string): InvitePreview | null
-  /** Resolves with the room, which is `joining` until a member has answered. */
+  /** Resolves with the room, which is `joining` until this device stands in its log. */
   joinByLink(fragment: string): Promise<string>
   /** Resolves when the person's devices are in the room. */
   addMember(options: { readonly room: string; readonly account: string }): Promise<void>
@@ -326,8 +331,16 @@ class Host implements Kalandra {
     await this.#command({ kind: 'sendMessage', room, text, localId: id })
   }
 
-  async invite(options: { readonly room: string }): Promise<string> {
-    return await this.#command({ kind: 'invite', room: options.room }) ?? ''
+  async invite(
+    options: { readonly room: string; readonly limits?: LinkLimits },
+  ): Promise<string> {
+    const { room, limits = null } = options
+    return await this.#command({ kind: 'invite', room, limits }) ?? ''
+  }
+
+  async revokeInvitation(options: { readonly room: string; readonly id: string }): Promise<void> {
+    const { room, id } = options
+    await this.#command({ kind: 'revokeInvitation', room, invitation: id })
   }
 
   readInvite(fragment: string): InvitePreview | null {

@@ -4,6 +4,9 @@
  */
 import { toHex } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'
+import { ownInvitations } from '#core/device/invitations.ts'
+import { membersOf } from '#core/device/members.ts'
+import { isRemoved, needsResync } from '#core/device/chain.ts'
 import { caughtUp } from '#core/device/room.ts'
 import { retryInMs } from '#core/device/session.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
@@ -66,11 +69,12 @@ function connectionView(state: DeviceState, nowMs: TimeMs): ConnectionView {
 }
 
 function roomPhase(room: RoomState): RoomSummary['state'] {
-  const { phase, joinedAt, next } = room.record
+  const { phase } = room.record
   if (phase !== 'live') return phase
-  const walking = joinedAt !== null && next <= joinedAt
+  if (room.joining !== null) return 'syncing'
+  if (isRemoved(room)) return 'removed'
   const behind = room.subscription.kind === 'following' && !caughtUp(room)
-  return walking || behind ? 'syncing' : 'live'
+  return behind || needsResync(room) ? 'syncing' : 'live'
 }
 
 function summary(room: RoomState): RoomSummary {
@@ -92,7 +96,7 @@ function summary(room: RoomState): RoomSummary {
 }
 
 function people(room: RoomState): ReadonlySet<string> {
-  return new Set(room.members.map((member) => member.verified ? member.account : ''))
+  return new Set(membersOf(room).map((member) => member.verified ? member.account : ''))
 }
 
 /** One room with a window of its timeline, oldest first. */
@@ -106,14 +110,17 @@ export function projectRoom(
     .map((item) => queuedEntry(item, own?.name ?? ''))
     .filter((item) => item !== null)
   const items: readonly TimelineItem[] = [...window.entries, ...queued]
-  const members = room.members.map((member): MemberView => ({
+  const roster = membersOf(room)
+  const members = roster.map((member): MemberView => ({
     account: member.verified ? member.account : null,
     deviceName: member.deviceName,
     own: member.verified && member.account === own?.name,
   }))
   const typing = room.typing
-    .map((mark) => room.members.find((member) => member.leaf === mark.leaf && member.verified))
+    .map((mark) => roster.find((member) => member.leaf === mark.leaf && member.verified))
     .filter((member) => member !== undefined)
     .map((member) => member.account)
-  return { summary: summary(room), items, hasEarlier: window.hasEarlier, members, typing }
+  const invitations = own === null ? [] : ownInvitations(room, own.name)
+  const { hasEarlier } = window
+  return { summary: summary(room), items, hasEarlier, members, invitations, typing }
 }

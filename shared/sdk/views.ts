@@ -33,8 +33,22 @@ export interface MemberView {
   readonly own: boolean
 }
 
+/** An invitation link of one's own that is open (ROOM-8). */
+export interface InvitationView {
+  /** Its id, base64url. */
+  readonly id: string
+  /** Fragment of the link; null where another device of the account made it. */
+  readonly fragment: string | null
+  /** ms since 1970. */
+  readonly createdAt: number
+  readonly expiresAt: number
+  readonly usesMax: number
+  /** Accounts in the room that came in by it. */
+  readonly uses: number
+}
+
 export type RoomState =
-  /** The genesis or the request to join waits for the hub or for a member. */
+  /** The genesis waits for the hub, or the way in is not done. */
   | 'creating'
   | 'joining'
   | 'joinRefused'
@@ -68,6 +82,8 @@ export interface RoomView {
   readonly items: readonly TimelineItem[]
   readonly hasEarlier: boolean
   readonly members: readonly MemberView[]
+  /** Own links, the newest first. */
+  readonly invitations: readonly InvitationView[]
   /** Names of who is typing now. */
   readonly typing: readonly string[]
 }

@@ -67,6 +67,18 @@ export const DEVICE_STORE_CASES: readonly DeviceStoreCase[] = [
     equal(await store.read('timeline', 'a'), null)
     equal(numbers(await store.read('timeline', 'b')), [2])
   }),
+  onOneStore('DEV-2: a range is deleted in its turn, and nothing beside it', async (store) => {
+    await store.apply(LETTERS, 'relaxed')
+    const range = { kind: 'deleteRange', table: 'timeline' } as const
+    await store.apply([put('bb', [7]), { ...range, from: 'b', to: 'd' }, put('c', [9])], 'strict')
+    equal(keys(await store.readRange('timeline', ALL)), 'a c d e')
+    equal(numbers(await store.read('timeline', 'c')), [9])
+    await store.apply(
+      [{ ...range, from: 'd', to: 'd' }, { ...range, from: 'e', to: 'a' }],
+      'relaxed',
+    )
+    equal(keys(await store.readRange('timeline', ALL)), 'a c d e')
+  }),
   onOneStore('DEV-2: an empty batch is stored', async (store) => {
     await store.apply([], 'strict')
     equal(await store.readRange('timeline', ALL), [])

@@ -3,6 +3,7 @@ import { ok } from 'node:assert/strict'
 import type { TimeMs } from '#core/base/ids.ts'
 import { openSqliteStore } from '#hub/adapters/sqlite.ts'
 import { createMemoryHubPorts } from '../support/memory-hub-ports.ts'
+import { groupStoreSuite } from './hub-group-store.ts'
 import { directorySuite, NOW_MS, roomLogSuite, type StoreHarness } from './hub-store.ts'
 
 const clock = { nowMs: () => NOW_MS as TimeMs }
@@ -41,4 +42,5 @@ const sqlite: StoreHarness = {
 for (const harness of [memory, sqlite]) {
   roomLogSuite(harness)
   directorySuite(harness)
+  groupStoreSuite(harness)
 }

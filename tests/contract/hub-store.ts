@@ -6,6 +6,7 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import type { AccountName, DeviceId, LogPosition, RoomId, Term } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Directory, RoomAppend, RoomLog, StoredEntry, StoredKeyPackage } from '#hub/ports.ts'
+import type { StoredVersion } from '#hub/ports.ts'
 
 export interface StoreUnderTest {
   readonly log: RoomLog
@@ -28,7 +29,7 @@ const SUITE = 0xf003
 
 export const roomOf = (seed: number) => new Uint8Array(32).fill(seed) as RoomId
 export const deviceOf = (seed: number) => new Uint8Array(16).fill(seed) as DeviceId
-const at = (value: number) => BigInt(value) as LogPosition
+export const at = (value: number) => BigInt(value) as LogPosition
 const termOf = (value: number) => BigInt(value) as Term
 const ALL = { from: at(0), limit: 1_000, bytesMax: 1 << 24 }
 
@@ -63,6 +64,21 @@ export function appendOf(
     state: null,
     generations: [],
     welcomes: [],
+    effects: null,
+    ...more,
+  }
+}
+
+/** A version of a group without anything. */
+export function versionAt(position: number, more: Partial<StoredVersion> = {}): StoredVersion {
+  return {
+    position: at(position),
+    leafWidth: 1,
+    head: Uint8Array.of(position),
+    nodes: [],
+    certificates: [],
+    certificatesDropped: [],
+    invitations: [],
     ...more,
   }
 }
@@ -88,7 +104,7 @@ function readBackTests(test: Test): void {
     const hole: StoredEntry = {
       ...entryAt(3),
       entry: {
-        header: { entry: 'invitation', time: 2_000n },
+        header: { entry: 'commit', time: 2_000n },
         body: { kind: 'hole', hash: new Uint8Array(32).fill(7) },
       },
     }
@@ -207,21 +223,21 @@ function concurrencyTests(test: Test): void {
   })
 }
 
-type Test = (
+export type Test = (
   title: string,
   body: (store: StoreUnderTest, reopen: () => Promise<StoreUnderTest>) => Promise<void>,
 ) => void
 
 function generationTests(test: Test): void {
-  const generation = (epoch: number, leaf: number, lane: number, value: number) => ({
-    epoch: BigInt(epoch),
+  const generation = (origin: number, leaf: number, lane: number, value: number) => ({
+    origin: at(origin),
     leaf,
     lane,
     generation: value,
   })
   const read = async (log: RoomLog) =>
     [...(await log.readRoom(roomOf(1)))?.generations ?? []]
-      .sort((a, b) => a.leaf - b.leaf || a.lane - b.lane)
+      .sort((a, b) => Number(a.origin - b.origin) || a.leaf - b.leaf || a.lane - b.lane)
 
   test('KEY-5: the largest generation of each sender and lane is kept', async ({ log }) => {
     const first = [generation(0, 0, 0, 5), generation(0, 0, 1, 2), generation(0, 3, 0, 9)]
@@ -232,10 +248,19 @@ function generationTests(test: Test): void {
     deepStrictEqual(await read(log), [first[0], first[1], second[1]])
   })
 
-  test('KEY-5: generations of epochs before the newest are dropped', async ({ log }) => {
-    await log.append([appendOf(roomOf(1), 0, 1, { generations: [generation(0, 0, 0, 5)] })])
-    await log.append([appendOf(roomOf(1), 1, 1, { generations: [generation(1, 1, 0, 1)] })])
-    deepStrictEqual(await read(log), [generation(1, 1, 0, 1)])
+  test('KEY-5: generations go with their epoch, by a final or a void', async ({ log }) => {
+    const old = generation(0, 0, 0, 5)
+    const provisional = [generation(1, 1, 0, 1), generation(3, 2, 0, 2)]
+    await log.append([appendOf(roomOf(1), 0, 1, { generations: [old] })])
+    await log.append([appendOf(roomOf(1), 1, 4, { generations: provisional })])
+    deepStrictEqual(await read(log), [old, ...provisional])
+    const voided = { voidFrom: at(3), finals: [] }
+    const again = generation(0, 0, 0, 6)
+    await log.append([appendOf(roomOf(1), 5, 1, { effects: voided, generations: [again] })])
+    deepStrictEqual(await read(log), [again, provisional[0]])
+    const effects = { voidFrom: null, finals: [versionAt(1)] }
+    await log.append([appendOf(roomOf(1), 6, 1, { effects })])
+    deepStrictEqual(await read(log), [provisional[0]])
   })
 
   test('generations of a refused append are not stored', async ({ log }) => {
@@ -247,8 +272,9 @@ function generationTests(test: Test): void {
 
 function restartTests(test: Test): void {
   test('a restart keeps log, state, generations, term and directory', async (store, reopen) => {
-    const generations = [{ epoch: 2n, leaf: 1, lane: 0, generation: 64 }]
-    const welcomes = [{ account: BOB, device: deviceOf(2), position: at(1), welcome: filled(9) }]
+    const generations = [{ origin: at(2), leaf: 1, lane: 0, generation: 64 }]
+    const to = { account: BOB, device: deviceOf(2), held: false }
+    const welcomes = [{ ...to, position: at(1), welcome: filled(9) }]
     const state = new Uint8Array(10_000).fill(3)
     const append = appendOf(roomOf(1), 0, 300, { term: termOf(7), state, generations, welcomes })
     await store.log.append([append])
@@ -271,7 +297,7 @@ function restartTests(test: Test): void {
   })
 }
 
-const filled = (seed: number, length = 40) => new Uint8Array(length).fill(seed)
+export const filled = (seed: number, length = 40) => new Uint8Array(length).fill(seed)
 
 const accountOf = (account: AccountName, seed: number) => ({
   account,
@@ -295,7 +321,6 @@ export function directorySuite(harness: StoreHarness): void {
     Deno.test(`${harness.name} directory: ${title}`, () => harness.run(body))
   claimTests(test)
   publishTests(test)
-  welcomeTests(test)
 }
 
 function claimTests(test: Test): void {
@@ -386,46 +411,5 @@ function publishTests(test: Test): void {
     strictEqual(await directory.publish(owner, one), 'tooMany')
     await directory.claim(ALICE, claim)
     strictEqual(await directory.countKeyPackages(ALICE, deviceOf(1)), many.length - 1)
-  })
-}
-
-function welcomeTests(test: Test): void {
-  const welcomeFor = (device: number, seed: number, welcome = filled(seed)) => ({
-    account: BOB,
-    device: deviceOf(device),
-    position: at(0),
-    welcome,
-  })
-
-  test('ROOM-7: welcomes come with their entries and stay until deleted', async (store) => {
-    const { log, directory } = store
-    const shared = filled(5, 100_000)
-    const welcomes = [welcomeFor(1, 5, shared), welcomeFor(2, 5, shared), welcomeFor(1, 6)]
-    await log.append([appendOf(roomOf(1), 0, 1, { welcomes })])
-    const waiting = await directory.readWelcomes(BOB, deviceOf(1))
-    deepStrictEqual(waiting.map(({ welcome }) => welcome), [shared, filled(6)])
-    deepStrictEqual(waiting[0]?.room, roomOf(1))
-    const id = waiting[0]?.id ?? 0n
-    const first = { account: BOB, device: deviceOf(1) }
-    await directory.deleteWelcome({ account: BOB, device: deviceOf(2) }, id)
-    await directory.deleteWelcome({ account: ALICE, device: deviceOf(1) }, id)
-    await directory.deleteWelcome(first, (1n << 64n) - 1n)
-    strictEqual((await directory.readWelcomes(BOB, deviceOf(1))).length, 2)
-    await directory.deleteWelcome(first, id)
-    await directory.deleteWelcome(first, id)
-    strictEqual((await directory.readWelcomes(BOB, deviceOf(1))).length, 1)
-    deepStrictEqual((await directory.readWelcomes(BOB, deviceOf(2)))[0]?.welcome, shared)
-  })
-
-  test('ROOM-7: a refused append leaves no welcome, and ids never return', async (store) => {
-    const { log, directory } = store
-    await log.append([appendOf(roomOf(1), 3, 1, { welcomes: [welcomeFor(1, 1)] })])
-    deepStrictEqual(await directory.readWelcomes(BOB, deviceOf(1)), [])
-    await log.append([appendOf(roomOf(1), 0, 1, { welcomes: [welcomeFor(1, 1)] })])
-    const [first] = await directory.readWelcomes(BOB, deviceOf(1))
-    await directory.deleteWelcome({ account: BOB, device: deviceOf(1) }, first?.id ?? 0n)
-    await log.append([appendOf(roomOf(1), 1, 1, { welcomes: [welcomeFor(1, 2)] })])
-    const [second] = await directory.readWelcomes(BOB, deviceOf(1))
-    ok((second?.id ?? 0n) > (first?.id ?? 0n))
   })
 }

@@ -1,11 +1,16 @@
 /** Tests of frames: header, splitter, bodies, and what is refused. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { concat } from '#core/base/bytes.ts'
-import { NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
+import { logPosition, NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { BODIES, decodeMessage, encodeMessage } from '#core/wire/bodies.ts'
+import { type Codec, decode, encode, enumU8, struct, u32, u64 } from '#core/wire/codec.ts'
+import { vector } from '#core/wire/codec.ts'
 import { buildFrame, FRAME_HEADER_LENGTH, FrameSplitter, joinFrames } from '#core/wire/frame.ts'
 import { parseFrame } from '#core/wire/frame.ts'
+import * as entries from '#core/wire/log-entry.ts'
+import { COMMIT_FAULTS, type CommitFault, refusalCodec } from '#core/wire/refusals.ts'
+import { VOTE_FAULTS, type VoteFault } from '#core/wire/refusals.ts'
 import { createPrng } from './prng.ts'
 
 const room = new Uint8Array(32).fill(5) as RoomId
@@ -100,6 +105,58 @@ Deno.test('WIRE-4: opcodes are unique, and rooms begin at 0x20', () => {
   for (const kind of ['createRoom', 'submitFrame', 'subscribe', 'ephemeral'] as const) {
     ok(BODIES[kind][0] >= 0x20)
   }
+})
+
+Deno.test('WIRE-4: what votes, verdicts and groups travel in reads back', () => {
+  const bodies = [
+    ['submitVote', { request, vote: Uint8Array.of(1) }],
+    ['askVote', { position: logPosition(9n) }],
+    ['submitProposal', { request, proposal: Uint8Array.of(2) }],
+    ['leaveAnchor', { request, anchor: Uint8Array.of(3) }],
+    ['requestGroup', { request, token: null, purpose: { kind: 'newDevice' } }],
+    ['group', { request, sequence: 0, last: true, bytes: Uint8Array.of(4) }],
+  ] as const
+  for (const [kind, body] of bodies) {
+    const read = decoded(encodeMessage(kind, room, body))
+    ok(read.kind === 'message')
+    deepStrictEqual(read.message, { kind, room, body })
+  }
+})
+
+Deno.test('WIRE-5: a refusal names why a commit or a vote is none', () => {
+  for (const fault of Object.keys(COMMIT_FAULTS) as CommitFault[]) {
+    const refusal = { kind: 'badCommit', fault } as const
+    const read = decode(refusalCodec, encode(refusalCodec, refusal))
+    deepStrictEqual(read, { kind: 'decoded', value: refusal })
+  }
+  for (const fault of Object.keys(VOTE_FAULTS) as VoteFault[]) {
+    const refusal = { kind: 'badVote', fault } as const
+    const read = decode(refusalCodec, encode(refusalCodec, refusal))
+    deepStrictEqual(read, { kind: 'decoded', value: refusal })
+  }
+})
+
+Deno.test('LOG-6: every kind of entry has a body of its own, read to its last byte', () => {
+  const seen = { position: 3n, hash: new Uint8Array(32) }
+  const one = Uint8Array.of(1)
+  const bodies = [
+    [entries.genesisEntryCodec, { genesis: one, groupInfo: one, certificate: one }],
+    [entries.commitEntryCodec, { commit: one, groupInfo: one, certificates: [one], seen }],
+    [entries.voteEntryCodec, { vote: one }],
+    [entries.verdictEntryCodec, { position: 2n, verdict: 'void', asked: [0, 7] }],
+    [entries.proposalEntryCodec, { proposal: one }],
+  ] as const
+  for (const [codec, body] of bodies as readonly (readonly [Codec<unknown>, unknown])[]) {
+    const bytes = encode(codec, body)
+    deepStrictEqual(decode(codec, bytes), { kind: 'decoded', value: body })
+    strictEqual(decode(codec, bytes.subarray(0, -1)).kind, 'malformed')
+    strictEqual(decode(codec, concat(bytes, one)).kind, 'malformed')
+  }
+  const crowd = { position: 2n, verdict: 'final', asked: Array.from({ length: 17 }, () => 0) }
+  const wide = struct({ position: u64, verdict: enumU8(entries.VERDICTS), asked: vector(u32, 17) })
+  const bytes = encode(wide as Codec<unknown>, crowd)
+  strictEqual(decode(entries.verdictEntryCodec, bytes).kind, 'malformed')
+  strictEqual(Object.keys(entries.ENTRY_KINDS).length, bodies.length + 1)
 })
 
 Deno.test('WIRE-3: random and changed bodies of every opcode never throw', () => {

@@ -1,8 +1,8 @@
 /** Tests of accounts, certificates, session proofs, genesis, invitations and heads. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { fromHex, toHex } from '#core/base/bytes.ts'
-import type { AccountName, DeviceId, EpochId, HubDomain, TimeMs } from '#core/base/ids.ts'
-import { leafIndex, logPosition } from '#core/base/ids.ts'
+import type { AccountName, DeviceId, HubDomain, TimeMs } from '#core/base/ids.ts'
+import { logPosition } from '#core/base/ids.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { accountName, isUserName, parseAccountName } from '#core/identity/account-name.ts'
 import * as certificates from '#core/identity/certificate.ts'
@@ -22,14 +22,11 @@ const hubKey = crypto.signatureKeyPair('ed25519', bytes(32))
 const deviceKey = crypto.signatureKeyPair('ed25519', bytes(32))
 const device = bytes(16) as DeviceId
 const secrets = certificates.accountSecrets(crypto, bytes(96))
+const laptopKeys = [{ signature: 'ed25519' as const, publicKey: deviceKey.publicKey }]
 const plain = await certificates.makeCertificate(crypto, {
   account: NAME,
   secrets,
-  devices: [{
-    device,
-    name: 'Laptop',
-    keys: [{ signature: 'ed25519', publicKey: deviceKey.publicKey }],
-  }],
+  devices: [{ device, name: 'Laptop', keys: laptopKeys }],
 })
 
 async function attested(key = hubKey): Promise<Uint8Array> {
@@ -62,6 +59,27 @@ Deno.test('ID-1: names of accounts', () => {
   for (const name of ['alice', '@hub', 'a@', 'a@Hub', 'a@b:1', 'a@b..c', 'a@b@c', 'a@-b']) {
     strictEqual(parseAccountName(name), null, name)
   }
+})
+
+Deno.test('ID-2, ID-3: no manifest of a stolen signing key is above those of the next key', async () => {
+  const stolen = { account: NAME, secrets, devices: [{ device, name: 'x', keys: laptopKeys }] }
+  const after = (version: number) => ({ version, hash: bytes(32) })
+  const signing = crypto.signatureKeyPair('ed25519', bytes(32))
+  const next = { ...stolen, secrets: { ...secrets, signing }, serial: 2 }
+  const versionOf = async (request: Parameters<typeof certificates.makeCertificate>[1]) => {
+    const made = await certificates.makeCertificate(crypto, request)
+    const verified = await certificates.verifyCertificate(crypto, made, { hubKey: null })
+    return verified.kind === 'refused' ? verified.code : verified.manifestVersion
+  }
+  strictEqual(await versionOf(stolen), 1)
+  const [highest, first] = [
+    await versionOf({ ...stolen, after: after(65_534) }),
+    await versionOf(next),
+  ]
+  deepStrictEqual([highest, first], [65_535, 65_537])
+  strictEqual(await versionOf({ ...stolen, after: after(65_535) }), 'badManifest')
+  strictEqual(await versionOf({ ...next, serial: 65_536 }), 'badManifest')
+  strictEqual(await versionOf({ ...next, serial: 0 }), 'badManifest')
 })
 
 Deno.test('ID-2, ID-3: a certificate verifies whole, and no byte of it may change', async () => {
@@ -112,12 +130,13 @@ Deno.test('ID-4: the attestation must be this hub’s', async () => {
   )
 })
 
-Deno.test('ID-5, ID-7: a leaf is certified only with account, device, hash and key', async () => {
+Deno.test('ID-5, ID-7: a leaf is certified only with all that it says', async () => {
   const verified = await verifiedAlice()
   const identity = {
     account: NAME,
     device,
     manifestVersion: 1,
+    rootHash: verified.rootHash,
     certificateHash: verified.hash,
   }
   deepStrictEqual(decodeIdentity(encodeIdentity(identity)), identity)
@@ -130,6 +149,7 @@ Deno.test('ID-5, ID-7: a leaf is certified only with account, device, hash and k
     { account: 'bob@hub.example' as AccountName },
     { device: bytes(16) as DeviceId },
     { manifestVersion: 2 },
+    { rootHash: bytes(32) },
     { certificateHash: bytes(32) },
   ]
   for (const lie of lies) {
@@ -161,6 +181,18 @@ Deno.test('SES-2: a greeting proves the hub’s key over both messages', async (
   const otherHello = { ...hello, versions: [1, 2] }
   ok(!await proofs.verifyGreeting(crypto, { hello: otherHello, greeting: said }))
   ok(!await proofs.verifyGreeting(crypto, { hello, greeting: { ...said, features: [9] } }))
+})
+
+Deno.test('SES-3, JOIN-1: a session’s hash is of both messages', async () => {
+  const said = await greeting()
+  const hash = proofs.sessionHash(crypto, { hello, greeting: said })
+  const others = [
+    { hello: { ...hello, deviceNonce: bytes(32) }, greeting: said },
+    { hello, greeting: { ...said, hubNonce: bytes(32) } },
+    { hello, greeting: { ...said, hubKey: bytes(32) } },
+  ]
+  const hashes = [hash, ...others.map((other) => proofs.sessionHash(crypto, other))].map(toHex)
+  strictEqual(new Set(hashes).size, 4)
 })
 
 Deno.test('SES-3: a challenge is bound to session, account, device and transport', async () => {
@@ -200,43 +232,48 @@ Deno.test('ROOM-1, ROOM-2: a room is the hash of its signed genesis', async () =
   strictEqual(await verifyGenesis(crypto, genesis, impostor), null)
 })
 
-Deno.test('ROOM-8, ROOM-9: a link’s secret signs requests for its room only', async () => {
-  const { room } = await makeGenesis(crypto, {
-    creator: NAME,
-    creatorRootHash: bytes(32),
-    creatorDevice: device,
-    domain: DOMAIN,
-    suite: 0xf003,
-    random: bytes(32),
-  }, deviceKey.secretKey)
-  const secret = bytes(16)
+Deno.test('ROOM-8: a link’s secret gives a key for its room alone', () => {
+  const [room, other] = [bytes(32), bytes(32)].map((id) => id as Parameters<typeof groupIdOf>[0])
+  ok(room !== undefined && other !== undefined)
+  const secret = bytes(invitations.INVITATION_SECRET_LENGTH)
   const pair = invitations.invitationKeyPair(crypto, secret, room)
   deepStrictEqual(invitations.invitationKeyPair(crypto, secret, room), pair)
-  const invitation = await invitations.makeInvitation(crypto, {
-    room,
-    epochId: bytes(32) as EpochId,
-    leaf: leafIndex(0),
-    publicKey: pair.publicKey,
-    expiresAt: 9 as TimeMs,
-    usesMax: 3,
-  }, { algorithm: 'ed25519', secretKey: deviceKey.secretKey })
-  const signer = { algorithm: 'ed25519' as const, publicKey: deviceKey.publicKey }
-  ok(await invitations.verifyInvitation(crypto, invitation, signer))
-  ok(!await invitations.verifyInvitation(crypto, invitation, { ...signer, publicKey: bytes(32) }))
-  const request = await invitations.makeJoinRequest(crypto, {
-    room,
-    invitation: invitations.invitationId(crypto, pair.publicKey),
+  const keys = [
+    pair,
+    invitations.invitationKeyPair(crypto, secret, other),
+    invitations.invitationKeyPair(crypto, bytes(16), room),
+  ].map(({ publicKey }) => toHex(publicKey))
+  strictEqual(new Set(keys).size, 3)
+  deepStrictEqual(
+    invitations.invitationId(crypto, pair.publicKey),
+    crypto.hash('sha256', pair.publicKey),
+  )
+})
+
+Deno.test('ID-3: a certificate may carry the next manifest, naming the last', async () => {
+  const next = await certificates.makeCertificate(crypto, {
     account: NAME,
-    device,
-    suite: 0xf003,
-    keyPackage: bytes(40),
-    certificate: plain,
-    time: 1 as TimeMs,
-  }, pair.secretKey)
-  ok(await invitations.verifyJoinRequest(crypto, request, pair.publicKey))
-  const changed = request.slice()
-  changed[200] = (changed[200] as number) ^ 1
-  ok(!await invitations.verifyJoinRequest(crypto, changed, pair.publicKey))
+    secrets,
+    devices: [{
+      device,
+      name: 'Laptop',
+      keys: [{ signature: 'ed25519', publicKey: deviceKey.publicKey }],
+    }],
+    after: { version: 1, hash: bytes(32) },
+  })
+  const verified = await certificates.verifyCertificate(crypto, next, { hubKey: null })
+  ok(verified.kind === 'verified')
+  strictEqual(verified.manifestVersion, 2)
+  const nameless = await certificates.makeCertificate(crypto, {
+    account: NAME,
+    secrets,
+    devices: verified.devices,
+    after: { version: 1, hash: new Uint8Array(0) },
+  })
+  deepStrictEqual(await certificates.verifyCertificate(crypto, nameless, { hubKey: null }), {
+    kind: 'refused',
+    code: 'badManifest',
+  })
 })
 
 Deno.test('ROOM-8: a fragment reads back, and nothing else is a fragment', () => {
@@ -282,6 +319,7 @@ Deno.test('WIRE-6: a critical extension that nobody knows is refused', () => {
     account: NAME,
     device,
     manifestVersion: 1,
+    rootHash: bytes(32),
     certificateHash: bytes(32),
   })
   strictEqual(toHex(identity.subarray(-1)), '00')

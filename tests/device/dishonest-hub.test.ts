@@ -2,56 +2,21 @@
  * A hub, or somebody on the way, that changes what a device receives: what the device does then.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import { createDialer } from '#browser/webtransport-dialer.ts'
 import { logPosition } from '#core/base/ids.ts'
-import type { Dialer } from '#core/device/transport.ts'
-import { type Body, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
-import { parseFrame } from '#core/wire/frame.ts'
+import type { Body, Message } from '#core/wire/bodies.ts'
+import { type Change, onEntries, tamperingDialer } from './tampering.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
-
-type Change = (message: Message) => Message | null
-
-/** A dialer through which a test changes what the hub says; null drops the frame. */
-function tamperingDialer(change: Change): Dialer {
-  const dialer = createDialer()
-  return {
-    dial: (endpoint, listener) =>
-      dialer.dial(endpoint, {
-        opened: (transport) => listener.opened(transport),
-        closed: () => listener.closed(),
-        framesReceived(frames) {
-          const changed = frames.map((bytes) => tampered(bytes, change))
-          listener.framesReceived(changed.filter((frame) => frame !== null))
-        },
-      }),
-  }
-}
-
-function tampered(bytes: Uint8Array, change: Change): Uint8Array | null {
-  const frame = parseFrame(bytes)
-  if (frame.kind === 'malformed') return bytes
-  const decoded = decodeMessage(frame)
-  if (decoded.kind === 'refused') return bytes
-  const changed = change(decoded.message)
-  if (changed === null) return null
-  return encodeMessage(changed.kind, changed.room, changed.body as never)
-}
 
 /** Changes the bodies of sealed frames that arrive as log entries. */
 function onFrames(
   message: Message,
   change: (bytes: Uint8Array, position: bigint) => Uint8Array | null,
 ): Message {
-  if (message.kind !== 'entries') return message
-  const entries: Body<'entries'>['entries'][number][] = []
-  message.body.entries.forEach((entry, index) => {
-    const { body, header } = entry
-    if (header.entry !== 'frame' || body.kind !== 'whole') return entries.push(entry)
-    const bytes = change(body.bytes, message.body.first + BigInt(index))
-    if (bytes !== null) entries.push({ header, body: { kind: 'whole', bytes } })
+  return onEntries(message, 'frame', (bytes, position) => {
+    const changed = change(bytes, position)
+    return changed === null ? null : { kind: 'whole', bytes: changed }
   })
-  return { ...message, body: { first: message.body.first, entries } }
 }
 
 interface Pair {
@@ -218,11 +183,13 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
   try {
     const alice = await openPerson({ endpoint })
     const carol = await openPerson({ endpoint })
+    let faulty = false
     const bob = await openPerson({
       endpoint,
-      mls: (port) => ({
+      crypto: (port) => ({
         ...port,
-        processCommit: () => Promise.reject(new Error('a fault')),
+        decapsulate: (...args) =>
+          faulty ? Promise.reject(new Error('a fault')) : port.decapsulate(...args),
       }),
     })
     for (const [person, name] of [[alice, 'alice'], [bob, 'bob'], [carol, 'carol']] as const) {
@@ -236,9 +203,10 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
       await roomShows(bob, room, (view) => view.summary.state === 'live', 'bob in the room')
       rooms.push(room)
     }
-    const [faulty = '', sound = ''] = rooms
-    await alice.sdk.addMember({ room: faulty, account: 'carol@localhost' })
-    const broken = await roomShows(bob, faulty, ({ summary }) => summary.state === 'broken', 'it')
+    const [broke = '', sound = ''] = rooms
+    faulty = true
+    await alice.sdk.addMember({ room: broke, account: 'carol@localhost' })
+    const broken = await roomShows(bob, broke, ({ summary }) => summary.state === 'broken', 'it')
     strictEqual(broken.summary.code, 'internal')
     await say(alice, sound, 'still here')
     await sees(bob, sound, 'still here')
@@ -247,4 +215,25 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
   } finally {
     await hub.close()
   }
+})
+
+Deno.test('LOG-4: a hub whose clock runs back stops the room', options, async () => {
+  let back = 0n
+  const change: Change = (message) => {
+    if (message.kind !== 'entries') return message
+    const entries = message.body.entries.map((entry) => {
+      const { header } = entry
+      return { ...entry, header: { ...header, time: header.time - back } }
+    })
+    return { ...message, body: { ...message.body, entries } }
+  }
+  await withPair(change, async ({ alice, bob, room }) => {
+    await say(alice, room, 'in time')
+    await sees(bob, room, 'in time')
+    back = 3_600_000n
+    await say(alice, room, 'an hour before')
+    const view = await roomShows(bob, room, ({ summary }) => summary.state === 'broken', 'the end')
+    strictEqual(view.summary.code, 'brokenLog')
+    ok(!texts(view).includes('an hour before'))
+  })
 })

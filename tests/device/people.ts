@@ -9,21 +9,19 @@ import type { TimeMs } from '#core/base/ids.ts'
 import { createMemoryDeviceStore, type DeviceStore } from '#core/device/store.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
-import type { Mls } from '#core/mls/mls.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
 import { type AppView, type Kalandra, openKalandra, type RoomView } from '#sdk'
 
 const DEADLINE_MS = 20_000
 const native = await createWebCrypto(crypto.subtle, createNobleCrypto())
-const mls = createTsMls(native)
 
 export interface PersonOptions {
   readonly endpoint: string
   readonly store?: DeviceStore
   readonly dialer?: Dialer
-  /** Changes the MLS port, for faults that no outsider can cause. */
-  readonly mls?: (port: Mls) => Mls
+  /** Changes the crypto port, for faults that no outsider can cause. */
+  readonly crypto?: (port: Crypto) => Crypto
 }
 
 /** An account on one device, and its store, which survives `restart`. */
@@ -47,8 +45,7 @@ export async function openPerson(options: PersonOptions): Promise<Person> {
   const store = options.store ?? surviving(createMemoryDeviceStore())
   const faults: unknown[] = []
   const sdk = await openKalandra({
-    crypto: native,
-    mls: options.mls?.(mls) ?? mls,
+    crypto: options.crypto?.(native) ?? native,
     entropy: { randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)) },
     clock: { nowMs: () => Date.now() as TimeMs },
     store,

@@ -14,7 +14,7 @@ async function withHub(run: (endpoint: string) => Promise<void>): Promise<void> 
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
-Deno.test('ROOM-9, ROOM-11: two people talk after one joined by link', options, async () => {
+Deno.test('JOIN-4, ROOM-11: two people talk after one joined by link', options, async () => {
   await withHub(async (endpoint) => {
     const alice = await openPerson({ endpoint })
     const bob = await openPerson({ endpoint })
@@ -95,6 +95,7 @@ Deno.test('DIR-2, ROOM-5: a member is added by name', options, async () => {
     await rejects(alice.sdk.addMember({ room, account: 'nobody@localhost' }), /nobodyThere/)
     await rejects(alice.sdk.addMember({ room, account: 'bob@localhost' }), /alreadyMember/)
     await appShows(bob, (view) => view.rooms[0]?.title === 'Three', 'the title')
+    await roomShows(carol, room, (view) => view.summary.state === 'live', 'carol in the room')
     await say(carol, room, 'carol here')
     await Promise.all([alice, bob].map((person) => sees(person, room, 'carol here')))
     await say(bob, room, 'and bob')

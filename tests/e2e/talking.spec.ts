@@ -24,6 +24,7 @@ test('a third joins by link and reads from there on', async ({ people, newcomer 
   const carol = await newcomer('carol')
   await carol.signsUpAndJoins(await alice.invites())
   await carol.tab.isInRoom('Harvest')
+  await carol.tab.isMember()
   await bob.says('Welcome, Carol')
   await carol.sees('Welcome, Carol', bob)
   await carol.says('Thank you')

@@ -8,7 +8,6 @@ import { toBase64Url, toHex } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition } from '#core/base/ids.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
 import { openCertificates } from '#hub/adapters/certificate.ts'
 import { startHttp } from '#hub/adapters/http.ts'
 import { openHubKey } from '#hub/adapters/hub-key.ts'
@@ -25,7 +24,6 @@ const DOMAIN = 'localhost' as HubDomain
 const native = await createWebCrypto(crypto.subtle, createNobleCrypto())
 const parts: HandParts = {
   crypto: native,
-  mls: createTsMls(native),
   clock: systemClock,
   entropy: systemEntropy,
   domain: DOMAIN,
@@ -141,10 +139,10 @@ for (const { name, dialer } of TRANSPORTS) {
       const frames = await alice.seal(room, 40)
       const requests = frames.map((frame) => alice.submit(room, frame))
       const positions = await Promise.all(requests.map((request) => alice.position(request)))
-      deepStrictEqual(positions, frames.map((_, index) => logPosition(BigInt(index + 2))))
-      await bob.follow(bobs, 42n)
+      deepStrictEqual(positions, frames.map((_, index) => logPosition(BigInt(index + 3))))
+      await bob.follow(bobs, 43n)
       await bob.write(bobs)
-      await alice.follow(room, 43n)
+      await alice.follow(room, 44n)
       bob.hangUp()
       await bob.closed
       await alice.write(room)
@@ -157,12 +155,12 @@ for (const { name, dialer } of TRANSPORTS) {
       hub = await startHub(dataDir)
       const at = { dialer: dialer(hub), endpoint: hub.endpoint }
       const aliceLater = await comeBack(alice, room, at)
-      const empty = await aliceLater.enter(room.id, room.group)
+      const empty = aliceLater.enter(room.id, room.group)
       const reader = await comeBack(bob, empty, at)
-      strictEqual(empty.next, 44n)
+      strictEqual(empty.next, 45n)
       deepStrictEqual(empty.headHash, room.headHash)
-      strictEqual(await aliceLater.write(room), 44n)
-      await reader.follow(empty, 45n)
+      strictEqual(await aliceLater.write(room), 45n)
+      await reader.follow(empty, 46n)
       deepStrictEqual(hub.faults, [])
     } finally {
       await hub.stop()

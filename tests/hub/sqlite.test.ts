@@ -117,7 +117,7 @@ Deno.test('only the owner can read the data folder', async () => {
   Deno.removeSync(parent, { recursive: true })
 })
 
-Deno.test('a newer schema, a foreign file and an unreadable folder are refused', async () => {
+Deno.test('another schema, a foreign file and an unreadable folder are refused', async () => {
   const dataDir = Deno.makeTempDirSync()
   const open = () => openSqliteStore({ dataDir, clock, observe: () => {} })
   const path = `${dataDir}/hub.sqlite`
@@ -131,6 +131,8 @@ Deno.test('a newer schema, a foreign file and an unreadable folder are refused',
   await first.store.close()
   change('PRAGMA user_version=1000')
   deepStrictEqual(await open(), { kind: 'refused', code: 'newerSchema' })
+  change('PRAGMA user_version=1')
+  deepStrictEqual(await open(), { kind: 'refused', code: 'olderSchema' })
   change('PRAGMA application_id=5')
   deepStrictEqual(await open(), { kind: 'refused', code: 'foreignFile' })
   Deno.writeTextFileSync(path, 'this is a text file and no database\n'.repeat(200))

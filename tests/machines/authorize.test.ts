@@ -1,11 +1,17 @@
 /** The table of rights: each opcode, each standing, members and strangers. */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
-import { type Actor, authorize, type Standing } from '#hub/gateway/authorize.ts'
+import type { AccountName, DeviceId } from '#core/base/ids.ts'
+import { leafIndex } from '#core/base/ids.ts'
+import { type Actor, authorize, type Seat, type Standing } from '#hub/gateway/authorize.ts'
 import { BODIES, type BodyKind, isSessionKind } from '#core/wire/bodies.ts'
-import { deviceKey, openGroup } from '#hub/sequencer/group-view.ts'
-import { ALICE, authorOf, BOB, epochIdAt, SUITE } from '../support/sequencer-parts.ts'
+import { deviceKey } from '#hub/sequencer/group-view.ts'
 
-const view = openGroup({ suite: SUITE, epochId: epochIdAt(0n), creator: ALICE })
+const MEMBER: Seat = { leaf: leafIndex(0), isMember: true, isJoining: false }
+/** Removed by a commit that is provisional. */
+const LEAVING: Seat = { leaf: null, isMember: true, isJoining: false }
+const JOINING: Seat = { leaf: null, isMember: false, isJoining: true }
+const STRANGER: Seat = { leaf: null, isMember: false, isJoining: false }
+const SELF = { account: 'alice@hub.example' as AccountName, device: new Uint8Array(16) as DeviceId }
 const kinds = Object.keys(BODIES) as BodyKind[]
 const standings: Standing[] = ['stranger', 'guest', 'busy', 'device', 'closing']
 const HUB_ONLY: BodyKind[] = [
@@ -22,7 +28,8 @@ const HUB_ONLY: BodyKind[] = [
   'entries',
   'head',
   'catchUp',
-  'joinRequested',
+  'askVote',
+  'group',
 ]
 /** Opcodes that need no membership, and the standings in which they are allowed. */
 const OPEN: Partial<Record<BodyKind, Standing[]>> = {
@@ -35,17 +42,19 @@ const OPEN: Partial<Record<BodyKind, Standing[]>> = {
   claimKeyPackages: ['device'],
   welcomeReceived: ['device'],
   createRoom: ['device'],
-  requestJoin: ['device'],
+  requestGroup: ['device'],
 }
 
-function actor(standing: Standing, person = ALICE): Actor {
+/** Opcodes of who follows a room to become a member, besides members. */
+const FOLLOWING: BodyKind[] = ['acknowledge', 'submitCommit', 'subscribe', 'unsubscribe']
+
+function actor(standing: Standing): Actor {
   if (standing !== 'device') return { standing, device: null, key: '' }
-  return { standing, device: authorOf(person), key: deviceKey(person.account, person.device) }
+  return { standing, device: SELF, key: deviceKey(SELF) }
 }
 
-function judge(kind: BodyKind, who: Actor, room = true): string {
-  const scope = isSessionKind(kind) ? 'session' : 'room'
-  const outcome = authorize(room ? view : null, who, kind, { scope })
+function judge(kind: BodyKind, who: Actor, seat: Seat | null = MEMBER): string {
+  const outcome = authorize(isSessionKind(kind) ? null : seat, who, kind)
   return outcome.kind === 'allowed' ? 'allowed' : outcome.refusal.kind
 }
 
@@ -59,7 +68,7 @@ Deno.test('HUB-1: each opcode without membership is allowed in its standings onl
   for (const [kind, allowed] of Object.entries(OPEN) as [BodyKind, Standing[]][]) {
     for (const standing of standings) {
       const expected = allowed.includes(standing) ? 'allowed' : 'notInThisState'
-      strictEqual(judge(kind, actor(standing), false), expected, `${kind} as ${standing}`)
+      strictEqual(judge(kind, actor(standing), null), expected, `${kind} as ${standing}`)
     }
   }
 })
@@ -68,25 +77,35 @@ Deno.test('HUB-1: every other opcode is for members of an existing room alone', 
   const members = kinds.filter((kind) => !HUB_ONLY.includes(kind) && OPEN[kind] === undefined)
   deepStrictEqual(members.sort(), [
     'acknowledge',
-    'declineJoin',
     'ephemeral',
+    'leaveAnchor',
     'submitCommit',
     'submitFrame',
-    'submitInvitation',
+    'submitProposal',
+    'submitVote',
     'subscribe',
     'unsubscribe',
   ])
   for (const kind of members) {
-    strictEqual(judge(kind, actor('device')), 'allowed')
+    for (const seat of [MEMBER, LEAVING]) {
+      strictEqual(judge(kind, actor('device'), seat), 'allowed')
+    }
     for (const standing of standings.filter((each) => each !== 'device')) {
       strictEqual(judge(kind, actor(standing)), 'notInThisState')
     }
   }
 })
 
+Deno.test('JOIN-1: who may become a member follows the log and commits, and nothing more', () => {
+  for (const kind of kinds.filter((each) => !HUB_ONLY.includes(each) && OPEN[each] === undefined)) {
+    const expected = FOLLOWING.includes(kind) ? 'allowed' : 'unknownRoom'
+    strictEqual(judge(kind, actor('device'), JOINING), expected, kind)
+  }
+})
+
 Deno.test('ROOM-12: no code tells whether a room exists: a stranger is told of none', () => {
   for (const kind of kinds.filter((each) => !isSessionKind(each))) {
-    strictEqual(judge(kind, actor('device', BOB)), judge(kind, actor('device', BOB), false))
+    strictEqual(judge(kind, actor('device'), STRANGER), judge(kind, actor('device'), null))
   }
-  strictEqual(judge('subscribe', actor('device', BOB)), 'unknownRoom')
+  strictEqual(judge('subscribe', actor('device'), STRANGER), 'unknownRoom')
 })

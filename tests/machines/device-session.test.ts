@@ -11,7 +11,6 @@ import type { DeviceEffect, DeviceInput } from '#core/device/io.ts'
 import { type DeviceState, emptyState } from '#core/device/state.ts'
 import { verifyCertificate } from '#core/identity/certificate.ts'
 import { signGreeting } from '#core/identity/session-proof.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
 import { type BodyKind, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
 import { NO_ROOM } from '#core/base/ids.ts'
 import { parseFrame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
@@ -21,7 +20,6 @@ const nowMs = 1_700_000_000_000 as TimeMs
 const hubKey = crypto.signatureKeyPair('ed25519', new Uint8Array(32).fill(7))
 const machine = createDeviceMachine({
   crypto,
-  mls: createTsMls(crypto),
   entropy: { randomBytes: (length) => new Uint8Array(length).fill(1) },
   appVersion: 1,
 })

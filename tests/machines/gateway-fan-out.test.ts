@@ -69,17 +69,19 @@ function hashBefore(world: HubWorld, room: HandRoom, position: bigint): Uint8Arr
 
 Deno.test('ROOM-6: frames before a device’s time come as holes, all else whole', async () => {
   const { world, alice, room } = await filled(20)
-  await alice.invite(room)
+  await alice.change(room, {})
+  await alice.follow(room, 23n)
   await write(alice, room, 3)
   const back = await again(world, alice, room)
-  await back.device.subscribe(back.room, { holesBefore: logPosition(22n) })
-  await back.device.follow(back.room, 25n)
+  await back.device.subscribe(back.room, { holesBefore: logPosition(23n) })
+  await back.device.follow(back.room, 26n)
   deepStrictEqual(back.room.headHash, room.headHash)
   const forms = back.room.entries.map(({ entry }) => `${entry.header.entry} ${entry.body.kind}`)
   deepStrictEqual(forms[0], 'genesis whole')
   deepStrictEqual(new Set(forms.slice(1, 21)), new Set(['frame hole']))
   deepStrictEqual(forms.slice(21), [
-    'invitation whole',
+    'commit whole',
+    'verdict whole',
     'frame whole',
     'frame whole',
     'frame whole',
@@ -179,13 +181,15 @@ Deno.test('HUB-5: a device that reads nothing is ended, and nothing is held for 
 Deno.test('HUB-4: entries are encoded once: every subscriber is given the same bytes', async () => {
   const { world, alice, room } = await filled(1)
   const written: Uint8Array[][] = [[], []]
-  const names = ['bob', 'carol']
-  for (const [index, name] of names.entries()) {
-    const member = await world.device(name)
-    const made = await member.makeKeyPackage()
-    const { certificate } = member.self
-    await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
-    await member.join(made)
+  const members = [await world.device('bob'), await world.device('carol')]
+  const made = await Promise.all(members.map((member) => member.makeKeyPackage()))
+  const adds = members.map(({ self: { certificate } }, index) => {
+    const { keyPackage } = made[index] as (typeof made)[0]
+    return { keyPackage, certificate }
+  })
+  await alice.change(room, { adds })
+  for (const [index, member] of members.entries()) {
+    await member.join(made[index] as (typeof made)[0])
     member.hangUp()
     await member.closed
     const entriesOnly = (frame: Uint8Array) => frame[1] === BODIES.entries[0]
@@ -193,7 +197,7 @@ Deno.test('HUB-4: entries are encoded once: every subscriber is given the same b
     await back.connect(
       watched(world, (frames) => written[index]?.push(...frames.filter(entriesOnly))),
     )
-    await back.subscribe(await back.enter(room.id, room.group), { from: logPosition(room.next) })
+    await back.subscribe(back.enter(room.id, room.group), { from: logPosition(room.next) })
     await back.beat()
   }
   for (const frames of written) frames.length = 0

@@ -3,8 +3,12 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { logPosition, NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
+import { proposeUpdate } from '#core/mls/messages.ts'
+import { makeAnchor } from '#core/policy/anchor.ts'
+import { makeVote, NO_MAC } from '#core/policy/vote.ts'
 import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
+import { linkPurpose } from '../support/hand-joiner.ts'
 import { createHubWorld } from '../support/hub-world.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
 
@@ -17,9 +21,7 @@ const ENDING: readonly number[] = [BODIES.goodbye[0]]
 async function validFrames(alice: HandDevice, room: HandRoom): Promise<Uint8Array[]> {
   const [frame] = await alice.seal(room) as [Uint8Array]
   const burst = await alice.seal(room, 3)
-  // In a room of its own: what the hub cannot see of a commit, only members refuse.
   const other = await alice.createRoom()
-  await alice.follow(other, 1n)
   const { body: commit } = await alice.commit(other, {})
   const { body: genesis } = await alice.genesis()
   const request = 1 as RequestId
@@ -38,9 +40,7 @@ async function validFrames(alice: HandDevice, room: HandRoom): Promise<Uint8Arra
     }),
     encodeMessage('acknowledge', room.id, { position }),
     encodeMessage('ephemeral', room.id, { frame: new Uint8Array(200) }),
-    encodeMessage('declineJoin', room.id, { id: new Uint8Array(32), reason: 1 }),
-    encodeMessage('requestJoin', room.id, { request, token: null, joinRequest: keyPackage }),
-    encodeMessage('submitInvitation', room.id, { request, invitation: new Uint8Array(200) }),
+    ...await groupFrames(alice, room),
     encodeMessage('publishKeyPackages', NO_ROOM, {
       request,
       keyPackages: [keyPackage],
@@ -48,6 +48,53 @@ async function validFrames(alice: HandDevice, room: HandRoom): Promise<Uint8Arra
     }),
     encodeMessage('welcomeReceived', NO_ROOM, { id: 4n }),
     encodeMessage('heartbeat', NO_ROOM, { sequence: 4 }),
+  ]
+}
+
+/** Whole structures, so that a change of one byte reaches what reads them. */
+async function groupFrames(alice: HandDevice, room: HandRoom): Promise<Uint8Array[]> {
+  const { self, suite } = alice
+  const { context } = room.group.public
+  const epochId = alice.context(room).epochId
+  const request = 2 as RequestId
+  const signer = { algorithm: suite.signature, secretKey: self.key.secretKey }
+  const { secret, invitation } = alice.invitation(room)
+  const proposed = await proposeUpdate(room.group, {
+    wireFormat: 'publicMessage',
+    authenticatedData: new Uint8Array(0),
+    entropy: alice.parts.entropy,
+  })
+  ok(proposed.kind === 'sent' && context.epoch === 0n)
+  const vote = await makeVote(alice.parts.crypto, {
+    room: room.id,
+    epochIdBefore: epochId,
+    epochId,
+    position: logPosition(0n),
+    leaf: 0,
+    choice: 'cannot',
+    mac: NO_MAC,
+  }, signer)
+  const anchor = await makeAnchor(alice.parts.crypto, {
+    room: room.id,
+    epochId,
+    position: logPosition(0n),
+    entryHash: room.entries[0]?.hash as Uint8Array,
+    invitation: invitation.id,
+    device: self.device,
+    time: alice.parts.clock.nowMs(),
+  }, { ...signer, certificate: self.certificate })
+  const purposes = [
+    await linkPurpose(alice, room.id, secret),
+    { kind: 'member' },
+    { kind: 'newDevice' },
+  ] as const
+  return [
+    encodeMessage('submitProposal', room.id, { request, proposal: proposed.message }),
+    encodeMessage('submitVote', room.id, { request, vote }),
+    encodeMessage('leaveAnchor', room.id, { request, anchor }),
+    ...purposes.map((purpose) =>
+      encodeMessage('requestGroup', room.id, { request, token: null, purpose })
+    ),
   ]
 }
 

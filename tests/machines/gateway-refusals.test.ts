@@ -9,6 +9,7 @@ import { buildFrame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
 import { entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
+import { add } from '../support/hand-members.ts'
 import { createHubWorld, type HubWorld } from '../support/hub-world.ts'
 
 interface Scene {
@@ -32,6 +33,8 @@ async function end({ world, alice, room, before }: Scene, next = 2n): Promise<vo
   strictEqual(await alice.write(room), next)
   deepStrictEqual(world.faults, [])
 }
+
+const flipped = (bytes: Uint8Array, at: number) => bytes.with(at, (bytes[at] as number) ^ 1)
 
 async function refusal(device: HandDevice): Promise<Refusal> {
   return (await device.hear('refused')).body.refusal
@@ -190,7 +193,7 @@ Deno.test('SEQ-2, LOG-5: stale and future epoch, other epoch id, suite and past'
     const [frame] = await alice.seal(room, 1, over)
     strictEqual(await alice.answer(alice.submit(room, frame as Uint8Array)), code)
   }
-  await end({ ...scene, before: scene.before + 1 }, 3n)
+  await end({ ...scene, before: scene.before + 1 }, 4n)
 })
 
 Deno.test('SEQ-3, ROOM-12: a sender that is no member, and one from another leaf', async () => {
@@ -199,15 +202,12 @@ Deno.test('SEQ-3, ROOM-12: a sender that is no member, and one from another leaf
   const bob = await world.device('bob')
   const [frame] = await alice.seal(room) as [Uint8Array]
   strictEqual(await bob.answer(bob.submit(room, frame)), 'unknownRoom')
-  const made = await bob.makeKeyPackage()
-  const { certificate } = bob.self
-  await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
-  const bobs = await bob.join(made)
+  const bobs = await add(alice, room, bob)
   const [asAlice] = await alice.seal(room) as [Uint8Array]
   strictEqual(await bob.answer(bob.submit(bobs, asAlice)), 'wrongLeaf')
   const [from0] = await bob.seal(bobs, 1, { leaf: leafIndex(0) })
   strictEqual(await bob.answer(bob.submit(bobs, from0 as Uint8Array)), 'wrongLeaf')
-  await end({ ...scene, before: scene.before + 1 }, 3n)
+  await end({ ...scene, before: scene.before + 1 }, 4n)
 })
 
 Deno.test('ROOM-1: a genesis of another room, device or hub, or a bad certificate', async () => {
@@ -224,8 +224,10 @@ Deno.test('ROOM-1: a genesis of another room, device or hub, or a bad certificat
   strictEqual(await create(bob, {}), 'badGenesis')
   strictEqual(await create(bob, { certificate: bob.self.certificate }), 'badGenesis')
   strictEqual(await create(alice, { suite: 1 }), 'unknownSuite')
-  strictEqual(await create(alice, { suite: 0xf004 }), 'malformed')
-  strictEqual(await create(alice, { epochId: new Uint8Array(48) as never }), 'malformed')
+  strictEqual(await create(alice, { suite: 0xf004 }), 'badGenesis')
+  strictEqual(await create(alice, { groupInfo: new Uint8Array(40) }), 'badGroupInfo')
+  const { body: other } = await alice.genesis()
+  strictEqual(await create(alice, { groupInfo: other.groupInfo }), 'badGroupInfo')
   strictEqual(await create(alice, { certificate: new Uint8Array(9) }), 'badCertificate')
   const elsewhere = new HandDevice({ ...world.parts, domain: 'other.example' as never }, alice.self)
   const foreign = await elsewhere.genesis()
@@ -235,7 +237,7 @@ Deno.test('ROOM-1: a genesis of another room, device or hub, or a bad certificat
   await end({ ...scene, before: scene.before + 1 })
 })
 
-Deno.test('SEQ-5: a commit unlike its submission, and a second one of an epoch', async () => {
+Deno.test('SEQ-5, GROUP-1: a commit unlike its submission, a second in an epoch', async () => {
   const scene = await begin()
   const { world, alice, room } = scene
   const bob = await world.device('bob')
@@ -245,29 +247,37 @@ Deno.test('SEQ-5: a commit unlike its submission, and a second one of an epoch',
   const submit = async (over: Partial<typeof body>, of = room.id) => {
     const request = alice.nextRequest()
     alice.say('submitCommit', { ...body, ...over, request }, of)
-    return await alice.answer(request)
+    const isAnswer = (message: { body: { request: RequestId } }) => message.body.request === request
+    const { refusal } = (await alice.hear('refused', isAnswer)).body
+    return 'fault' in refusal ? `${refusal.kind} ${refusal.fault}` : refusal.kind
   }
   const other = await alice.createRoom()
   const certificates = [alice.self.certificate]
   const codes: [Partial<typeof body>, string][] = [
     [{ epoch: 5n as never }, 'futureEpoch'],
+    [{ epochId: new Uint8Array(32) as never }, 'wrongEpochId'],
     [{ commit: new Uint8Array(40) }, 'malformed'],
-    [{ seen: { ...body.seen, position: logPosition(0n) } }, 'malformed'],
-    [{ newEpochId: new Uint8Array(48) as never }, 'malformed'],
+    [{ commit: keyPackage }, 'malformed'],
+    [{ commit: flipped(body.commit, body.commit.length - 80) }, 'badCommit mls'],
+    [{ seen: { ...body.seen, position: logPosition(0n) } }, 'badCommit entry'],
+    [{ groupInfo: new Uint8Array(48) }, 'badCommit groupInfo'],
+    [{ groupInfo: await alice.groupInfo(room.group) }, 'badCommit groupInfo'],
     [{ welcome: new Uint8Array(0) }, 'malformed'],
-    [{ certificates: [] }, 'badCertificate'],
-    [{ certificates }, 'badCertificate'],
-    [{ certificates: [new Uint8Array(7)] }, 'badCertificate'],
+    [{ certificates: [] }, 'badCommit certificate'],
+    [{ certificates }, 'badCommit certificate'],
+    [{ certificates: [certificate, certificate] }, 'badCommit certificate'],
+    [{ certificates: [new Uint8Array(7)] }, 'badCommit certificate'],
   ]
   for (const [over, code] of codes) {
     strictEqual(await submit(over), code)
     world.clock.advance(60_000)
     await alice.beat()
   }
-  strictEqual(await submit({}, other.id), 'wrongRoom')
-  strictEqual(await submit({}), 'accepted')
+  strictEqual(await submit({}, other.id), 'wrongEpochId')
+  alice.say('submitCommit', body, room.id)
+  strictEqual(await alice.position(body.request), 2n)
   strictEqual(await submit({}), 'staleEpoch')
-  await alice.follow(room, 3n)
+  await alice.follow(room, 4n)
   deepStrictEqual(world.faults, [])
 })
 

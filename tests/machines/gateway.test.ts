@@ -9,15 +9,8 @@ import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
 import { NO_ROOM } from '#core/base/ids.ts'
 import { encode } from '#core/wire/codec.ts'
 import { HandDevice, type HandRoom, makeIdentity } from '../support/hand-device.ts'
+import { add, agree } from '../support/hand-members.ts'
 import { createHubWorld, DOMAIN, type HubWorld } from '../support/hub-world.ts'
-
-/** Adds a device by its published KeyPackage; both follow the room afterwards. */
-async function add(member: HandDevice, room: HandRoom, joiner: HandDevice): Promise<HandRoom> {
-  const made = await joiner.makeKeyPackage()
-  const { certificate } = joiner.self
-  await member.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
-  return await joiner.join(made)
-}
 
 function noFaults(world: HubWorld): void {
   deepStrictEqual(world.faults, [])
@@ -232,21 +225,23 @@ Deno.test('SEQ-6, ROOM-7, ROOM-12: added members talk, a removed one is out', as
   const room = await alice.createRoom()
   await alice.write(room)
   const bobs = await add(alice, room, bob)
-  strictEqual(bobs.next, 3n)
+  strictEqual(bobs.next, 4n)
   strictEqual(bobs.entries[1]?.entry.body.kind, 'hole')
-  const carols = await add(alice, room, carol)
-  await bob.follow(bobs, 4n)
-  await bob.process(bobs)
-  for (const [device, of] of [[bob, bobs], [carol, carols]] as const) await device.write(of)
-  await alice.follow(room, 6n)
-  // Carol goes: she gets everything up to the commit and nothing after.
+  const carols = await add(alice, room, carol, [{ device: bob, room: bobs }])
+  for (const [device, of] of [[bob, bobs], [carol, carols]] as const) {
+    await device.follow(of, room.next)
+    await device.write(of)
+    await alice.follow(room, of.next)
+  }
+  // Carol goes: she gets everything up to the verdict and nothing after.
   const position = await alice.change(room, { removes: [leafIndex(2)] })
-  await carol.follow(carols, position + 1n)
-  await bob.follow(bobs, position + 1n)
-  await bob.process(bobs)
+  strictEqual(await agree({ device: bob, room: bobs }), position + 1n)
+  await carol.follow(carols, position + 3n)
+  strictEqual(carols.entries.at(-1)?.entry.header.entry, 'verdict')
+  await bob.follow(bobs, position + 3n)
   await bob.write(bobs)
   await carol.beat()
-  strictEqual(carols.next, position + 1n)
+  strictEqual(carols.next, position + 3n)
   const request = carol.nextRequest()
   const from = logPosition(carols.next)
   carol.say('subscribe', { request, from, holesBefore: from, open: false }, carols.id)
@@ -416,7 +411,7 @@ Deno.test('SEQ-1, KEY-5: after a restart chain, epoch and generations go on', as
   await add(alice, room, bob)
   const [old] = await alice.seal(room)
   await alice.position(alice.submit(room, old as Uint8Array))
-  await alice.follow(room, 3n)
+  await alice.follow(room, 4n)
   world.restart()
   const back = new HandDevice(world.parts, alice.self)
   await back.connect(world.dialer())
@@ -424,13 +419,14 @@ Deno.test('SEQ-1, KEY-5: after a restart chain, epoch and generations go on', as
   const subscribed = await back.subscribe(room)
   deepStrictEqual(subscribed, {
     request: subscribed.request,
-    next: 3n,
+    next: 4n,
     epoch: 1n,
-    leaf: 0,
+    epochId: alice.context(room).epochId,
+    leaf: leafIndex(0),
     lastGenerations: [{ lane: 0, generation: 0 }],
   })
   strictEqual(await back.answer(back.submit(room, old as Uint8Array)), 'replayed')
-  strictEqual(await back.write(room), 3n)
+  strictEqual(await back.write(room), 4n)
   noFaults(world)
 })
 

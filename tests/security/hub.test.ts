@@ -1,13 +1,14 @@
 /** What a registered device can do to a hub, and through it to others, with input made for it. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { concat } from '#core/base/bytes.ts'
-import type { AccountName, DeviceId, TimeMs } from '#core/base/ids.ts'
+import type { AccountName, DeviceId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
 import { decodeIdentity, encodeIdentity } from '#core/identity/leaf-identity.ts'
 import { accountSecrets, certificateHash } from '#core/identity/certificate.ts'
 import { makeCertificate, rootHash } from '#core/identity/certificate.ts'
-import { decodeMlsMessage, encodeMlsMessage } from 'ts-mls/message.js'
+import { decodeMlsMessage, encodeMlsMessage } from '#core/mls/framing.ts'
+import { makeKeyPackage } from '#core/mls/own-leaf.ts'
 import { encodeMessage } from '#core/wire/bodies.ts'
 import { encode, opaque } from '#core/wire/codec.ts'
 import { HandDevice, type HandIdentity, type HandParts } from '../support/hand-device.ts'
@@ -15,11 +16,12 @@ import { createHubWorld } from '../support/hub-world.ts'
 
 /** An identity like the device's own, grown by an extension that nobody needs to know. */
 function grownIdentity(device: HandDevice): Uint8Array {
-  const { account, device: id, certificate } = device.self
+  const { account, device: id, certificate, rootHash } = device.self
   const plain = encodeIdentity({
     account,
     device: id,
     manifestVersion: 1,
+    rootHash,
     certificateHash: certificateHash(device.parts.crypto, certificate),
   })
   const extension = concat(
@@ -34,32 +36,24 @@ Deno.test('ID-5: a leaf whose identity cannot be stored comes into no room', asy
   const [alice, bob] = [await world.device('alice'), await world.device('bob')]
   const room = await alice.createRoom()
   await alice.follow(room, 1n)
-  const secret = await alice.invite(room)
   const identity = grownIdentity(bob)
-  const { mls, clock, entropy } = world.parts
-  const made = await mls.makeKeyPackage({
-    suite: bob.suite,
-    signer: { ...bob.signer, identity },
-    notBefore: clock.nowMs() - 1_000 as TimeMs,
-    notAfter: clock.nowMs() + 86_400_000 as TimeMs,
-    entropy,
+  const made = await makeKeyPackage(bob.engine, {
+    template: { ...bob.template, credential: { kind: 'basic', identity } },
+    signatureSecret: bob.self.key.secretKey,
+    lifetime: bob.lifetime(),
+    entropy: world.parts.entropy,
   })
+  const keyPackage = encodeMlsMessage({ kind: 'keyPackage', keyPackage: made.keyPackage })
   const request = bob.nextRequest()
-  bob.say('publishKeyPackages', { request, keyPackages: [made.keyPackage], lastResort: null })
-  strictEqual(await bob.answer(request), 'malformed')
-  strictEqual(
-    await bob.answer(await bob.requestJoin(room.id, secret, made.keyPackage)),
-    'malformed',
-  )
+  bob.say('publishKeyPackages', { request, keyPackages: [keyPackage], lastResort: null })
+  strictEqual(await bob.answer(request), 'badCertificate')
   strictEqual(decodeIdentity(identity), null)
-  const forced = await mls.commit(room.group, {
-    adds: [made.keyPackage],
-    removes: [],
-    authenticated: new Uint8Array(0),
-    nowMs: clock.nowMs(),
-    entropy,
-  })
-  deepStrictEqual(forced, { kind: 'refused', code: 'invalid' })
+  const { certificate } = bob.self
+  const { body } = await alice.commit(room, { adds: [{ keyPackage, certificate }] })
+  alice.say('submitCommit', body, room.id)
+  const isAnswer = (message: { body: { request: number } }) => message.body.request === body.request
+  const { refusal } = (await alice.hear('refused', isAnswer)).body
+  deepStrictEqual(refusal, { kind: 'badCommit', fault: 'identity' })
   deepStrictEqual(world.faults, [])
 })
 
@@ -126,16 +120,20 @@ async function wideIdentity(
 
 /** The commit with a node more in its path, which holds `length` bytes of nothing. */
 function swollen(commit: Uint8Array, length: number): Uint8Array {
-  const message = decodeMlsMessage(commit, 0)?.[0]
-  ok(message?.wireformat === 'mls_public_message')
-  const { content } = message.publicMessage
-  ok(content.contentType === 'commit' && content.commit.path !== undefined)
+  const message = decodeMlsMessage('publicMessage', commit)
+  const { content } = message?.publicMessage ?? {}
+  ok(message !== null && content?.body.kind === 'commit' && content.body.commit.path !== null)
+  const { path } = content.body.commit
   const node = {
-    hpkePublicKey: new Uint8Array(0),
+    encryptionKey: new Uint8Array(0),
     encryptedPathSecret: [{ kemOutput: new Uint8Array(0), ciphertext: new Uint8Array(length) }],
   }
-  content.commit.path.nodes.push(node)
-  return encodeMlsMessage(message)
+  const nodes = [...path.nodes, node]
+  const body = { kind: 'commit', commit: { ...content.body.commit, path: { ...path, nodes } } }
+  return encodeMlsMessage({
+    kind: 'publicMessage',
+    publicMessage: { ...message.publicMessage, content: { ...content, body } as typeof content },
+  })
 }
 
 Deno.test('WIRE-1, ROOM-4: an entry that fits no frame to its readers is refused', async () => {
@@ -194,11 +192,11 @@ Deno.test('ID-6: a commit carries certificates of the leaves that it brings only
     return code
   }
   // Each of them is genuine, and stands for nobody who comes in.
-  strictEqual(await submit(plain, [carol.self.certificate]), 'badCertificate')
-  strictEqual(await submit(plain, [alice.self.certificate]), 'badCertificate')
-  strictEqual(await submit(adding, [certificate, carol.self.certificate]), 'badCertificate')
-  strictEqual(await submit(adding, [certificate, alice.self.certificate]), 'badCertificate')
-  strictEqual(await submit(adding, [certificate, certificate]), 'badCertificate')
+  strictEqual(await submit(plain, [carol.self.certificate]), 'badCommit')
+  strictEqual(await submit(plain, [alice.self.certificate]), 'badCommit')
+  strictEqual(await submit(adding, [certificate, carol.self.certificate]), 'badCommit')
+  strictEqual(await submit(adding, [certificate, alice.self.certificate]), 'badCommit')
+  strictEqual(await submit(adding, [certificate, certificate]), 'badCommit')
   strictEqual(world.checks.mldsa65, before)
   strictEqual(await submit(adding, [certificate]), 'accepted')
   strictEqual(world.checks.mldsa65, before + 1)

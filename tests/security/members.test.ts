@@ -1,67 +1,100 @@
-/** A hub that attests a second root for a name: whom a device then believes. */
+/** Whom a device names: leaves that a certificate bears out, and whom its own hub attests. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import { type HubDomain, leafIndex, type TimeMs } from '#core/base/ids.ts'
+import { type HubDomain, leafIndex, logPosition, type TimeMs } from '#core/base/ids.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
-import { SUITES } from '#core/crypto/suites.ts'
-import { type MemberSources, verifiedMembers } from '#core/device/members.ts'
-import type { Turn } from '#core/device/turn.ts'
-import { attachAttestation, certificateHash } from '#core/identity/certificate.ts'
+import { beginEpochs } from '#core/device/epochs.ts'
+import { keepCertificates, membersOf } from '#core/device/members.ts'
+import { newRoom } from '#core/device/room.ts'
+import { emptyState } from '#core/device/state.ts'
+import { Turn } from '#core/device/turn.ts'
+import { attachAttestation } from '#core/identity/certificate.ts'
 import { makeAttestation, verifyCertificate } from '#core/identity/certificate.ts'
-import { encodeIdentity } from '#core/identity/leaf-identity.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
+import { roomOfGroupId } from '#core/identity/genesis.ts'
 import { createPrng } from '../core/prng.ts'
-import { makeIdentity } from '../support/hand-device.ts'
+import { HandDevice, makeIdentity } from '../support/hand-device.ts'
 
 const crypto = createNobleCrypto()
 const prng = createPrng(7)
 const entropy = { randomBytes: (length: number) => prng.bytes(length) }
 const domain = 'hub.example' as HubDomain
-const hub = crypto.signatureKeyPair('ed25519', entropy.randomBytes(32))
 const now = 1_800_000_000_000 as TimeMs
-const parts = { crypto, mls: createTsMls(crypto), clock: { nowMs: () => now }, entropy, domain }
+const parts = { crypto, clock: { nowMs: () => now }, entropy, domain }
+const hub = crypto.signatureKeyPair('ed25519', entropy.randomBytes(32))
+const otherHub = crypto.signatureKeyPair('ed25519', entropy.randomBytes(32))
 
-/** A device of a new root under `name`, attested by the hub whoever had the name before. */
-async function attested(name: string) {
-  const { certificate, account, device, key, rootHash } = await makeIdentity(parts, name)
-  const verified = await verifyCertificate(crypto, certificate, { hubKey: null })
-  ok(verified.kind === 'verified')
-  const attester = { hubDomain: domain, key: hub, time: now }
-  const bytes = attachAttestation(certificate, await makeAttestation(crypto, verified, attester))
-  ok(bytes !== null)
-  const hash = certificateHash(crypto, bytes)
-  const identity = encodeIdentity({ account, device, manifestVersion: 1, certificateHash: hash })
-  return { certificate: bytes, rootHash, account, leaf: { identity, signatureKey: key.publicKey } }
-}
-type Attested = Awaited<ReturnType<typeof attested>>
-
-/** Members of a tree with these leaves, to a device whose own account may be `own`. */
-function seen(leaves: readonly Attested[], known: MemberSources['known'], own?: Attested) {
-  const turn = {
-    ports: {
-      crypto,
-      mls: {
-        suite: () => SUITES.performance,
-        leaves: () => leaves.map(({ leaf }, index) => ({ leaf: leafIndex(index), ...leaf })),
-      },
-    },
-    state: { hub: { domain, key: hub.publicKey } },
-    registered: own === undefined ? null : { name: own.account, rootHash: own.rootHash },
-  } as unknown as Turn
-  const certificates = leaves.map(({ certificate }) => certificate)
-  return verifiedMembers(turn, {} as never, { known, certificates })
+/** A device whose certificate a hub has attested; null: none has. */
+async function attested(name: string, key: typeof hub | null): Promise<HandDevice> {
+  const identity = await makeIdentity(parts, name)
+  if (key !== null) {
+    const verified = await verifyCertificate(crypto, identity.certificate, { hubKey: null })
+    ok(verified.kind === 'verified')
+    const attester = { hubDomain: domain, key, time: now }
+    const attestation = await makeAttestation(crypto, verified, attester)
+    const certificate = attachAttestation(identity.certificate, attestation)
+    ok(certificate !== null)
+    identity.certificate = certificate
+  }
+  return new HandDevice(parts, identity)
 }
 
-Deno.test('ID-7, ID-4: a second root of a name is not believed beside the first', async () => {
-  const alice = await attested('alice')
-  const bob = await attested('bob')
-  const other = await attested('alice')
-  strictEqual(alice.account, other.account)
-  const believed = async (...args: Parameters<typeof seen>) =>
-    (await seen(...args)).map(({ verified }) => verified)
-  const known = await seen([alice, bob], [])
-  deepStrictEqual(known.map(({ verified }) => verified), [true, true])
-  deepStrictEqual(await believed([alice, bob, other], known), [true, true, false])
-  deepStrictEqual(await believed([other, bob, alice], []), [false, true, false])
-  deepStrictEqual(await believed([other, bob, alice], [], alice), [false, true, true])
-  deepStrictEqual(await believed([other, bob], [], alice), [false, true])
+/** The room of a device alone, as another device sees it that has these certificates. */
+async function seen(device: HandDevice, certificates: readonly Uint8Array[]) {
+  const { room, body } = await device.genesis()
+  const state = { ...emptyState('http://hub.example'), hub: { domain, key: hub.publicKey } }
+  const turn = new Turn({ crypto, entropy, appVersion: 1 }, state, now)
+  const id = roomOfGroupId(room.group.public.context.groupId)
+  ok(id !== null)
+  const none = new Uint8Array(0)
+  const fresh = newRoom({
+    id,
+    phase: 'live',
+    suite: device.suite.id,
+    domain,
+    title: null,
+    opening: none,
+    inviterRootHash: none,
+    createdAt: now,
+  })
+  turn.addRoom(fresh)
+  beginEpochs(turn, fresh.key, {
+    position: logPosition(0n),
+    entryHash: new Uint8Array(32),
+    public: room.group.public,
+    group: null,
+    keys: null,
+    groupInfo: body.groupInfo,
+  })
+  for (const bytes of certificates) {
+    const certificate = await verifyCertificate(crypto, bytes, { hubKey: null })
+    ok(certificate.kind === 'verified')
+    await keepCertificates(turn, fresh.key, [{ bytes, certificate }])
+  }
+  const known = turn.room(fresh.key)
+  ok(known !== null)
+  return membersOf(known).map(({ leaf, account, deviceName, verified }) => ({
+    leaf,
+    account,
+    deviceName,
+    verified,
+  }))
+}
+
+Deno.test('ID-7, ID-4: named is whom the own hub attests, and nobody else', async () => {
+  const alice = await attested('alice', hub)
+  const [named] = await seen(alice, [alice.self.certificate])
+  const member = { leaf: leafIndex(0), account: alice.self.account, deviceName: 'by hand' }
+  deepStrictEqual(named, { ...member, verified: true })
+  for (const key of [otherHub, null]) {
+    const mallory = await attested('alice', key)
+    const [unnamed] = await seen(mallory, [mallory.self.certificate])
+    deepStrictEqual(unnamed, { ...member, verified: false })
+  }
+})
+
+Deno.test('ID-6, ID-7: a certificate of another root bears out nothing', async () => {
+  const alice = await attested('alice', hub)
+  const other = await attested('alice', hub)
+  const [member] = await seen(alice, [other.self.certificate])
+  strictEqual(member?.verified, false)
+  strictEqual(member?.deviceName, '')
 })

@@ -14,7 +14,8 @@ import type { Dialer, SessionTransport } from '#core/device/transport.ts'
 import { accountSecrets, attachAttestation, makeCertificate } from '#core/identity/certificate.ts'
 import { rootHash } from '#core/identity/certificate.ts'
 import { signSessionChallenge, verifyGreeting } from '#core/identity/session-proof.ts'
-import type { Mls, MlsGroup } from '#core/mls/mls.ts'
+import { type CipherSuite, cipherSuite } from '#core/mls/cipher-suite.ts'
+import type { Group } from '#core/mls/group.ts'
 import type { SenderKeys } from '#core/sender-keys/secret-tree.ts'
 import { type Body, type BodyKind, decodeMessage, encodeMessage } from '#core/wire/bodies.ts'
 import { type Message, TRANSPORTS } from '#core/wire/bodies.ts'
@@ -23,7 +24,6 @@ import { entryHash, type LogEntry } from '#core/wire/log-entry.ts'
 
 export interface HandParts {
   readonly crypto: Crypto
-  readonly mls: Mls
   readonly clock: Clock
   readonly entropy: Entropy
   readonly domain: HubDomain
@@ -40,14 +40,30 @@ export interface HandIdentity {
   attested: boolean
 }
 
-/** A room as the device follows it. */
-export interface HandRoom {
+/** An entry of a room's log, and its hash in the chain. */
+export interface HandEntry {
+  readonly position: bigint
+  readonly entry: LogEntry
+  readonly hash: Uint8Array
+}
+
+/** The log of a room, as far as the device has taken it. */
+export interface HandLog {
   readonly id: RoomId
-  group: MlsGroup
-  keys: SenderKeys
   next: bigint
   headHash: Uint8Array
-  readonly entries: { readonly position: bigint; readonly entry: LogEntry }[]
+  readonly entries: HandEntry[]
+}
+
+/** A room of which the device is a member. */
+export interface HandRoom extends HandLog {
+  group: Group
+  keys: SenderKeys
+}
+
+export interface Greeted {
+  readonly hello: Body<'hello'>
+  readonly greeting: Body<'greeting'>
 }
 
 type MessageOf<K extends BodyKind> = Extract<Message, { kind: K }>
@@ -83,7 +99,9 @@ export class HandSession {
   readonly parts: HandParts
   readonly self: HandIdentity
   readonly suite: Suite
-  readonly rooms = new Map<string, HandRoom>()
+  readonly engine: CipherSuite
+  greeted: Greeted | null = null
+  readonly rooms = new Map<string, HandLog>()
   /** Messages that nobody has taken yet, in order. */
   readonly heard: Message[] = []
   closed: Promise<void> = Promise.resolve()
@@ -95,6 +113,7 @@ export class HandSession {
     this.parts = parts
     this.self = self
     this.suite = parts.suite ?? SUITES.performance
+    this.engine = cipherSuite(parts.crypto, this.suite)
   }
 
   // ---- Session ----------------------------------------------------------------------------
@@ -127,7 +146,7 @@ export class HandSession {
     return await this.authenticate(greeted)
   }
 
-  async greet() {
+  async greet(): Promise<Greeted> {
     const { crypto, entropy } = this.parts
     const hello = {
       versions: [1],
@@ -138,7 +157,8 @@ export class HandSession {
     this.say('hello', hello)
     const { body: greeting } = await this.hear('greeting')
     ok(await verifyGreeting(crypto, { hello, greeting }), 'the hub signed its greeting')
-    return { hello, greeting }
+    this.greeted = { hello, greeting }
+    return this.greeted
   }
 
   async register(): Promise<void> {
@@ -153,13 +173,13 @@ export class HandSession {
     this.self.attested = true
   }
 
-  async authenticate(greeted: Awaited<ReturnType<HandSession['greet']>>): Promise<Body<'ready'>> {
+  async authenticate(greeted: Greeted): Promise<Body<'ready'>> {
     this.say('authenticate', await this.proof(greeted))
     return (await this.hear('ready')).body
   }
 
   async proof(
-    greeted: Awaited<ReturnType<HandSession['greet']>>,
+    greeted: Greeted,
   ): Promise<Body<'authenticate'>> {
     const { account, device, key } = this.self
     const transport = TRANSPORTS[this.#transport?.kind ?? 'memory']
@@ -257,7 +277,7 @@ export class HandSession {
       const place = { room: room.id, position: position as LogPosition, previous: room.headHash }
       room.headHash = entryHash((bytes) => this.parts.crypto.hash('sha256', bytes), place, entry)
       room.next = position + 1n
-      room.entries.push({ position, entry })
+      room.entries.push({ position, entry, hash: room.headHash })
     }
   }
 }

@@ -8,7 +8,8 @@ import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
+import { attachAttestation, makeAttestation } from '#core/identity/certificate.ts'
+import { verifyCertificate } from '#core/identity/certificate.ts'
 import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
 import type { GatewayEvent, GatewayPorts } from '#hub/gateway/model.ts'
 import type { HubSession, HubSessionListener, Lane, RoomLog } from '#hub/ports.ts'
@@ -17,7 +18,6 @@ import { HandDevice, type HandIdentity, type HandParts, makeIdentity } from './h
 import { createMemoryHubPorts } from './memory-hub-ports.ts'
 
 const crypto = createNobleCrypto()
-const mls = createTsMls(crypto)
 const identities = new Map<string, Promise<HandIdentity>>()
 export const DOMAIN = 'hub.example' as HubDomain
 
@@ -35,6 +35,8 @@ export interface HubWorld {
   readonly events: GatewayEvent[]
   readonly faults: unknown[]
   readonly log: LogControl
+  /** What the hub has stored, also beside its control. */
+  readonly stored: RoomLog
   /** ML-DSA-65 signatures that the hub has checked. */
   readonly checks: { mldsa65: number }
   gateway: Gateway
@@ -43,6 +45,8 @@ export interface HubWorld {
   /** Everything that can go on without time or a held store has gone on. */
   settled(): Promise<void>
   dialer(options?: MemoryDialerOptions): Dialer
+  /** Attests a certificate and puts it into the directory, in place of one before it. */
+  enrol(certificate: Uint8Array): Promise<Uint8Array>
   /** A registered device with an open session. */
   device(name: string): Promise<HandDevice>
 }
@@ -72,7 +76,6 @@ export function createHubWorld(seed = 1): HubWorld {
   const checks = { mldsa65: 0 }
   const ports: GatewayPorts = {
     crypto: counted(checks),
-    mls,
     clock,
     entropy,
     log: controlled(stores.log, log),
@@ -83,13 +86,14 @@ export function createHubWorld(seed = 1): HubWorld {
       faulted: (error) => void faults.push(error),
     },
   }
-  const parts = { crypto, mls, clock, entropy, domain: DOMAIN }
+  const parts = { crypto, clock, entropy, domain: DOMAIN }
   const world: HubWorld = {
     parts,
     clock,
     events,
     faults,
     log,
+    stored: stores.log,
     checks,
     gateway: createGateway(ports),
     restart() {
@@ -98,6 +102,17 @@ export function createHubWorld(seed = 1): HubWorld {
     // Nothing in this world waits for more than promises, which end before the next task.
     settled: () => new Promise((resolve) => setTimeout(resolve)),
     dialer: (options = {}) => createMemoryDialer(() => world.gateway, options),
+    async enrol(certificate) {
+      const verified = await verifyCertificate(crypto, certificate, { hubKey: null })
+      ok(verified.kind === 'verified')
+      const attester = { hubDomain: DOMAIN, key: pair, time: clock.nowMs() }
+      const attestation = await makeAttestation(crypto, verified, attester)
+      const attested = attachAttestation(certificate, attestation)
+      ok(attested !== null)
+      const { account, rootHash } = verified
+      await stores.directory.register({ account, rootHash, certificate: attested })
+      return attested
+    },
     async device(name) {
       const device = new HandDevice(parts, await identityOf(parts, name))
       await device.connect(world.dialer())

@@ -10,12 +10,18 @@ import type { Clock } from '#core/base/ports.ts'
 import type { AppendOutcome, ClaimedKeyPackage, Directory, RoomAppend } from '#hub/ports.ts'
 import type { RoomLog, StoredAccount, StoredEntry, StoredGeneration } from '#hub/ports.ts'
 import type { StoredKeyPackage, WaitingWelcome } from '#hub/ports.ts'
+import { createMemoryGroup, type MemoryGroup } from './memory-group.ts'
 
 interface MemoryRoom {
   readonly entries: StoredEntry[]
   term: bigint
   state: Uint8Array
   generations: StoredGeneration[]
+  readonly group: MemoryGroup
+}
+
+interface MemoryWelcome extends WaitingWelcome {
+  held: boolean
 }
 
 interface HeldKeyPackage extends StoredKeyPackage {
@@ -31,7 +37,7 @@ export interface MemoryHubPorts {
 
 /** Creates an empty store. Everything put in and given out is copied. */
 export function createMemoryHubPorts(options: { readonly clock: Clock }): MemoryHubPorts {
-  const welcomes: WaitingWelcome[] = []
+  const welcomes: MemoryWelcome[] = []
   return {
     log: createMemoryLog(welcomes),
     directory: createMemoryDirectory(options.clock, welcomes),
@@ -40,13 +46,19 @@ export function createMemoryHubPorts(options: { readonly clock: Clock }): Memory
 
 // ---- Log ----------------------------------------------------------------------------------
 
-function createMemoryLog(welcomes: WaitingWelcome[]): RoomLog {
+function createMemoryLog(welcomes: MemoryWelcome[]): RoomLog {
   const rooms = new Map<string, MemoryRoom>()
   let welcomeId = 0n
   const append = (part: RoomAppend): AppendOutcome => {
     const key = toHex(part.room)
     const room = rooms.get(key) ??
-      { entries: [], term: 0n, state: new Uint8Array(0), generations: [] }
+      {
+        entries: [],
+        term: 0n,
+        state: new Uint8Array(0),
+        generations: [],
+        group: createMemoryGroup(),
+      }
     const next = BigInt(room.entries.length)
     if (part.term < room.term) return { kind: 'termFenced', term: room.term as Term }
     if (part.expectedNext !== next) {
@@ -56,12 +68,26 @@ function createMemoryLog(welcomes: WaitingWelcome[]): RoomLog {
     room.term = part.term
     room.entries.push(...part.entries.map((entry) => structuredClone(entry)))
     if (part.state !== null) room.state = part.state.slice()
+    const voidFrom = part.effects?.voidFrom ?? null
+    const newest = part.effects?.finals.at(-1)?.position ?? 0n
+    const isOfPart = (stored: WaitingWelcome) => equalBytes(stored.room, part.room)
+    if (voidFrom !== null) {
+      dropWhere(room.generations, ({ origin }) => origin >= voidFrom)
+      dropWhere(welcomes, (stored) => isOfPart(stored) && stored.position >= voidFrom)
+    }
     room.generations = mergeGenerations(room.generations, part.generations)
+      .filter(({ origin }) => origin >= newest)
     for (const welcome of part.welcomes) {
       const waiting = welcomes.filter((other) => isOwnedBy(other, welcome)).length
       if (waiting >= LIMITS.welcomesPerDeviceMax) continue
       welcomeId++
       welcomes.push({ ...structuredClone(welcome), id: welcomeId, room: part.room })
+    }
+    for (const version of part.effects?.finals ?? []) {
+      room.group.store(version)
+      for (const stored of welcomes) {
+        if (isOfPart(stored) && stored.position <= version.position) stored.held = false
+      }
     }
     return { kind: 'appended' }
   }
@@ -79,6 +105,14 @@ function createMemoryLog(welcomes: WaitingWelcome[]): RoomLog {
         }
       }),
     read: (id, range) => later(() => readPage(rooms.get(toHex(id))?.entries ?? [], range)),
+    readVersion: (id, at) => later(() => rooms.get(toHex(id))?.group.version(at) ?? null),
+    readNodes: (id, page) => later(() => rooms.get(toHex(id))?.group.nodes(page) ?? []),
+    readCertificates: (id, page) =>
+      later(() => rooms.get(toHex(id))?.group.certificates(page) ?? []),
+    leaveAnchor: (id, anchor) =>
+      later(() => rooms.get(toHex(id))?.group.leaveAnchor(anchor) ?? 'gone'),
+    readAnchor: (id, invitation) =>
+      later(() => rooms.get(toHex(id))?.group.anchor(invitation) ?? null),
     close: () => later(() => {}),
   }
 }
@@ -88,14 +122,12 @@ function mergeGenerations(
   named: readonly StoredGeneration[],
 ): StoredGeneration[] {
   const merged = new Map<string, StoredGeneration>()
-  let newest = 0n
   for (const stored of [...held, ...named]) {
-    const key = `${stored.epoch}/${stored.leaf}/${stored.lane}`
+    const key = `${stored.origin}/${stored.leaf}/${stored.lane}`
     const before = merged.get(key)?.generation ?? -1
     if (stored.generation > before) merged.set(key, { ...stored })
-    if (stored.epoch > newest) newest = stored.epoch
   }
-  return [...merged.values()].filter(({ epoch }) => epoch === newest)
+  return [...merged.values()]
 }
 
 function readPage(
@@ -117,7 +149,7 @@ function readPage(
 
 // ---- Directory ----------------------------------------------------------------------------
 
-function createMemoryDirectory(clock: Clock, welcomes: WaitingWelcome[]): Directory {
+function createMemoryDirectory(clock: Clock, welcomes: MemoryWelcome[]): Directory {
   const accounts = new Map<AccountName, StoredAccount>()
   return {
     ...createMemoryKeyPackages(clock),
@@ -133,7 +165,8 @@ function createMemoryDirectory(clock: Clock, welcomes: WaitingWelcome[]): Direct
     readAccount: (account) => later(() => structuredClone(accounts.get(account) ?? null)),
     readWelcomes: (account, device) =>
       later(() =>
-        structuredClone(welcomes.filter((stored) => isOwnedBy(stored, { account, device })))
+        welcomes.filter((stored) => !stored.held && isOwnedBy(stored, { account, device }))
+          .map(({ held: _held, ...welcome }) => structuredClone(welcome))
       ),
     deleteWelcome: (owner, id) =>
       later(() => dropWhere(welcomes, (stored) => stored.id === id && isOwnedBy(stored, owner))),

@@ -14,13 +14,16 @@ import { certificateHash, rootHash } from '#core/identity/certificate.ts'
 import { encodeIdentity } from '#core/identity/leaf-identity.ts'
 import { type Greeting, signSessionChallenge } from '#core/identity/session-proof.ts'
 import { type Hello, verifyGreeting } from '#core/identity/session-proof.ts'
-import type { MlsSigner } from '#core/mls/mls.ts'
+import { CREDENTIAL_TYPE } from '#core/mls/credential.ts'
+import { MLS_VERSION } from '#core/mls/key-package.ts'
+import type { LeafTemplate } from '#core/mls/own-leaf.ts'
+import { ROOM_EXTENSION_TYPES } from '#core/policy/room-policy.ts'
 import { BODIES, type Body, type BodyKind, decodeMessage } from '#core/wire/bodies.ts'
 import { encodeMessage, type Message, TRANSPORTS } from '#core/wire/bodies.ts'
 import { parseFrame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { Inbox } from './inbox.ts'
-import { entropy, native, within } from './protocol-parts.ts'
+import { entropy, native, suite, within } from './protocol-parts.ts'
 
 /** An account with one device, and its certificate, attested once it is registered. */
 export interface ClientAccount {
@@ -51,17 +54,26 @@ export async function makeAccount(user: string): Promise<ClientAccount> {
   return { account, device, ed25519, rootHash: rootHash(native, root), certificate }
 }
 
-/** The account's signing identity in a group (ID-5). */
-export function signerOf(account: ClientAccount): MlsSigner {
+/** What the account's leaves say of it (ID-5). */
+export function templateOf(account: ClientAccount): LeafTemplate {
+  const identity = encodeIdentity({
+    account: account.account,
+    device: account.device,
+    manifestVersion: 1,
+    rootHash: account.rootHash,
+    certificateHash: certificateHash(native, account.certificate),
+  })
   return {
-    identity: encodeIdentity({
-      account: account.account,
-      device: account.device,
-      manifestVersion: 1,
-      certificateHash: certificateHash(native, account.certificate),
-    }),
+    credential: { kind: 'basic', identity },
     signatureKey: account.ed25519.publicKey,
-    signatureSecret: account.ed25519.secretKey,
+    capabilities: {
+      versions: [MLS_VERSION],
+      cipherSuites: [suite.id],
+      extensions: ROOM_EXTENSION_TYPES,
+      proposals: [],
+      credentials: [CREDENTIAL_TYPE.basic],
+    },
+    extensions: [],
   }
 }
 

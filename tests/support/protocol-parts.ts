@@ -6,14 +6,14 @@ import type { TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { SUITES } from '#core/crypto/suites.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
+import { cipherSuite } from '#core/mls/cipher-suite.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
 
 const DEADLINE_MS = 20_000
 
 export const native = await createWebCrypto(crypto.subtle, createNobleCrypto())
-export const mls = createTsMls(native)
 export const suite = SUITES.performance
+export const engine = cipherSuite(native, suite)
 export const entropy: Entropy = {
   randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
 }

@@ -5,9 +5,17 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { utf8Decode, utf8Encode } from '#core/base/bytes.ts'
-import { type LeafIndex, type LogPosition, logPosition, type RoomId } from '#core/base/ids.ts'
+import { type Epoch, type LeafIndex, leafIndex, type LogPosition } from '#core/base/ids.ts'
+import { logPosition, type RoomId } from '#core/base/ids.ts'
 import { groupIdOf, makeGenesis } from '#core/identity/genesis.ts'
-import type { KeyPackageMade, MlsGroup } from '#core/mls/mls.ts'
+import { type CommitMade, makeCommit } from '#core/mls/commit-make.ts'
+import { decodeMlsMessage, encodeMlsMessage } from '#core/mls/framing.ts'
+import { createGroup, exportSecret, type Group, makeGroupInfo } from '#core/mls/group.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
+import { joinByWelcome } from '#core/mls/join-welcome.ts'
+import { type KeyPackageSecrets, makeKeyPackage } from '#core/mls/own-leaf.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { roomExtensions } from '#core/policy/room-policy.ts'
 import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/exports.ts'
 import { open, seal, sealBurst, type SealContext } from '#core/sender-keys/seal.ts'
 import { BurstCache } from '#core/sender-keys/burst-cache.ts'
@@ -18,10 +26,10 @@ import { encode } from '#core/wire/codec.ts'
 import { entryHash, FIRST_PREVIOUS_HASH, type LogEntry } from '#core/wire/log-entry.ts'
 import { seenCodec } from '#core/wire/log-entry.ts'
 import { type Answer, type ClientAccount, type ProtocolSession } from './protocol-client.ts'
-import { signerOf } from './protocol-client.ts'
-import { entropy, mls, native, nowMs, sha256, suite, within } from './protocol-parts.ts'
+import { templateOf } from './protocol-client.ts'
+import { engine, entropy, native, nowMs, sha256, suite, within } from './protocol-parts.ts'
 
-const DAY_MS = 86_400_000
+const DAY_SECONDS = 86_400n
 
 /** The log of one room from position 0: a gap or a broken chain fails (SEQ-1, LOG-1). */
 export class FollowedLog {
@@ -81,7 +89,7 @@ export class RoomClient {
   readonly account: ClientAccount
   readonly log: FollowedLog
   session: ProtocolSession
-  group: MlsGroup
+  group: Group
   keys: SenderKeys
   readonly #bursts = new BurstCache()
   #stop: () => void = () => {}
@@ -90,7 +98,7 @@ export class RoomClient {
     readonly id: RoomId
     readonly account: ClientAccount
     readonly session: ProtocolSession
-    readonly group: MlsGroup
+    readonly group: Group
     readonly keys: SenderKeys
   }) {
     this.id = parts.id
@@ -101,8 +109,16 @@ export class RoomClient {
     this.log = new FollowedLog(parts.id)
   }
 
+  get epoch(): Epoch {
+    return this.group.public.context.epoch as Epoch
+  }
+
+  get epochId() {
+    return epochIdOf(engine, this.group.public.context)
+  }
+
   get leaf(): LeafIndex {
-    return mls.ownLeaf(this.group)
+    return leafIndex(this.group.ownLeaf)
   }
 
   /** Subscribes from the first position that is missing, and catches up (ROOM-6). */
@@ -128,8 +144,8 @@ export class RoomClient {
     return {
       suite,
       room: this.id,
-      epoch: mls.epoch(this.group),
-      epochId: mls.epochId(this.group),
+      epoch: this.epoch,
+      epochId: this.epochId,
       leaf: this.leaf,
       lane: 0,
       seen: this.log.seen,
@@ -185,9 +201,8 @@ export class RoomClient {
     const opened = await open(native, this.keys, {
       suite,
       room: this.id,
-      epochId: mls.epochId(this.group),
-      signatureKeyOf: (leaf) =>
-        mls.leaves(this.group).find((each) => each.leaf === leaf)?.signatureKey ?? null,
+      epochId: this.epochId,
+      signatureKeyOf: (leaf) => leafAt(this.group.public.tree, leaf)?.signatureKey ?? null,
       bursts: this.#bursts,
     }, bytes)
     ok(opened.kind === 'opened', `a frame opens: ${opened.kind === 'refused' ? opened.code : ''}`)
@@ -199,82 +214,120 @@ export class RoomClient {
 
   /** The body of a commit that adds one KeyPackage, and the group behind it (ROOM-4). */
   async makeAdd(keyPackage: Uint8Array, certificate: Uint8Array) {
-    const { seen } = this.log
-    const made = await mls.commit(this.group, {
-      adds: [keyPackage],
-      removes: [],
-      authenticated: encode(seenCodec, seen),
-      nowMs: nowMs(),
-      entropy,
-    })
-    ok(made.kind === 'committed', 'a commit')
-    const body: Omit<Body<'submitCommit'>, 'request'> = {
-      epoch: mls.epoch(this.group),
-      seen,
-      commit: made.commit,
-      newEpochId: mls.epochId(made.next),
-      certificates: [certificate],
-      welcome: made.welcome ?? new Uint8Array(0),
-      joinRequest: null,
-    }
+    const made = await this.commitAdding([keyPackage])
+    const body = await this.bodyOf(made, [certificate])
     return { body, next: made.next }
   }
 
-  /** Goes into the epoch of a commit that was accepted (KEY-1). */
-  async enter(group: MlsGroup): Promise<void> {
-    this.group = group
-    this.keys = await keysOf(this.id, group)
+  async commitAdding(keyPackages: readonly Uint8Array[]): Promise<CommitMade> {
+    const made = await makeCommit(this.group, {
+      proposals: keyPackages.map((bytes) => {
+        const decoded = decodeMlsMessage('keyPackage', bytes)
+        ok(decoded !== null, 'a KeyPackage')
+        return { kind: 'add', keyPackage: decoded.keyPackage } as const
+      }),
+      path: 'always',
+      authenticatedData: encode(seenCodec, this.log.seen),
+      wireFormat: 'publicMessage',
+      welcome: { ratchetTree: true, externalPub: false },
+      psks: () => null,
+      timeMs: null,
+      entropy,
+    })
+    ok(made.kind === 'committed', 'a commit')
+    return made
   }
 
-  /** Adds somebody; both are in the new epoch and have followed the log (ROOM-7). */
+  async bodyOf(
+    made: CommitMade,
+    certificates: readonly Uint8Array[],
+  ): Promise<Omit<Body<'submitCommit'>, 'request'>> {
+    return {
+      epoch: this.epoch,
+      epochId: this.epochId,
+      seen: this.log.seen,
+      commit: made.message,
+      groupInfo: await groupInfoOf(made.next),
+      certificates,
+      welcome: made.welcome ?? new Uint8Array(0),
+    }
+  }
+
+  /** Goes into the epoch of a commit that was accepted (KEY-1). */
+  enter(group: Group): void {
+    this.group = group
+    this.keys = keysOf(this.id, group)
+  }
+
+  /** Adds somebody while nobody else is there; both are in the new epoch (ROOM-7). */
   async add(account: ClientAccount, session: ProtocolSession): Promise<RoomClient> {
     const made = await keyPackageFor(account)
     const { body, next } = await this.makeAdd(made.keyPackage, account.certificate)
     const position = this.log.next
     const answer = await this.session.request('submitCommit', body, this.id)
     deepStrictEqual(answer, { kind: 'accepted', position })
-    await this.log.reach(position + 1n)
-    await this.enter(next)
+    // The verdict stands behind the commit at once: nobody could vote.
+    await this.log.reach(position + 2n)
+    this.enter(next)
     const welcome = await session.next('welcome')
-    const { keyPackage, secrets } = made
-    const options = { welcome: welcome.welcome, keyPackage, secrets, nowMs: nowMs() }
-    const joined = await mls.join(options)
+    const decoded = decodeMlsMessage('keyPackage', made.keyPackage)
+    ok(decoded !== null)
+    const joined = await joinByWelcome(engine, {
+      welcome: welcome.welcome,
+      keyPackage: decoded.keyPackage,
+      secrets: made.secrets,
+      signatureSecret: account.ed25519.secretKey,
+      ratchetTree: null,
+      psks: () => null,
+    })
     ok(joined.kind === 'joined', 'a Welcome opens')
     session.send('welcomeReceived', { id: welcome.id })
     const { group } = joined
-    const keys = await keysOf(this.id, group)
+    const keys = keysOf(this.id, group)
     const member = new RoomClient({ id: this.id, account, session, group, keys })
     await member.follow()
     return member
   }
 }
 
-async function keysOf(room: RoomId, group: MlsGroup): Promise<SenderKeys> {
-  const root = await mls.exportSecret(group, {
+export async function groupInfoOf(group: Group, ratchetTree = false): Promise<Uint8Array> {
+  const groupInfo = await makeGroupInfo(group, { ratchetTree, externalPub: true })
+  return encodeMlsMessage({ kind: 'groupInfo', groupInfo })
+}
+
+export function dataPlaneRoot(room: RoomId, group: Group): Uint8Array {
+  return exportSecret(group, {
     label: EPOCH_EXPORTS.dataPlane,
-    context: exportContext(suite, room, mls.epochId(group)),
+    context: exportContext(suite, room, epochIdOf(engine, group.public.context)),
     length: exportLength(suite),
   })
-  return createSenderKeys({ suite, root, leafCount: mls.leafCount(group) })
+}
+
+function keysOf(room: RoomId, group: Group): SenderKeys {
+  const root = dataPlaneRoot(room, group)
+  return createSenderKeys({ suite, root, leafCount: group.public.tree.leafWidth })
+}
+
+function lifetime() {
+  const now = BigInt(Math.floor(nowMs() / 1_000))
+  return { notBefore: now - DAY_SECONDS, notAfter: now + DAY_SECONDS }
 }
 
 /** A KeyPackage that was not published, for an Add by hand. */
-export function keyPackageFor(account: ClientAccount): Promise<KeyPackageMade> {
-  const now = nowMs()
-  return mls.makeKeyPackage({
-    suite,
-    signer: signerOf(account),
-    notBefore: now - DAY_MS as typeof now,
-    notAfter: now + DAY_MS as typeof now,
+export async function keyPackageFor(
+  account: ClientAccount,
+): Promise<{ readonly keyPackage: Uint8Array; readonly secrets: KeyPackageSecrets }> {
+  const { keyPackage, secrets } = await makeKeyPackage(engine, {
+    template: templateOf(account),
+    signatureSecret: account.ed25519.secretKey,
+    lifetime: lifetime(),
     entropy,
   })
+  return { keyPackage: encodeMlsMessage({ kind: 'keyPackage', keyPackage }), secrets }
 }
 
-/** Creates a room and follows it (ROOM-1). */
-export async function createRoom(
-  account: ClientAccount,
-  session: ProtocolSession,
-): Promise<RoomClient> {
+/** A group of one, for a room of its own, and the request that opens it (ROOM-1). */
+export async function makeRoom(account: ClientAccount, session: ProtocolSession) {
   const { hubDomain } = session.greeting ?? {}
   ok(hubDomain !== undefined, 'a greeting comes first')
   const { genesis, room } = await makeGenesis(native, {
@@ -285,22 +338,28 @@ export async function createRoom(
     suite: suite.id,
     random: entropy.randomBytes(32),
   }, account.ed25519.secretKey)
-  const signer = signerOf(account)
-  const group = await mls.createGroup({
-    suite,
+  const group = await createGroup(engine, {
     groupId: groupIdOf(room),
-    signer,
-    nowMs: nowMs(),
+    extensions: roomExtensions(),
+    template: templateOf(account),
+    signatureSecret: account.ed25519.secretKey,
+    lifetime: lifetime(),
     entropy,
   })
-  const answer = await session.request('createRoom', {
-    genesis,
-    suite: suite.id,
-    epochId: mls.epochId(group),
-    certificate: account.certificate,
-  }, room)
+  const groupInfo = await groupInfoOf(group, true)
+  const { certificate } = account
+  return { room, group, body: { genesis, suite: suite.id, groupInfo, certificate } }
+}
+
+/** Creates a room and follows it (ROOM-1). */
+export async function createRoom(
+  account: ClientAccount,
+  session: ProtocolSession,
+): Promise<RoomClient> {
+  const { room, group, body } = await makeRoom(account, session)
+  const answer = await session.request('createRoom', body, room)
   deepStrictEqual(answer, { kind: 'accepted', position: 0n })
-  const keys = await keysOf(room, group)
+  const keys = keysOf(room, group)
   const client = new RoomClient({ id: room, account, session, group, keys })
   await client.follow()
   return client

@@ -17,7 +17,7 @@ import type { Refusal } from '#core/wire/refusals.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { type Answer, makeAccount, opcodeOf, ProtocolSession } from '../support/protocol-client.ts'
 import { type ClientAccount, signIn, signUp } from '../support/protocol-client.ts'
-import { entropy, mls, within } from '../support/protocol-parts.ts'
+import { entropy, within } from '../support/protocol-parts.ts'
 import { dialerOf, TRANSPORT_NAMES, type TransportName } from '../support/real-dialers.ts'
 import { createRoom, keyPackageFor, type RoomClient } from '../support/room-client.ts'
 
@@ -287,14 +287,14 @@ const rooms: readonly Case[] = [
   ],
   ['SEQ-2: another epoch, another epochId', async (world) => {
     const { alice, other, stale } = world
-    const epoch = mls.epoch(alice.group)
+    const { epoch } = alice
     await refusedFrame(alice, stale, { kind: 'staleEpoch', epoch })
     await refusedFrame(alice, await other.seal('astray'), { kind: 'staleEpoch', epoch })
     const ahead = epoch + 1n as SealContext['epoch']
     await refusedLie(world, { epoch: ahead }, { kind: 'futureEpoch', epoch })
     const far = 2n ** 64n - 1n as SealContext['epoch']
     await refusedLie(world, { epoch: far }, { kind: 'futureEpoch', epoch })
-    const epochId = mls.epochId(other.group)
+    const { epochId } = other
     await refusedLie(world, { epochId }, { kind: 'wrongEpochId' })
     const suite = SUITES.compliance.id
     const foreign = altered(await alice.seal('of another suite'), { suite })
@@ -336,11 +336,35 @@ const rooms: readonly Case[] = [
     await refusedLie(world, { seen: early }, unknownEntry)
   }],
   ['SEQ-5, ROOM-4: commits of another epoch, leaf, room, and with another certificate', commits],
+  ['VOTE-2, GROUP-4, JOIN-1, JOIN-3: no vote, no proposal, no anchor, and no right', others],
   ['SEQ-1: good frames between bad ones, all at once', mixed],
 ]
 
+async function others({ alice, dialer, endpoint, mallory }: World): Promise<void> {
+  const { session, id } = alice
+  const noise = entropy.randomBytes(300)
+  requireRefusal(await session.request('submitVote', { vote: noise }, id), 'submitVote', {
+    kind: 'badVote',
+    fault: 'malformed',
+  })
+  const proposal = { proposal: noise }
+  requireRefusal(await session.request('submitProposal', proposal, id), 'submitProposal', {
+    kind: 'malformed',
+  })
+  requireRefusal(await session.request('leaveAnchor', { anchor: noise }, id), 'leaveAnchor', {
+    kind: 'badAnchor',
+  })
+  const stranger = await signIn(dialer, endpoint, mallory)
+  const proof = { id: noise.subarray(0, 32), signature: noise.subarray(0, 64) }
+  for (const purpose of [{ kind: 'member' }, { kind: 'invitation', ...proof }] as const) {
+    const answer = await stranger.request('requestGroup', { token: null, purpose }, id)
+    requireRefusal(answer, 'requestGroup', { kind: 'unknownRoom' })
+  }
+  await stranger.leave()
+}
+
 async function commits({ alice, bob, other, mallory }: World): Promise<void> {
-  const epoch = mls.epoch(alice.group)
+  const { epoch } = alice
   const { keyPackage } = await keyPackageFor(mallory)
   const { body } = await alice.makeAdd(keyPackage, mallory.certificate)
   const submit = async (by: RoomClient, changed: Partial<typeof body>, refusal: Refusal) => {
@@ -352,16 +376,19 @@ async function commits({ alice, bob, other, mallory }: World): Promise<void> {
   await submit(alice, { epoch: before }, { kind: 'staleEpoch', epoch })
   await submit(alice, { epoch: after }, { kind: 'futureEpoch', epoch })
   await submit(alice, { commit: entropy.randomBytes(500) }, { kind: 'malformed' })
-  await submit(alice, { seen: { ...body.seen, hash: new Uint8Array(32) } }, { kind: 'malformed' })
-  await submit(alice, { certificates: [bob.account.certificate] }, { kind: 'badCertificate' })
+  const foreign = { certificates: [bob.account.certificate] }
+  await submit(alice, foreign, { kind: 'badCommit', fault: 'certificate' })
+  const unseen = { seen: { ...body.seen, hash: new Uint8Array(32) } }
+  await submit(alice, unseen, { kind: 'badCommit', fault: 'entry' })
+  await submit(alice, { epochId: other.epochId }, { kind: 'wrongEpochId' })
   await submit(bob, {}, { kind: 'wrongLeaf' })
   const astray = await other.session.request(
     'submitCommit',
-    { ...body, epoch: mls.epoch(other.group) },
+    { ...body, epoch: other.epoch },
     other.id,
   )
-  requireRefusal(astray, 'submitCommit', { kind: 'wrongRoom' })
-  strictEqual(mls.epoch(alice.group), epoch)
+  requireRefusal(astray, 'submitCommit', { kind: 'wrongEpochId' })
+  strictEqual(alice.epoch, epoch)
 }
 
 /** One write with everything in it: the good ones get positions without a gap, in their order. */

@@ -6,8 +6,6 @@ const fileLinesMax = 500
 const functionLinesMax = 70
 const parametersMax = 4
 const columnsMax = 100
-/** Implements an interface of a package, whose lists of parameters are not ours. */
-const foreignSignatures = /^shared\/core\/mls\/ts-mls-suite\.ts$/
 
 const counted = (files: readonly SourceText[]): readonly SourceText[] => files.filter(isCode)
 
@@ -34,9 +32,7 @@ export function largeFunctions(files: readonly SourceText[]): readonly Finding[]
       const found: Finding[] = []
       const add = (message: string): number => found.push({ path: file.path, line, message })
       if (lines > functionLinesMax) add(`${name} has ${lines} lines`)
-      if (parameters > parametersMax && !foreignSignatures.test(file.path)) {
-        add(`${name} has ${parameters} parameters`)
-      }
+      if (parameters > parametersMax) add(`${name} has ${parameters} parameters`)
       return found
     })
   )

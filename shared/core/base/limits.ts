@@ -77,18 +77,39 @@ export const LIMITS = {
   commitsPerMinuteMax: 6,
   certificatesPerCommitMax: 65,
   certificatesSizeMax: 524_288,
-  invitationSizeMax: 2_048,
   invitationsPerRoomMax: 256,
+  invitationsPerAccountMax: 16,
   invitationLifetimeMs: 604_800_000,
+  invitationAheadMsMax: 691_200_000,
   invitationReusedMsMin: 86_400_000,
   invitationUsesMax: 100,
   inviteLinkMax: 4_096,
-  joinRequestSizeMax: 65_536,
-  joinRequestsPerRoomMax: 64,
-  joinRequestsMax: 1_024,
-  joinAskMs: 4_000,
+  joinsByLinkPerMinuteMax: 60,
+  resyncIntervalMsMin: 600_000,
   welcomesPerDeviceMax: 1_024,
   titleMax: 128,
+
+  // The group at the hub (GROUP-*, JOIN-*)
+  groupInfoSizeMax: 131_072,
+  proposalSizeMax: 32_768,
+  proposalsPerEpochMax: 64,
+  policySizeMax: 98_304,
+  anchorSizeMax: 40_960,
+  anchorIntervalMsMin: 60_000,
+  anchorRenewedMs: 86_400_000,
+  groupAnswerSizeMax: 536_870_912,
+  groupPartSizeMax: 262_144,
+  groupRequestsPerMinuteMax: 6,
+
+  // Finality (VOTE-*)
+  voteSizeMax: 512,
+  askedMax: 16,
+  verdictWaitMs: 2_000,
+  provisionalMsMax: 604_800_000,
+  provisionalEpochsMax: 256,
+  resyncWaitMs: 10_000,
+  voidsPerDeviceMax: 2,
+  voidsWindowMs: 3_600_000,
 
   // MLS structures (RFC 9420)
   mlsKeySizeMax: 16_384,
@@ -145,6 +166,19 @@ export const LIMITS = {
 assert(LIMITS.entriesFrameSizeMax <= LIMITS.frameSizeMax, 'a batch of entries fits a frame')
 assert(LIMITS.commitSizeMax < LIMITS.frameSizeMax, 'a commit fits a frame')
 assert(LIMITS.welcomeSizeMax < LIMITS.frameSizeMax, 'a welcome fits a frame')
+assert(
+  LIMITS.commitSizeMax + LIMITS.groupInfoSizeMax < LIMITS.frameSizeMax,
+  'a commit and its GroupInfo fit a frame',
+)
+assert(LIMITS.policySizeMax < LIMITS.groupInfoSizeMax, 'a policy fits a GroupInfo')
+assert(LIMITS.groupPartSizeMax < LIMITS.frameSizeMax, 'a part of a group fits a frame')
+assert(LIMITS.anchorSizeMax > LIMITS.certificateSizeMax, 'an anchor holds a certificate')
+assert(
+  LIMITS.invitationLifetimeMs < LIMITS.invitationAheadMsMax,
+  'a clock that is ahead makes no invitation invalid',
+)
+assert(LIMITS.verdictWaitMs < LIMITS.resyncWaitMs, 'who resyncs has waited for the verdict')
+assert(LIMITS.resyncWaitMs < LIMITS.provisionalMsMax, 'a tie ends after all other ways out')
 assert(LIMITS.inboundBytesMax <= LIMITS.roomQueueBytesMax, 'one session does not fill a room')
 assert(LIMITS.sealedFrameSizeMax < LIMITS.entriesFrameSizeMax, 'a sealed frame fits a batch')
 assert(LIMITS.plaintextSizeMax * 2 <= LIMITS.sealedFrameSizeMax, 'padding and header fit')

@@ -24,8 +24,10 @@ const signatureLabels = {
   ephemeral: 'ephemeral',
   genesis: 'genesis',
   head: 'head',
-  invitation: 'invitation',
-  joinRequest: 'joinRequest',
+  admission: 'admission',
+  vote: 'vote',
+  anchor: 'anchor',
+  groupRequest: 'groupRequest',
 } as const
 
 /** One label for each derivation. */
@@ -39,6 +41,7 @@ const kdfLabels = {
   messageCommitment: 'messageCommitment',
   ephemeralKey: 'ephemeralKey',
   invitationKey: 'invitationKey',
+  voteKey: 'voteKey',
 } as const
 
 export type SignatureLabel = keyof typeof signatureLabels

@@ -3,23 +3,24 @@
  * certificate, registering it, keeping KeyPackages at the hub. Owns no rooms.
  */
 import { toHex, wipe } from '#core/base/bytes.ts'
-import { DEVICE_ID_LENGTH, type DeviceId, type RequestId, type TimeMs } from '#core/base/ids.ts'
+import { DEVICE_ID_LENGTH, type DeviceId, type RequestId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
-import { type Suite, suiteById } from '#core/crypto/suites.ts'
+import { suiteById } from '#core/crypto/suites.ts'
 import { type AccountRecord, keyPackageRecordCodec } from '#core/device/records.ts'
 import type { KeyPackageRecord } from '#core/device/records.ts'
-import type { Turn } from '#core/device/turn.ts'
+import { leafLifetime, leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
+import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { accountName, isUserName } from '#core/identity/account-name.ts'
 import {
   ACCOUNT_SEED_LENGTH,
   accountSecrets,
   attachAttestation,
-  certificateHash,
 } from '#core/identity/certificate.ts'
 import { makeCertificate, rootHash, verifyCertificate } from '#core/identity/certificate.ts'
-import { encodeIdentity } from '#core/identity/leaf-identity.ts'
-import type { MlsSigner } from '#core/mls/mls.ts'
+import { encodeMlsMessage } from '#core/mls/framing.ts'
+import { keyPackageRef } from '#core/mls/key-package.ts'
+import { makeKeyPackage as makeMlsKeyPackage } from '#core/mls/own-leaf.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
@@ -161,21 +162,6 @@ export function registrationRefused(turn: Turn, refusal: Refusal): void {
   turn.effect({ kind: 'showAccount' })
 }
 
-/** The device's signing identity in a suite (ID-5). */
-export function signerFor(turn: Turn, account: AccountRecord, suite: Suite): MlsSigner {
-  const pair = suite.signature === 'p384' ? account.p384 : account.ed25519
-  return {
-    identity: encodeIdentity({
-      account: account.name,
-      device: account.device,
-      manifestVersion: 1,
-      certificateHash: certificateHash(turn.ports.crypto, account.certificate),
-    }),
-    signatureKey: pair.publicKey,
-    signatureSecret: pair.secretKey,
-  }
-}
-
 /** Makes a KeyPackage and keeps its secrets in memory and in the store (DIR-1). */
 export async function makeKeyPackage(
   turn: Turn,
@@ -184,28 +170,28 @@ export async function makeKeyPackage(
 ): Promise<Uint8Array | null> {
   const account = turn.registered
   const suite = suiteById(suiteId)
-  if (account === null || suite === null) return null
-  const notAfter = turn.nowMs + LIMITS.keyPackageLifetimeMs as TimeMs
-  const made = await turn.ports.mls.makeKeyPackage({
-    suite,
-    signer: signerFor(turn, account, suite),
-    // Tolerates clocks that are slow.
-    notBefore: turn.nowMs - LIMITS.keyPackageBackdateMs as TimeMs,
-    notAfter,
+  const engine = cipherSuiteOf(turn.ports.crypto, suiteId)
+  if (account === null || suite === null || engine === null) return null
+  const { lifetime, notAfter } = leafLifetime(turn.nowMs)
+  const made = await makeMlsKeyPackage(engine, {
+    template: leafTemplate(turn, account, suite),
+    signatureSecret: signatureKeyOf(account, suite).secretKey,
+    lifetime,
     entropy: turn.ports.entropy,
   })
+  const keyPackage = encodeMlsMessage({ kind: 'keyPackage', keyPackage: made.keyPackage })
   const record: KeyPackageRecord = {
     format: STRUCTURE_VERSION,
     suite: suiteId,
-    keyPackage: made.keyPackage,
-    secrets: made.secrets,
+    keyPackage,
+    ...made.secrets,
     lastResort,
     notAfter,
   }
-  const key = toHex(made.reference)
+  const key = toHex(keyPackageRef(engine, made.keyPackage))
   turn.put('keyPackages', key, encode(keyPackageRecordCodec, record), 'strict')
   turn.set({ keyPackages: new Map(turn.state.keyPackages).set(key, record) })
-  return made.keyPackage
+  return keyPackage
 }
 
 /** A single-use KeyPackage was used: its secrets go (RFC 9420 section 10). */
@@ -220,7 +206,7 @@ function forgetKeyPackage(turn: Turn, key: string): void {
   keyPackages.delete(key)
   turn.set({ keyPackages })
   turn.delete('keyPackages', key)
-  turn.effect({ kind: 'wipe', secrets: [record.secrets] })
+  turn.effect({ kind: 'wipe', secrets: [record.initSecret, record.encryptionSecret] })
 }
 
 /** Fills the hub's stock up when it runs low (DIR-1). */

@@ -4,24 +4,30 @@
  */
 import { unreachable } from '#core/base/assert.ts'
 import type { Machine } from '#core/base/driver.ts'
+import type { RequestId } from '#core/base/ids.ts'
 import { fillKeyPackages, register, registered, registrationRefused } from '#core/device/account.ts'
 import { signedUp, signUp } from '#core/device/account.ts'
-import { entriesReceived, subscribed } from '#core/device/follow.ts'
+import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import { joinByLink, joinRefused, welcomeReceived } from '#core/device/joining.ts'
-import { addMember, commitRefused, invite, inviteAccepted } from '#core/device/membership.ts'
-import { joinRequested, keyPackagesReceived, pumpCommits } from '#core/device/membership.ts'
-import { frameRefused, landOutbox, pumpOutbox, sendMessage } from '#core/device/outbox.ts'
-import { breakRoom, createRoom, markRead, openRoom, resubscribe } from '#core/device/room.ts'
+import { groupPartReceived, joinByLink, welcomeReceived } from '#core/device/joining.ts'
+import { anchorAnswered } from '#core/device/invitations.ts'
+import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
+import { revokeInvitation } from '#core/device/membership.ts'
+import { createRoom } from '#core/device/create.ts'
+import { openRoom } from '#core/device/opening.ts'
+import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
+import { breakRoom, markRead, refuseJoin, resubscribe } from '#core/device/room.ts'
 import { roomKey, subscribe } from '#core/device/room.ts'
 import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
 import { readyReceived, redialDue, redirectReceived, sessionEnded } from '#core/device/session.ts'
 import { sessionOpened } from '#core/device/session.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import { type DevicePorts, Turn } from '#core/device/turn.ts'
+import { commitRefused } from '#core/device/submit.ts'
 import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
+import { voteAsked } from '#core/device/votes.ts'
 import { type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 
@@ -61,6 +67,7 @@ async function take(turn: Turn, input: DeviceInput): Promise<void> {
       if (input.timer === 'redial') redialDue(turn)
       else if (input.timer === 'heartbeat') heartbeatDue(turn)
       else if (input.timer === 'typing') typingDue(turn)
+      else if (input.timer === 'wake') await wakeDue(turn)
       else await retryDue(turn)
       return
     case 'networkChanged':
@@ -88,11 +95,13 @@ async function takeCommand(turn: Turn, id: number, command: Command): Promise<vo
       if (turn.state.session.kind === 'guest') return await register(turn)
       return dial(turn)
     case 'createRoom':
-      return await createRoom(turn, id, command.title)
+      return await takeNewRoom(turn, await createRoom(turn, id, command.title))
     case 'sendMessage':
       return await sendMessage(turn, id, command)
     case 'invite':
-      return await invite(turn, id, command.room)
+      return await invite(turn, id, command)
+    case 'revokeInvitation':
+      return await revokeInvitation(turn, id, command)
     case 'joinByLink':
       return await joinByLink(turn, id, command.link)
     case 'addMember':
@@ -108,19 +117,29 @@ async function takeCommand(turn: Turn, id: number, command: Command): Promise<vo
   }
 }
 
+async function takeNewRoom(turn: Turn, key: string | null): Promise<void> {
+  if (key !== null) await openRoom(turn, key)
+}
+
 // ---- Session ------------------------------------------------------------------------------
 
 /** Everything that waited for an answer of this session learns that there will be none. */
 function endSession(turn: Turn): void {
   for (const pending of turn.state.requests.values()) {
-    if (pending.kind === 'claim' || pending.kind === 'invite') turn.fail(pending.command, 'offline')
+    if (pending.kind === 'claim' || pending.kind === 'anchor') turn.fail(pending.command, 'offline')
   }
   turn.set({ requests: new Map() })
   signedUp(turn)
   for (const room of turn.state.rooms.values()) {
+    const { joining } = room
+    const isAskedAgain = joining?.kind === 'asked' || joining?.kind === 'link'
     turn.setRoom(room.key, {
       subscription: { kind: 'none' },
       typing: [],
+      // What is asked for is asked for again; a way in begins anew.
+      asked: [],
+      chain: room.chain.map((epoch) => ({ ...epoch, isVoteSent: false })),
+      joining: isAskedAgain ? null : room.joining,
       pending: room.pending === null ? null : { ...room.pending, sent: false },
     })
     landOutbox(turn, room.key)
@@ -148,16 +167,20 @@ function closeDevice(turn: Turn): void {
 async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
   turn.set({ redirects: 0 })
   await fillKeyPackages(turn, body.keyPackagesLeft)
-  for (const key of turn.state.rooms.keys()) openRoom(turn, key)
+  for (const key of turn.state.rooms.keys()) await openRoom(turn, key)
 }
 
 /** What the hub had put off goes on (WIRE-5). */
 async function retryDue(turn: Turn): Promise<void> {
   for (const key of releaseRooms(turn)) {
-    if (turn.room(key)?.subscription.kind === 'none') openRoom(turn, key)
-    await pumpCommits(turn, key)
-    await pumpOutbox(turn, key)
+    if (turn.room(key)?.subscription.kind === 'none') await openRoom(turn, key)
+    await goOn(turn, key)
   }
+}
+
+async function wakeDue(turn: Turn): Promise<void> {
+  turn.set({ wakeAtMs: Number.POSITIVE_INFINITY })
+  for (const key of turn.state.rooms.keys()) await goOn(turn, key)
 }
 
 // ---- Frames -------------------------------------------------------------------------------
@@ -229,8 +252,10 @@ async function messageReceived(turn: Turn, message: Message): Promise<void> {
       return await headReceived(turn, key, message.body)
     case 'catchUp':
       return resubscribe(turn, key)
-    case 'joinRequested':
-      return await joinRequested(turn, key, message.body.joinRequest)
+    case 'askVote':
+      return await voteAsked(turn, key, message.body.position)
+    case 'group':
+      return await groupPartReceived(turn, key, message.body)
     case 'ephemeral':
       return await typingReceived(turn, key, message.body.frame)
     default:
@@ -245,18 +270,15 @@ async function claimAnswered(turn: Turn, body: Body<'keyPackages'>): Promise<voi
 }
 
 function requestAccepted(turn: Turn, body: Body<'accepted'>): void {
-  const waiting = turn.state.requests.get(body.request)
-  // A request to join was only queued: a member answers it, or refuses.
-  if (waiting?.kind === 'join') return
-  const pending = turn.takeRequest(body.request)
-  if (pending?.kind === 'invite') inviteAccepted(turn, pending)
+  const pending = turn.takeRequest(body.request as RequestId)
+  if (pending?.kind === 'anchor') anchorAnswered(turn, pending.room, pending)
   else if (pending?.kind === 'createRoom') subscribe(turn, pending.room)
   else if (pending?.kind === 'publish') signedUp(turn)
 }
 
 function requestRefused(turn: Turn, body: Body<'refused'>): void {
   const { refusal } = body
-  const pending = turn.takeRequest(body.request)
+  const pending = turn.takeRequest(body.request as RequestId)
   if (pending === null) return sessionRefused(turn, refusal)
   switch (pending.kind) {
     case 'register':
@@ -264,7 +286,6 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'publish':
       return signedUp(turn)
     case 'claim':
-    case 'invite':
       return turn.fail(pending.command, refusal.kind)
     case 'createRoom':
       return createRefused(turn, pending.room, refusal)
@@ -273,13 +294,32 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'frame':
       return frameRefused(turn, pending, refusal)
     case 'commit':
-      return commitRefused(turn, pending.room, refusal)
-    case 'join':
+      return entryRefused(turn, pending, refusal)
+    case 'vote':
+      // Cast before, or settled meanwhile: the log says which.
+      return
+    case 'anchor':
+      if (holdRoom(turn, pending.room, refusal)) return turn.fail(pending.command, refusal.kind)
+      return anchorAnswered(turn, pending.room, pending)
+    case 'group':
       if (holdRoom(turn, pending.room, refusal)) return
-      return joinRefused(turn, pending.room, refusal.kind)
+      return refuseJoin(turn, pending.room, refusal.kind)
     default:
       return unreachable(pending)
   }
+}
+
+/** A commit was refused; where it was the way into a room, that ends with it. */
+function entryRefused(
+  turn: Turn,
+  { room: key, commit }: { readonly room: string; readonly commit: Uint8Array },
+  refusal: Refusal,
+): void {
+  // The answer to a commit that was lost already says nothing of the one under way.
+  if (turn.room(key)?.pending?.commit !== commit) return
+  if (commitRefused(turn, key, refusal)) return
+  const code = refusal.kind === 'badCommit' ? refusal.fault : refusal.kind
+  if (turn.room(key)?.joining?.kind === 'link') refuseJoin(turn, key, code)
 }
 
 type Refusal = Body<'refused'>['refusal']
@@ -307,7 +347,8 @@ function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
-  if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
+  if (room.record.phase === 'joining') refuseJoin(turn, key, refusal.kind)
+  else if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
     turn.setRecord(key, { phase: 'removed' })
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
   turn.effect({ kind: 'showAccount' })

@@ -4,7 +4,7 @@
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { breakRoom } from '#core/device/room.ts'
+import { breakRoom, isFollowed } from '#core/device/room.ts'
 import type { ChainedHash } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { type Head, verifyHead } from '#core/identity/head.ts'
@@ -34,7 +34,7 @@ export function contradicts(turn: Turn, key: string, seen: SeenEntry): boolean {
 export async function headReceived(turn: Turn, key: string, head: Head): Promise<void> {
   const room = turn.room(key)
   const { hub } = turn.state
-  if (room === null || hub === null || room.record.phase !== 'live') return
+  if (room === null || hub === null || !isFollowed(room)) return
   const seen = { position: head.position, hash: head.entryHash }
   if (!contradicts(turn, key, seen)) return
   const said = { hubDomain: hub.domain, room: room.id, head }

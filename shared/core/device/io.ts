@@ -7,6 +7,12 @@ import type { DeviceChange, Durability } from '#core/device/store.ts'
 import type { TransportKind } from '#core/device/transport.ts'
 import type { RefusalCode } from '#core/wire/refusals.ts'
 
+/** How often and how long a link is good (ROOM-8). */
+export interface LinkLimits {
+  readonly usesMax: number
+  readonly lifetimeMs: number
+}
+
 /** What a person or a program asks for. Rooms are named by their base64url id. */
 export type Command =
   | { readonly kind: 'signUp'; readonly name: string; readonly deviceName: string }
@@ -18,7 +24,9 @@ export type Command =
     /** Chosen by the caller; the same id never sends twice (DEV-4). */
     readonly localId: string
   }
-  | { readonly kind: 'invite'; readonly room: string }
+  /** Without limits the link that is still good is given again. */
+  | { readonly kind: 'invite'; readonly room: string; readonly limits: LinkLimits | null }
+  | { readonly kind: 'revokeInvitation'; readonly room: string; readonly invitation: string }
   | { readonly kind: 'joinByLink'; readonly link: string }
   | { readonly kind: 'addMember'; readonly room: string; readonly account: string }
   | { readonly kind: 'setTyping'; readonly room: string }
@@ -31,6 +39,7 @@ export type CommandError =
   | 'badTitle'
   | 'badText'
   | 'badLink'
+  | 'badLimits'
   | 'otherHub'
   | 'offline'
   | 'alreadyRegistered'
@@ -44,7 +53,7 @@ export type CommandOutcome =
   | { readonly kind: 'done'; readonly value: string | null }
   | { readonly kind: 'failed'; readonly code: CommandError }
 
-export type TimerName = 'redial' | 'heartbeat' | 'typing' | 'retry'
+export type TimerName = 'redial' | 'heartbeat' | 'typing' | 'retry' | 'wake'
 
 export type DeviceInput =
   | { readonly kind: 'started' }

@@ -1,54 +1,58 @@
 /**
- * Joining a room (ROOM-7 to ROOM-9): the request that a link's secret signs, the Welcome that
- * answers it, and the walk through the log up to the entry that added this device. Owns no
- * committing.
+ * The ways into a room (ROOM-7, JOIN-1 to JOIN-4): by link, from the public group that the
+ * inviter's anchor names and the log above it; by Welcome, from the genesis on. Owns what is asked
+ * and checked before the log is replayed; the replay is `follow.ts`, the own commit `external.ts`.
  */
-import { equalBytes, toHex, wipe } from '#core/base/bytes.ts'
-import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
-import { LIMITS } from '#core/base/limits.ts'
-import { enterEpoch } from '#core/device/epoch-keys.ts'
-import { dropKeyPackage, makeKeyPackage } from '#core/device/account.ts'
-import { verifiedMembers } from '#core/device/members.ts'
-import { addItem, breakRoom, newRoom, openRoom, roomKey, subscribe } from '#core/device/room.ts'
-import type { PlacedEntry, RoomState } from '#core/device/state.ts'
-import type { Turn } from '#core/device/turn.ts'
-import { certificateHash } from '#core/identity/certificate.ts'
-import { roomOfGroupId } from '#core/identity/genesis.ts'
-import { decodeInviteLink, invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
-import { makeJoinRequest } from '#core/identity/invitation.ts'
-import type { MlsGroup } from '#core/mls/mls.ts'
-import type { Body } from '#core/wire/bodies.ts'
-import type { CommitEntry } from '#core/wire/log-entry.ts'
-import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
+import { concat, EMPTY, equalBytes, toHex, wipe } from '#core/base/bytes.ts'
+import type { HubDomain, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import { logPosition } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { suiteById } from '#core/crypto/suites.ts'
+import { dropKeyPackage } from '#core/device/account.ts'
+import { idOfEpoch } from '#core/device/chain.ts'
+import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
+import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
+import { newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
+import type { PlacedEntry, RoomState } from '#core/device/state.ts'
+import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
+import { setFinality, storeFinality } from '#core/device/votes.ts'
+import { verifyCertificate } from '#core/identity/certificate.ts'
+import { groupIdOf, roomOfGroupId } from '#core/identity/genesis.ts'
+import { decodeInviteLink, invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
+import { leafIsCertified } from '#core/identity/leaf-identity.ts'
+import { sessionHash } from '#core/identity/session-proof.ts'
+import { decodeMlsMessage } from '#core/mls/framing.ts'
+import type { Group } from '#core/mls/group.ts'
+import { joinByWelcome } from '#core/mls/join-welcome.ts'
+import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
+import { members } from '#core/mls/ratchet-tree.ts'
+import { verifyAnchor } from '#core/policy/anchor.ts'
+import { openFinality } from '#core/policy/finality.ts'
+import { decodeGroupAnswer, type GroupAnswer } from '#core/policy/group-request.ts'
+import { signGroupRequest } from '#core/policy/group-request.ts'
+import { identityOf } from '#core/policy/roster.ts'
+import type { Body } from '#core/wire/bodies.ts'
+import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
+import { signatureKeyOf } from '#core/device/leaf.ts'
 
-/** Asks to be let in by a link; the secret is wiped as soon as it has signed (ROOM-9). */
+// ---- By link ------------------------------------------------------------------------------
+
+/** Begins to join by a link; its secret is kept until the device is in the room for good. */
 export async function joinByLink(turn: Turn, command: number, fragment: string): Promise<void> {
   const account = turn.registered
   if (account === null) return turn.fail(command, 'notRegistered')
   const link = decodeInviteLink(fragment)
   if (link === null) return turn.fail(command, 'badLink')
   if (link.hubDomain !== account.hubDomain) return turn.fail(command, 'otherHub')
+  if (suiteById(link.suite)?.frameAead == null) return turn.fail(command, 'unknownSuite')
   const id = link.room as RoomId
   const existing = turn.room(roomKey(id))
   const again = existing === null || existing.record.phase === 'joinRefused' ||
-    existing.record.phase === 'removed'
+    existing.record.phase === 'removed' || existing.record.phase === 'broken'
   if (!again) return turn.done(command, roomKey(id))
-  const keyPackage = await makeKeyPackage(turn, link.suite, false)
-  if (keyPackage === null) return turn.fail(command, 'unknownSuite')
-  const { crypto } = turn.ports
-  const pair = invitationKeyPair(crypto, link.secret, id)
-  const opening = await makeJoinRequest(crypto, {
-    room: id,
-    invitation: invitationId(crypto, pair.publicKey),
-    account: account.name,
-    device: account.device,
-    suite: link.suite,
-    keyPackage,
-    certificate: account.certificate,
-    time: turn.nowMs,
-  }, pair.secretKey)
-  wipe(link.secret, pair.secretKey)
+  if (existing !== null) forgetEpochs(turn, existing.key)
+  const opening = link.secret.slice()
+  wipe(link.secret)
   const room = newRoom({
     id,
     phase: 'joining',
@@ -60,136 +64,232 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     createdAt: turn.nowMs,
   })
   turn.addRoom(room)
-  openRoom(turn, room.key)
+  await requestGroup(turn, room.key)
   turn.done(command, room.key)
 }
 
-/** Nobody let the device in: the hub or a member said why (ROOM-9). */
-export function joinRefused(turn: Turn, key: string, code: string): void {
+/** Asks for the public group, with a proof of the link for this very session (JOIN-1). */
+export async function requestGroup(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
-  if (room === null || room.record.phase !== 'joining') return
-  turn.setRecord(key, { phase: 'joinRefused', code })
-  turn.effect({ kind: 'showAccount' })
+  const account = turn.registered
+  const { session } = turn.state
+  if (room === null || account === null || session.kind !== 'ready') return
+  // Who waits for a Welcome has no secret of a link.
+  if (room.record.opening.length === 0) return
+  const { crypto } = turn.ports
+  const pair = invitationKeyPair(crypto, room.record.opening, room.id)
+  const id = invitationId(crypto, pair.publicKey)
+  const signature = await signGroupRequest(crypto, {
+    session: sessionHash(crypto, session),
+    room: room.id,
+    invitation: id,
+    account: account.name,
+    device: account.device,
+  }, pair.secretKey)
+  turn.effect({ kind: 'wipe', secrets: [pair.secretKey] })
+  turn.setRoom(key, { joining: { kind: 'asked', parts: [], size: 0 } })
+  const request = turn.request({ kind: 'group', room: key })
+  const purpose = { kind: 'invitation', id, signature } as const
+  turn.send('requestGroup', { request, token: null, purpose }, room.id)
 }
 
-/** A Welcome (ROOM-7): the group is taken at once, the log is walked up to it afterwards. */
+/** A part of the public group; with the last one it is whole (JOIN-2). */
+export async function groupPartReceived(
+  turn: Turn,
+  key: string,
+  body: Body<'group'>,
+): Promise<void> {
+  const id = body.request as RequestId
+  const pending = turn.state.requests.get(id)
+  const room = turn.room(key)
+  if (pending?.kind !== 'group' || pending.room !== key || room?.joining?.kind !== 'asked') return
+  const { parts } = room.joining
+  const size = room.joining.size + body.bytes.length
+  if (body.sequence !== parts.length || size > LIMITS.groupAnswerSizeMax) {
+    turn.takeRequest(id)
+    return refuseJoin(turn, key, 'brokenLog')
+  }
+  turn.heardOf(id)
+  const all = [...parts, body.bytes]
+  if (!body.last) {
+    turn.setRoom(key, { joining: { kind: 'asked', parts: all, size } })
+    return
+  }
+  turn.takeRequest(id)
+  const answer = decodeGroupAnswer(concat(...all))
+  if (answer === null) return refuseJoin(turn, key, 'brokenLog')
+  await groupReceived(turn, room, answer)
+}
+
+async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): Promise<void> {
+  const { key } = room
+  const { crypto } = turn.ports
+  const group = await openAnswer(turn, room, answer)
+  if (group === null) return refuseJoin(turn, key, 'badAnchor')
+  if (answer.anchor === null) return refuseJoin(turn, key, 'noAnchor')
+  const { publicKey, secretKey } = invitationKeyPair(crypto, room.record.opening, room.id)
+  wipe(secretKey)
+  const anchor = await verifyAnchor(crypto, answer.anchor, {
+    room: room.id,
+    invitation: invitationId(crypto, publicKey),
+    inviterRootHash: room.record.inviterRootHash,
+    group,
+  })
+  if (anchor === null) return refuseJoin(turn, key, 'badAnchor')
+  const checked = await checkCertificates(turn, group, answer.certificates)
+  if (checked === null) return refuseJoin(turn, key, 'badCertificate')
+  const { position, entryHash } = anchor
+  turn.setRoom(key, { joining: { kind: 'link' } })
+  turn.setRecord(key, { next: logPosition(position + 1n), headHash: entryHash })
+  const { groupInfo } = answer
+  const final = { position, entryHash, public: group, group: null, keys: null, groupInfo }
+  beginEpochs(turn, key, final)
+  setFinality(turn, key, openFinality({ position, epochId: idOfEpoch(final) }))
+  await keepCertificates(turn, key, checked)
+  subscribe(turn, key)
+}
+
+/** The group of an answer, verified whole; null where anything is wrong with it. */
+async function openAnswer(
+  turn: Turn,
+  room: RoomState,
+  answer: GroupAnswer,
+): Promise<PublicGroup | null> {
+  const suite = cipherSuiteOf(turn.ports.crypto, room.record.suite)
+  const decoded = decodeMlsMessage('groupInfo', answer.groupInfo)
+  if (suite === null || decoded === null) return null
+  const { groupInfo } = decoded
+  if (!equalBytes(groupInfo.groupContext.groupId, groupIdOf(room.id))) return null
+  const { ratchetTree } = answer
+  const opened = await openPublicGroup(suite, { groupInfo, ratchetTree })
+  return opened.kind === 'opened' ? opened.group : null
+}
+
+/** The certificates, if each leaf is borne out by one of them (ID-7); else null. */
+async function checkCertificates(
+  turn: Turn,
+  group: PublicGroup,
+  certificates: readonly Uint8Array[],
+): Promise<readonly CheckedCertificate[] | null> {
+  const { crypto } = turn.ports
+  const suite = suiteById(group.suite.id)
+  const byHash = new Map<string, CheckedCertificate>()
+  for (const bytes of certificates) {
+    const verified = await verifyCertificate(crypto, bytes, { hubKey: null })
+    if (verified.kind === 'refused') return null
+    byHash.set(toHex(verified.hash), { bytes, certificate: verified })
+  }
+  if (suite === null) return null
+  for (const { leafNode } of members(group.tree)) {
+    const identity = identityOf(leafNode)
+    const checked = identity && byHash.get(toHex(identity.certificateHash))
+    if (identity === null || checked == null) return null
+    const { signatureKey } = leafNode
+    const claim = { identity, signatureKey, algorithm: suite.signature }
+    if (!leafIsCertified(claim, checked.certificate)) return null
+  }
+  return [...byHash.values()]
+}
+
+// ---- By Welcome ---------------------------------------------------------------------------
+
+/** A Welcome (ROOM-7): the group is kept, and the log is walked from its beginning up to it. */
 export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promise<void> {
   const id = body.room as RoomId
   const key = roomKey(id)
   const existing = turn.room(key)
-  const bounded = body.position <= BigInt(Number.MAX_SAFE_INTEGER) &&
+  const { position } = body
+  const bounded = position <= BigInt(Number.MAX_SAFE_INTEGER) &&
     (existing !== null || turn.state.rooms.size < LIMITS.roomsMax)
-  const open = existing === null || existing.record.phase === 'joining' ||
+  const isOpen = existing === null || existing.record.phase === 'joining' ||
     existing.record.phase === 'joinRefused' || existing.record.phase === 'removed'
-  const joined = bounded && open ? await openWelcome(turn, body.welcome) : null
-  const room = joined === null ? null : roomOfGroupId(turn.ports.mls.groupId(joined.group))
-  if (joined !== null && room !== null && equalBytes(room, id)) {
-    const suite = turn.ports.mls.suite(joined.group).id
-    const base = existing ?? newRoom({
-      id,
-      phase: 'joining',
-      suite,
-      domain: turn.state.hub?.domain ?? '' as HubDomain,
-      title: null,
-      opening: new Uint8Array(0),
-      inviterRootHash: new Uint8Array(0),
-      createdAt: turn.nowMs,
-    })
-    await enterRoom(turn, base, joined, body)
+  const joined = bounded && isOpen ? await openWelcome(turn, body.welcome) : null
+  const room = joined === null ? null : roomOfGroupId(joined.group.public.context.groupId)
+  if (joined === null || room === null || !equalBytes(room, id)) {
+    turn.send('welcomeReceived', { id: body.id })
+    return
   }
-  turn.send('welcomeReceived', { id: body.id })
+  if (existing !== null) forgetEpochs(turn, key)
+  const fresh = newRoom({
+    id,
+    phase: 'joining',
+    suite: joined.group.public.suite.id,
+    domain: turn.state.hub?.domain ?? '' as HubDomain,
+    title: existing?.record.title ?? null,
+    opening: EMPTY,
+    inviterRootHash: EMPTY,
+    createdAt: turn.nowMs,
+  })
+  turn.addRoom({ ...fresh, joining: { kind: 'welcome', id: body.id, position, ...joined } })
+  subscribe(turn, key)
 }
 
 interface Joined {
-  readonly group: MlsGroup
-  readonly reference: string
+  readonly group: Group
+  /** Reference of the KeyPackage, hex. */
+  readonly keyPackage: string
 }
 
-async function openWelcome(turn: Turn, welcome: Uint8Array): Promise<Joined | null> {
-  const { mls } = turn.ports
-  for (const bytes of mls.welcomeRecipients(welcome) ?? []) {
-    const reference = toHex(bytes)
+async function openWelcome(turn: Turn, bytes: Uint8Array): Promise<Joined | null> {
+  const account = turn.registered
+  const message = decodeMlsMessage('welcome', bytes)
+  if (account === null || message === null) return null
+  for (const { newMember } of message.welcome.secrets) {
+    const reference = toHex(newMember)
     const record = turn.state.keyPackages.get(reference)
-    if (record === undefined) continue
-    const { keyPackage, secrets } = record
-    const outcome = await mls.join({ welcome, keyPackage, secrets, nowMs: turn.nowMs })
-    if (outcome.kind === 'joined') return { group: outcome.group, reference }
+    const suite = suiteById(record?.suite ?? 0)
+    const engine = cipherSuiteOf(turn.ports.crypto, record?.suite ?? 0)
+    const decoded = record && decodeMlsMessage('keyPackage', record.keyPackage)
+    if (record === undefined || suite === null || engine === null || decoded == null) continue
+    const { initSecret, encryptionSecret } = record
+    const outcome = await joinByWelcome(engine, {
+      welcome: bytes,
+      keyPackage: decoded.keyPackage,
+      // A last resort package is used again, and the group wipes what it holds.
+      secrets: { initSecret: initSecret.slice(), encryptionSecret: encryptionSecret.slice() },
+      signatureSecret: signatureKeyOf(account, suite).secretKey,
+      ratchetTree: null,
+      psks: () => null,
+    })
+    if (outcome.kind === 'joined') return { group: outcome.group, keyPackage: reference }
   }
   return null
 }
 
-async function enterRoom(
-  turn: Turn,
-  base: RoomState,
-  joined: Joined,
-  body: Body<'welcome'>,
-): Promise<void> {
-  const record = {
-    ...base.record,
-    phase: 'live' as const,
-    code: '',
-    opening: new Uint8Array(0),
-    suite: turn.ports.mls.suite(joined.group).id,
-    next: logPosition(0n),
-    headHash: FIRST_PREVIOUS_HASH,
-    joinedAt: body.position,
-    readUpTo: body.position,
+// ---- In ------------------------------------------------------------------------------------
+
+/** The commit that brings this device in stands in the log: all that was gathered is stored. */
+export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
+  const room = turn.room(key)
+  if (room === null || room.joining === null) return
+  const { joining } = room
+  const { position } = placed
+  const readUpTo = joining.kind === 'recovery' ? room.record.readUpTo : position
+  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo, recovery: null })
+  turn.setRoom(key, { joining: null })
+  storeEpochs(turn, key)
+  if (room.finality !== null) storeFinality(turn, key, room.finality)
+  if (joining.kind === 'welcome') {
+    dropKeyPackage(turn, joining.keyPackage)
+    turn.send('welcomeReceived', { id: joining.id })
   }
-  turn.addRoom({ ...base, record, subscription: { kind: 'none' }, gathered: new Map() })
-  turn.setRecord(base.key, {})
-  await enterEpoch(turn, base.key, { group: joined.group, members: [] })
-  dropKeyPackage(turn, joined.reference)
-  subscribe(turn, base.key)
+  turn.effect({ kind: 'showAccount' })
 }
 
-/** Keeps a certificate from the log until the tree says whose it is (ID-6). */
-export function gatherCertificate(turn: Turn, key: string, certificate: Uint8Array): void {
+/** The commit that brought this device in is void: it begins anew, where it can. */
+export async function rejoin(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
-  const hash = toHex(certificateHash(turn.ports.crypto, certificate))
-  turn.setRoom(key, { gathered: new Map(room.gathered).set(hash, certificate) })
-}
-
-/**
- * The entry that added this device was reached: its epoch must be the Welcome's, the link's inviter
- * must be in the room, and now every member gets a name (ROOM-7, ROOM-10).
- */
-export async function finishJoin(
-  turn: Turn,
-  key: string,
-  placed: PlacedEntry,
-  commit: CommitEntry,
-): Promise<void> {
-  const room = turn.room(key)
-  if (room === null || room.group === null) return
-  const { mls } = turn.ports
-  if (!equalBytes(mls.epochId(room.group), commit.newEpochId)) {
-    return breakRoom(turn, key, 'wrongWelcome')
-  }
-  const members = await verifiedMembers(turn, room.group, {
-    known: [],
-    certificates: room.gathered.values(),
-  })
-  const { inviterRootHash } = room.record
-  const vouched = inviterRootHash.length === 0 ||
-    members.some((member) => member.verified && equalBytes(member.rootHash, inviterRootHash))
-  if (!vouched) return breakRoom(turn, key, 'inviterNotThere')
-  turn.setRoom(key, { gathered: new Map() })
-  await enterEpoch(turn, key, { group: room.group, members })
-  const sender = mls.readCommit(commit.commit)
-  const actor = sender.kind === 'commit'
-    ? members.find((member) => member.leaf === sender.sender && member.verified)
-    : undefined
-  addItem(turn, key, {
-    position: placed.position,
-    index: 0,
-    time: placed.time as TimeMs,
-    item: {
-      kind: 'event',
-      event: 'joined',
-      actor: actor?.account ?? null,
-      subject: turn.registered?.name ?? '',
-    },
+  const isByLink = room.record.opening.length > 0
+  forgetEpochs(turn, key)
+  turn.setRoom(key, { finality: null, asked: [], pending: null, subscription: { kind: 'none' } })
+  turn.setRecord(key, {
+    phase: isByLink ? 'joining' : 'removed',
+    joinedAt: null,
+    next: logPosition(0n),
+    headHash: FIRST_PREVIOUS_HASH,
+    headTime: 0 as TimeMs,
   })
   turn.effect({ kind: 'showAccount' })
+  if (isByLink) await requestGroup(turn, key)
 }

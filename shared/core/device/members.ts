@@ -1,16 +1,22 @@
 /**
- * Who is in a room, as far as it is proven (ID-5 to ID-7): each leaf of the tree against the
- * certificate that came with it. Owns no log and no group; a leaf without proof has no name.
+ * Who is in a room (ID-5 to ID-7), read from the tree: that a certificate bears out each leaf is a
+ * rule of the room's commits; here it is told apart whom the own hub attests. Owns the certificates
+ * that were checked; owns no log and no group.
  */
 import { EMPTY, equalBytes, toHex } from '#core/base/bytes.ts'
 import { type AccountName, DEVICE_ID_LENGTH, type DeviceId, leafIndex } from '#core/base/ids.ts'
-import type { SignatureName } from '#core/crypto/crypto.ts'
-import type { Member } from '#core/device/state.ts'
+import type { LeafIndex } from '#core/base/ids.ts'
+import type { CertificateRecord } from '#core/device/records.ts'
+import { certificateRecordCodec } from '#core/device/records.ts'
+import type { Member, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { certificateHash, verifyCertificate } from '#core/identity/certificate.ts'
-import type { VerifiedCertificate } from '#core/identity/certificate.ts'
-import { decodeIdentity, leafIsCertified } from '#core/identity/leaf-identity.ts'
-import type { MlsGroup, MlsLeaf } from '#core/mls/mls.ts'
+import { isAttested, type VerifiedCertificate } from '#core/identity/certificate.ts'
+import type { LeafIdentity } from '#core/identity/leaf-identity.ts'
+import type { LeafNode } from '#core/mls/leaf-node.ts'
+import { leafAt, members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
+import { identityOf } from '#core/policy/roster.ts'
+import { encode } from '#core/wire/codec.ts'
+import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 
 /** A leaf that says nothing readable of its member. */
 export const NOBODY: Member = {
@@ -21,128 +27,130 @@ export const NOBODY: Member = {
   rootHash: new Uint8Array(32),
   verified: false,
   signatureKey: EMPTY,
-  identity: EMPTY,
 }
 
-export interface MemberSources {
-  /** Members that were verified before; an unchanged leaf is not verified again. */
-  readonly known: readonly Member[]
-  readonly certificates: Iterable<Uint8Array>
+const identities = new WeakMap<LeafNode, LeafIdentity | null>()
+
+/** What a leaf says of its member, read once; null for a leaf of no account. */
+function identity(leaf: LeafNode): LeafIdentity | null {
+  const known = identities.get(leaf)
+  if (known !== undefined) return known
+  const read = identityOf(leaf)
+  identities.set(leaf, read)
+  return read
 }
 
-/** Every leaf of the group as a member; those without a valid certificate are not `verified`. */
-export async function verifiedMembers(
-  turn: Turn,
-  group: MlsGroup,
-  sources: MemberSources,
-): Promise<readonly Member[]> {
-  const { crypto, mls } = turn.ports
-  const byHash = new Map<string, Uint8Array>()
-  for (const certificate of sources.certificates) {
-    byHash.set(toHex(certificateHash(crypto, certificate)), certificate)
-  }
-  const known = new Map(sources.known.map((member) => [member.leaf, member]))
-  const verified = new Map<string, VerifiedCertificate | null>()
-  const members: Member[] = []
-  for (const leaf of mls.leaves(group)) {
-    const before = known.get(leaf.leaf)
-    if (before !== undefined && sameLeaf(before, leaf)) members.push(before)
-    else {
-      members.push(
-        await verifiedMember(turn, leaf, {
-          byHash,
-          verified,
-          algorithm: mls.suite(group).signature,
-        }),
-      )
-    }
-  }
-  return members.map((member) =>
-    contested(turn, member, { known: sources.known, members })
-      ? { ...member, verified: false }
-      : member
-  )
-}
+type Certificates = ReadonlyMap<string, CertificateRecord>
 
-/** The root of an account as this device knows it: its own, or that of a proven member. */
-export function knownRoot(
-  turn: Turn,
-  known: readonly Member[],
-  account: AccountName,
-): Uint8Array | null {
-  const own = turn.registered
-  if (own !== null && own.name === account) return own.rootHash
-  return known.find((each) => each.verified && each.account === account)?.rootHash ?? null
-}
-
-/**
- * One account has one root in a room, whatever a hub attests. Where two come at once and neither
- * was known before, neither is believed.
- */
-function contested(
-  turn: Turn,
-  member: Member,
-  { known, members }: { readonly known: readonly Member[]; readonly members: readonly Member[] },
-): boolean {
-  if (!member.verified) return false
-  const root = knownRoot(turn, known, member.account)
-  if (root !== null) return !equalBytes(root, member.rootHash)
-  return members.some((other) =>
-    other.verified && other.account === member.account &&
-    !equalBytes(other.rootHash, member.rootHash)
-  )
-}
-
-function sameLeaf(member: Member, leaf: MlsLeaf): boolean {
-  return equalBytes(member.identity, leaf.identity) &&
-    equalBytes(member.signatureKey, leaf.signatureKey)
-}
-
-interface Proofs {
-  readonly byHash: ReadonlyMap<string, Uint8Array>
-  readonly verified: Map<string, VerifiedCertificate | null>
-  readonly algorithm: SignatureName
-}
-
-async function verifiedMember(turn: Turn, leaf: MlsLeaf, proofs: Proofs): Promise<Member> {
-  const identity = decodeIdentity(leaf.identity)
-  const { signatureKey } = leaf
-  const nobody = { ...NOBODY, leaf: leaf.leaf, signatureKey, identity: leaf.identity }
-  if (identity === null) return nobody
-  const claimed = { ...nobody, account: identity.account, device: identity.device }
-  const hash = toHex(identity.certificateHash)
-  let certificate = proofs.verified.get(hash)
-  if (certificate === undefined) {
-    const bytes = proofs.byHash.get(hash)
-    const hubKey = turn.state.hub?.key ?? null
-    const outcome = bytes === undefined
-      ? null
-      : await verifyCertificate(turn.ports.crypto, bytes, { hubKey })
-    certificate = outcome?.kind === 'verified' ? outcome : null
-    proofs.verified.set(hash, certificate)
-  }
-  const claim = { identity, signatureKey: leaf.signatureKey, algorithm: proofs.algorithm }
-  if (certificate === null || !leafIsCertified(claim, certificate)) return claimed
-  const device = certificate.devices.find((each) => equalBytes(each.device, identity.device))
+function member(leaf: LeafIndex, leafNode: LeafNode, certificates: Certificates): Member {
+  const said = identity(leafNode)
+  const { signatureKey } = leafNode
+  if (said === null) return { ...NOBODY, leaf, signatureKey }
+  const { account, device, rootHash, certificateHash } = said
+  const certificate = certificates.get(toHex(certificateHash))
+  const named = certificate?.devices.find((each) => equalBytes(each.device, device))
   return {
-    ...claimed,
-    deviceName: device?.name ?? '',
-    rootHash: certificate.rootHash,
-    verified: true,
+    leaf,
+    account,
+    device,
+    deviceName: named?.name ?? '',
+    rootHash,
+    verified: certificate?.attested === true,
+    signatureKey,
   }
 }
 
-interface AccountDevice {
-  readonly account: AccountName
-  readonly device: DeviceId
+/** The member at a leaf of an epoch; null for a blank one. */
+export function memberAt(room: RoomState, epoch: RoomEpoch, leaf: LeafIndex): Member | null {
+  const leafNode = leafAt(epoch.public.tree, leaf)
+  return leafNode === null ? null : member(leaf, leafNode, room.certificates)
 }
 
-/** True for the same device of the same account. */
-export function isSameDevice(a: AccountDevice, b: AccountDevice): boolean {
-  return a.account === b.account && equalBytes(a.device, b.device)
+interface Listed {
+  readonly certificates: Certificates
+  readonly members: readonly Member[]
+}
+const rosters = new WeakMap<RatchetTree, Listed>()
+
+/** All members of the room's newest epoch; none while nothing is known. */
+export function membersOf(room: RoomState): readonly Member[] {
+  const tree = (room.chain.at(-1) ?? room.final)?.public.tree
+  if (tree === undefined) return []
+  const { certificates } = room
+  const known = rosters.get(tree)
+  if (known?.certificates === certificates) return known.members
+  const listed: Member[] = []
+  for (const { leaf, leafNode } of members(tree)) {
+    listed.push(member(leafIndex(leaf), leafNode, certificates))
+  }
+  rosters.set(tree, { certificates, members: listed })
+  return listed
 }
 
-/** The member that holds this device of this account, or null. */
-export function memberOf(members: readonly Member[], who: AccountDevice): Member | null {
-  return members.find((member) => isSameDevice(member, who)) ?? null
+// ---- Certificates -------------------------------------------------------------------------
+
+/** A certificate as it came, and what was verified of it but for the attestation. */
+export interface CheckedCertificate {
+  readonly bytes: Uint8Array
+  readonly certificate: VerifiedCertificate
+}
+
+/** Certificates that were checked, with what this device's own hub says of them (ID-7). */
+export async function keepCertificates(
+  turn: Turn,
+  key: string,
+  checked: readonly CheckedCertificate[],
+): Promise<void> {
+  const room = turn.room(key)
+  if (room === null || checked.length === 0) return
+  const hubKey = turn.state.hub?.key ?? null
+  const known = new Map(room.certificates)
+  for (const { bytes, certificate } of checked) {
+    const hash = toHex(certificate.hash)
+    if (known.has(hash)) continue
+    const attested = hubKey !== null && await isAttested(turn.ports.crypto, bytes, hubKey)
+    const devices = certificate.devices.map(({ device, name }) => ({ device, name }))
+    const record: CertificateRecord = { format: STRUCTURE_VERSION, attested, devices }
+    known.set(hash, record)
+    if (room.joining === null) storeCertificate(turn, key, hash, record)
+  }
+  turn.setRoom(key, { certificates: known })
+}
+
+function storeCertificate(
+  turn: Turn,
+  key: string,
+  hash: string,
+  record: CertificateRecord,
+): void {
+  turn.put('certificates', `${key}:${hash}`, encode(certificateRecordCodec, record))
+}
+
+/** Stores what was gathered on the way into a room. */
+export function storeCertificates(turn: Turn, key: string): void {
+  for (const [hash, record] of turn.room(key)?.certificates ?? []) {
+    storeCertificate(turn, key, hash, record)
+  }
+}
+
+/** Forgets the certificates that leaves named which are no longer in the tree. */
+export function dropCertificates(
+  turn: Turn,
+  key: string,
+  gone: { readonly leaves: readonly LeafNode[]; readonly tree: RatchetTree },
+): void {
+  const room = turn.room(key)
+  const hashes = new Set(gone.leaves.map((leaf) => hashOf(leaf)))
+  if (room === null || hashes.size === 0) return
+  for (const { leafNode } of members(gone.tree)) hashes.delete(hashOf(leafNode))
+  const certificates = new Map(room.certificates)
+  for (const hash of hashes) {
+    if (certificates.delete(hash)) turn.delete('certificates', `${key}:${hash}`)
+  }
+  turn.setRoom(key, { certificates })
+}
+
+function hashOf(leaf: LeafNode): string {
+  const said = identity(leaf)
+  return said === null ? '' : toHex(said.certificateHash)
 }

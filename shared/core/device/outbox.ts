@@ -1,22 +1,27 @@
 /**
  * The outbox of a room (DEV-4, DEV-5): what was written is stored, sealed in the current epoch,
- * given to the hub, and leaves only when it stands in the log. Owns no keys (`epoch-keys.ts`).
+ * given to the hub, and leaves only when it stands in the log for good. Owns no keys
+ * (`epoch-keys.ts`).
  *
- * An item is queued (no seal), sealed (bytes of one epoch), in flight (the hub has it). A new epoch
- * takes the seal away. The same bytes may be given twice: the hub takes a generation once.
+ * An item is queued (no seal), sealed (bytes of one epoch), in flight (the hub has it), sequenced
+ * (in the log, in an epoch that is not final). A new epoch takes the seal away, a void takes what
+ * was sequenced back to the queue. The same bytes may be given twice: the hub takes a generation
+ * once.
  */
 import { equalBytes } from '#core/base/bytes.ts'
+import type { LogPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { encodeContent, messageId, previewText } from '#core/content/mimi-content.ts'
 import { decodeContent, roomProfileContent, textContent } from '#core/content/mimi-content.ts'
+import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
 import { holdRoom, isHeld } from '#core/device/hold.ts'
+import { voteToSpeak } from '#core/device/votes.ts'
 import { outboxKey, outboxRecordCodec } from '#core/device/records.ts'
 import type { OutboxRecord } from '#core/device/records.ts'
 import { addItem, caughtUp, resubscribe, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import type { Body } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
@@ -80,6 +85,7 @@ function enqueue(
     createdAt: turn.nowMs,
     refused: '',
     sealed: null,
+    sequencedAt: null,
   }
   const item: OutboxItem = {
     key: outboxKey(key, sequence),
@@ -102,15 +108,20 @@ function replaceItems(turn: Turn, room: RoomState, changed: readonly OutboxItem[
   turn.setRoom(room.key, { outbox: room.outbox.map((item) => byKey.get(item.key) ?? item) })
 }
 
+const isWaiting = ({ inFlight, record }: OutboxItem): boolean =>
+  !inFlight && record.refused === '' && record.sequencedAt === null
+
+const queued = (room: RoomState): boolean => room.outbox.some((item) => isWaiting(item))
+
 /** Seals what is queued and gives it to the hub, oldest first (DEV-5). */
 export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
-  if (room === null || room.keys === null || room.pending !== null) return
+  if (room === null || room.pending !== null || !queued(room)) return
   if (!turn.ready || !caughtUp(room) || room.record.phase !== 'live') return
-  if (isHeld(turn, room)) return
+  if (isHeld(turn, room) || !await voteToSpeak(turn, key)) return
   const flying = room.outbox.filter((item) => item.inFlight).length
   const waiting = room.outbox
-    .filter((item) => !item.inFlight && item.record.refused === '')
+    .filter((item) => isWaiting(item))
     .slice(0, LIMITS.outboxInFlightMax - flying)
   if (waiting.length === 0) return
   const unsealed = waiting.filter((item) => item.record.sealed === null)
@@ -123,8 +134,9 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
   for (const item of sealed) {
     storeItem(turn, item)
     if (item.record.sealed === null) continue
-    const request = turn.request({ kind: 'frame', room: key, outboxKey: item.key })
-    turn.send('submitFrame', { request, frame: item.record.sealed.bytes }, room.id)
+    const { bytes } = item.record.sealed
+    const pending = { kind: 'frame', room: key, outboxKey: item.key, sealed: bytes } as const
+    turn.send('submitFrame', { request: turn.request(pending), frame: bytes }, room.id)
   }
   replaceItems(turn, turn.room(key) ?? room, sealed)
 }
@@ -133,7 +145,9 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
 export function requeueOutbox(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null) return
-  const stale = room.outbox.filter((item) => item.record.sealed !== null)
+  const stale = room.outbox.filter(({ record }) =>
+    record.sealed !== null && record.sequencedAt === null
+  )
   const queued = stale.map((item): OutboxItem => ({
     ...item,
     record: { ...item.record, sealed: null },
@@ -143,7 +157,7 @@ export function requeueOutbox(turn: Turn, key: string): void {
   if (queued.length > 0) replaceItems(turn, room, queued)
 }
 
-/** An entry that this device wrote: it leaves the outbox and enters the timeline (DEV-5). */
+/** An own entry: it enters the timeline, and leaves the outbox when its epoch is final (DEV-5). */
 export function ownFrameSequenced(
   turn: Turn,
   key: string,
@@ -152,14 +166,51 @@ export function ownFrameSequenced(
 ): boolean {
   const room = turn.room(key)
   const account = turn.registered
-  const item = room?.outbox.find((each) =>
-    each.record.sealed !== null && equalBytes(each.record.sealed.bytes, bytes)
+  const item = room?.outbox.find(({ record }) =>
+    record.sealed !== null && record.sequencedAt === null && equalBytes(record.sealed.bytes, bytes)
   )
   if (room === null || account === null || item === undefined) return false
-  turn.delete('outbox', item.key)
-  turn.setRoom(key, { outbox: room.outbox.filter((each) => each !== item) })
+  if (room.chain.length === 0) dropItems(turn, room, [item])
+  else {
+    const record = { ...item.record, sequencedAt: placed.position }
+    const kept = { ...item, record, inFlight: false }
+    storeItem(turn, kept)
+    replaceItems(turn, room, [kept])
+  }
   if (item.record.purpose === 'message') noteOwnMessage(turn, room, placed, item.record)
   return true
+}
+
+function dropItems(turn: Turn, room: RoomState, items: readonly OutboxItem[]): void {
+  for (const item of items) turn.delete('outbox', item.key)
+  turn.setRoom(room.key, { outbox: room.outbox.filter((each) => !items.includes(each)) })
+}
+
+/** Epochs became final: what was said in them is no longer needed (ROOM-4). */
+export function settleOutbox(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const open = room.chain[0]?.position ?? room.record.next
+  const settled = room.outbox.filter(({ record }) =>
+    record.sequencedAt !== null && record.sequencedAt < open
+  )
+  if (settled.length > 0) dropItems(turn, room, settled)
+}
+
+/** All that was said from a position on is void: it is sealed and sent again (ROOM-4). */
+export function unsendOutbox(turn: Turn, key: string, from: LogPosition): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const taken = room.outbox.filter(({ record }) =>
+    record.sequencedAt === null ? record.sealed !== null : record.sequencedAt >= from
+  )
+  const queued = taken.map((item): OutboxItem => ({
+    ...item,
+    record: { ...item.record, sealed: null, sequencedAt: null },
+    inFlight: false,
+  }))
+  for (const item of queued) storeItem(turn, item)
+  if (queued.length > 0) replaceItems(turn, room, queued)
 }
 
 function noteOwnMessage(
@@ -218,17 +269,23 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
   'unknownEntry',
   'replayed',
   'generationTooFar',
+  'provisional',
 ])
 
-/** The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). */
+/**
+ * The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). A refusal may
+ * come behind the commit that caused it, when the item has been sealed and given anew: it says
+ * nothing of that. *Sealed a third time, the item would stand in the log twice.*
+ */
 export function frameRefused(
   turn: Turn,
-  pending: { readonly room: string; readonly outboxKey: string },
+  pending: { readonly room: string; readonly outboxKey: string; readonly sealed: Uint8Array },
   refusal: Refusal,
 ): void {
   const room = turn.room(pending.room)
   const item = room?.outbox.find((each) => each.key === pending.outboxKey)
   if (room === null || item === undefined) return
+  if (item.record.sealed?.bytes !== pending.sealed) return
   if (holdRoom(turn, pending.room, refusal)) {
     // The same bytes later: the hub has not taken their generation.
     return replaceItems(turn, turn.room(pending.room) ?? room, [{ ...item, inFlight: false }])
@@ -255,14 +312,15 @@ export function frameRefused(
 }
 
 /**
- * The hub names the last generations that it took (KEY-5). One beyond the device's own means that
- * its state was rolled back: the chain goes on beyond it, never again below.
+ * The hub named the last generations that it took in an epoch (KEY-5). One beyond the device's own
+ * means that its state was rolled back: the chain goes on beyond it, never again below.
  */
-export function reconcileGenerations(
-  turn: Turn,
-  key: string,
-  last: Body<'subscribed'>['lastGenerations'],
-): void {
-  const lane = last.find((each) => each.lane === 0)
+export function reconcileGenerations(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  const top = room === null ? null : topEpoch(room)
+  if (room?.subscription.kind !== 'following' || top === null) return
+  const { epochId, lastGenerations } = room.subscription
+  if (!equalBytes(epochId, idOfEpoch(top))) return
+  const lane = lastGenerations.find((each) => each.lane === 0)
   if (lane !== undefined) skipGenerations(turn, key, lane.generation)
 }

@@ -1,21 +1,17 @@
 /**
- * Rooms of this device: making one, asking the hub for its entries, marking what was read. Owns the
- * fresh state of a room and its subscription; following entries is `follow.ts`, sending is
- * `outbox.ts`, membership is `membership.ts`.
+ * Rooms of this device: their fresh state, asking the hub for their entries, marking what was read,
+ * and how they end. Owns phases and subscriptions; making one is `create.ts`, following entries is
+ * `follow.ts`, sending is `outbox.ts`, membership is `membership.ts`.
  */
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { suiteById } from '#core/crypto/suites.ts'
-import { DEFAULT_SUITE, signerFor } from '#core/device/account.ts'
-import { enterEpoch } from '#core/device/epoch-keys.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
 import { timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { groupIdOf, makeGenesis } from '#core/identity/genesis.ts'
-import { BODIES, type Body } from '#core/wire/bodies.ts'
-import { decode, encode } from '#core/wire/codec.ts'
+import { allSecrets } from '#core/mls/group.ts'
+import { encode } from '#core/wire/codec.ts'
 import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { LogPosition } from '#core/base/ids.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
@@ -54,9 +50,11 @@ export function newRoom(options: NewRoom): RoomState {
       code: '',
       next: logPosition(0n),
       headHash: FIRST_PREVIOUS_HASH,
+      headTime: 0 as TimeMs,
       joinedAt: null,
-      invitations: [],
-      ownLink: null,
+      links: [],
+      recovery: null,
+      anchors: [],
       readUpTo: logPosition(0n),
       unread: 0,
       last: null,
@@ -64,9 +62,13 @@ export function newRoom(options: NewRoom): RoomState {
       nextOutboxKey: 0,
       ...rest,
     },
-    members: [],
-    group: null,
-    keys: null,
+    final: null,
+    chain: [],
+    finality: null,
+    asked: [],
+    certificates: new Map(),
+    joining: null,
+    inviting: new Map(),
     outbox: [],
     jobs: [],
     pending: null,
@@ -75,7 +77,6 @@ export function newRoom(options: NewRoom): RoomState {
     typingSentAtMs: 0,
     holdUntilMs: 0,
     racesLost: 0,
-    gathered: new Map(),
     recent: [],
   }
 }
@@ -87,101 +88,29 @@ export function checkedTitle(text: string): string | null {
   return /[\u0000-\u001f\u007f]/.test(title) ? null : title
 }
 
-/** Makes a room, also while offline; the hub hears of it as soon as it can (ROOM-1). */
-export async function createRoom(turn: Turn, command: number, title: string): Promise<void> {
-  const account = turn.registered
-  const checked = checkedTitle(title)
-  const suite = suiteById(DEFAULT_SUITE)
-  if (account === null || suite === null) return turn.fail(command, 'notRegistered')
-  if (checked === null) return turn.fail(command, 'badTitle')
-  const { crypto, entropy, mls } = turn.ports
-  const { genesis, room: id } = await makeGenesis(
-    crypto,
-    {
-      creator: account.name,
-      creatorRootHash: account.rootHash,
-      creatorDevice: account.device,
-      domain: account.hubDomain,
-      suite: suite.id,
-      random: entropy.randomBytes(32),
-    },
-    account.ed25519.secretKey,
-  )
-  const group = await mls.createGroup({
-    suite,
-    groupId: groupIdOf(id),
-    signer: signerFor(turn, account, suite),
-    nowMs: turn.nowMs,
-    entropy,
-  })
-  const opening = encode(BODIES.createRoom[1], {
-    request: 0 as Body<'createRoom'>['request'],
-    genesis,
-    suite: suite.id,
-    epochId: mls.epochId(group),
-    certificate: account.certificate,
-  })
-  const room = newRoom({
-    id,
-    phase: 'creating',
-    suite: suite.id,
-    domain: account.hubDomain,
-    title: checked,
-    opening,
-    inviterRootHash: new Uint8Array(0),
-    createdAt: turn.nowMs,
-  })
-  turn.addRoom(room)
-  const leaf = mls.ownLeaf(group)
-  await enterEpoch(turn, room.key, {
-    group,
-    members: [{
-      leaf,
-      account: account.name,
-      device: account.device,
-      deviceName: account.deviceName,
-      rootHash: account.rootHash,
-      verified: true,
-      signatureKey: suite.signature === 'p384' ? account.p384.publicKey : account.ed25519.publicKey,
-      identity: signerFor(turn, account, suite).identity,
-    }],
-  })
-  openRoom(turn, room.key)
-  turn.done(command, room.key)
-}
-
-/** Sends what a room that is not open yet waits for: its genesis, or the request to join. */
-export function openRoom(turn: Turn, key: string): void {
-  const room = turn.room(key)
-  if (room === null || !turn.ready) return
-  const { phase, opening } = room.record
-  if (phase === 'creating') {
-    const body = decode(BODIES.createRoom[1], opening)
-    if (body.kind === 'malformed') return
-    const request = turn.request({ kind: 'createRoom', room: key })
-    turn.send('createRoom', { ...body.value, request }, room.id)
-  } else if (phase === 'joining') {
-    const request = turn.request({ kind: 'join', room: key })
-    turn.send('requestJoin', { request, token: null, joinRequest: opening }, room.id)
-  } else if (phase === 'live') {
-    subscribe(turn, key)
-  }
-}
-
 /** Asks for everything from the first position that is missing (ROOM-6). */
 export function subscribe(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null || !turn.ready || room.subscription.kind === 'asked') return
-  if (room.record.phase !== 'live' && room.record.phase !== 'creating') return
+  if (!isFollowed(room)) return
   const request = turn.request({ kind: 'subscribe', room: key })
-  const { next, joinedAt } = room.record
+  const { next, joinedAt, recovery } = room.record
+  const { joining } = room
+  const entered = joining?.kind === 'welcome' ? joining.position : recovery?.position ?? joinedAt
   turn.setRoom(key, { subscription: { kind: 'asked' } })
   turn.send('subscribe', {
     request,
     from: next,
-    holesBefore: joinedAt === null ? logPosition(0n) : logPosition(joinedAt + 1n),
+    holesBefore: entered === null ? logPosition(0n) : logPosition(entered + 1n),
     open: false,
   }, room.id)
+}
+
+/** True for a room whose log this device takes. */
+export function isFollowed(room: RoomState): boolean {
+  const { phase } = room.record
+  if (phase === 'joining') return room.joining !== null && room.joining.kind !== 'asked'
+  return phase === 'live' || phase === 'creating'
 }
 
 /** Begins to follow anew, unless the hub has been asked already. */
@@ -192,15 +121,10 @@ export function resubscribe(turn: Turn, key: string): void {
   subscribe(turn, key)
 }
 
-/**
- * True when every entry that the hub had at the time of asking has been taken, and the entry that
- * added this device is among them: before it nobody in the room is proven, so nothing is said there
- * (ROOM-10).
- */
+/** True when every entry that the hub had at the time of asking has been taken. */
 export function caughtUp(room: RoomState): boolean {
   const { subscription, record } = room
-  const entered = record.joinedAt === null || record.next > record.joinedAt
-  return entered && subscription.kind === 'following' && record.next >= subscription.until
+  return subscription.kind === 'following' && record.next >= subscription.until
 }
 
 /** Writes an item of the timeline (DEV-8). */
@@ -240,10 +164,41 @@ export function markRead(turn: Turn, key: string, position: number): void {
 export function breakRoom(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null) return
-  for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
+  if (room.record.phase === 'joining') {
+    return refuseJoin(turn, key, code === 'internal' ? code : 'brokenLog')
+  }
+  failJobs(turn, room)
   turn.setRecord(key, { phase: 'broken', code })
   turn.setRoom(key, { jobs: [], pending: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
+}
+
+/** The way into a room has ended before it was entered; nothing of it is kept (JOIN-7). */
+export function refuseJoin(turn: Turn, key: string, code: string): void {
+  const room = turn.room(key)
+  if (room === null || room.record.phase !== 'joining') return
+  const groups = [room.joining?.kind === 'welcome' ? room.joining.group : null, room.pending?.next]
+  const secrets = groups.flatMap((group) => group == null ? [] : allSecrets(group))
+  turn.effect({ kind: 'wipe', secrets: [...secrets, room.record.opening] })
+  failJobs(turn, room)
+  turn.setRecord(key, { phase: 'joinRefused', code, opening: new Uint8Array(0) })
+  turn.setRoom(key, {
+    joining: null,
+    pending: null,
+    jobs: [],
+    final: null,
+    chain: [],
+    finality: null,
+    certificates: new Map(),
+    subscription: { kind: 'none' },
+  })
+  turn.effect({ kind: 'showAccount' })
+}
+
+function failJobs(turn: Turn, room: RoomState): void {
+  for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
+  for (const command of room.inviting.values()) turn.fail(command, 'roomNotLive')
+  turn.setRoom(room.key, { inviting: new Map() })
 }
 
 /** URI of a room in message content, under the domain where it was created (CONTENT-2). */

@@ -144,7 +144,7 @@ export function heartbeatDue(turn: Turn): void {
   if (!('lastHeardMs' in session)) return
   const silentMs = turn.nowMs - session.lastHeardMs
   const owed = [...requests.values()].some((request) =>
-    request.kind !== 'join' && turn.nowMs - request.sentAtMs > LIMITS.requestMsMax
+    turn.nowMs - request.sentAtMs > LIMITS.requestMsMax
   )
   if (silentMs > LIMITS.sessionSilenceMsMax || owed) {
     turn.effect({ kind: 'hangUp', attempt: session.attempt })

@@ -6,9 +6,13 @@ import type { AccountName, DeviceId, EpochId, HubDomain, LeafIndex } from '#core
 import type { LogPosition, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import type { TransportKind } from '#core/device/transport.ts'
 import type { AccountRecord, KeyPackageRecord, OutboxRecord } from '#core/device/records.ts'
-import type { RoomRecord } from '#core/device/records.ts'
+import type { Anchored, CertificateRecord, RoomRecord, Undo } from '#core/device/records.ts'
 import type { Greeting, Hello } from '#core/identity/session-proof.ts'
-import type { MlsGroup } from '#core/mls/mls.ts'
+import type { Group } from '#core/mls/group.ts'
+import type { PolicyInvitation } from '#core/policy/room-policy.ts'
+import type { PublicGroup } from '#core/mls/public-group.ts'
+import type { NodeChanges } from '#core/mls/ratchet-tree.ts'
+import type { Finality, VoteChoice } from '#core/policy/finality.ts'
 import type { LogEntry } from '#core/wire/log-entry.ts'
 import type { SenderKeys } from '#core/sender-keys/secret-tree.ts'
 
@@ -82,15 +86,23 @@ export type PendingRequest =
     }
     | { readonly kind: 'createRoom'; readonly room: string }
     | { readonly kind: 'subscribe'; readonly room: string }
-    | { readonly kind: 'frame'; readonly room: string; readonly outboxKey: string }
-    | { readonly kind: 'commit'; readonly room: string }
     | {
-      readonly kind: 'invite'
+      readonly kind: 'frame'
       readonly room: string
-      readonly command: number
-      readonly link: { readonly fragment: string; readonly expiresAt: number }
+      readonly outboxKey: string
+      /** What was given: the item may have been sealed anew since. */
+      readonly sealed: Uint8Array
     }
-    | { readonly kind: 'join'; readonly room: string }
+    | { readonly kind: 'commit'; readonly room: string; readonly commit: Uint8Array }
+    | { readonly kind: 'vote'; readonly room: string }
+    | {
+      readonly kind: 'anchor'
+      readonly room: string
+      readonly anchor: Anchored
+      /** The command that made the link, and waits for its anchor. */
+      readonly command: number | null
+    }
+    | { readonly kind: 'group'; readonly room: string }
   )
 
 /** A member as this device sees it (ID-7). */
@@ -100,39 +112,79 @@ export interface Member {
   readonly device: DeviceId
   readonly deviceName: string
   readonly rootHash: Uint8Array
-  /** False where the certificate did not bear out the leaf: no name is shown. */
+  /** False where the hub did not attest the account: no name is shown. */
   readonly verified: boolean
   readonly signatureKey: Uint8Array
-  readonly identity: Uint8Array
 }
 
-/** A reason to commit an Add (ROOM-5, ROOM-9). */
-export interface CommitJob {
-  readonly keyPackage: Uint8Array
-  readonly certificate: Uint8Array
-  readonly account: AccountName
-  readonly device: DeviceId
-  readonly joinRequest: Uint8Array | null
-  readonly command: number | null
-}
+/** A reason to commit (ROOM-4). */
+export type CommitJob =
+  | {
+    readonly kind: 'add'
+    readonly keyPackage: Uint8Array
+    readonly certificate: Uint8Array
+    readonly account: AccountName
+    readonly device: DeviceId
+    readonly command: number | null
+  }
+  | {
+    readonly kind: 'invite'
+    readonly invitation: PolicyInvitation
+    readonly fragment: string
+    readonly command: number | null
+  }
+  | { readonly kind: 'revoke'; readonly id: Uint8Array; readonly command: number | null }
 
 export interface PendingCommit {
   readonly commit: Uint8Array
   /** Encoded `submitCommit` body without its request id, to submit again. */
   readonly submission: Uint8Array
-  readonly next: MlsGroup
+  /** The epoch in which it was made. */
+  readonly before: EpochId
+  readonly next: Group
   readonly jobs: readonly CommitJob[]
   /** True while the hub has it. */
   readonly sent: boolean
 }
 
-/** Keys of the current epoch (KEY-1 to KEY-5). */
+/** Keys of one epoch (KEY-1 to KEY-5). */
 export interface EpochKeys {
   readonly epochId: EpochId
   readonly senderKeys: SenderKeys
   readonly ephemeralRoot: Uint8Array
   /** Reserved message secrets of the own chain, smallest generation first (KEY-4). */
   readonly reserved: readonly { readonly generation: number; readonly secret: Uint8Array }[]
+}
+
+/** An epoch of a room, as far as this device holds it (ROOM-4). */
+export interface RoomEpoch {
+  /** Of the entry that made it: the genesis or a commit. */
+  readonly position: LogPosition
+  readonly entryHash: Uint8Array
+  readonly public: PublicGroup
+  /** Null where no secret of the epoch is held: the device joins, or could not follow. */
+  readonly group: Group | null
+  readonly keys: EpochKeys | null
+  /** As it was published in the entry. */
+  readonly groupInfo: Uint8Array
+}
+
+/** An epoch above the last final one. */
+export interface ProvisionalEpoch extends RoomEpoch {
+  readonly time: TimeMs
+  /** What its commit changed in the tree. */
+  readonly changed: NodeChanges
+  /** This device made the commit. */
+  readonly isOwn: boolean
+  /** What the own commit was for; it is made again after a void. */
+  readonly jobs: readonly CommitJob[]
+  readonly undo: Undo
+  /** `cannot` where this device does not follow, or was shown a wrong GroupInfo. */
+  readonly choice: VoteChoice
+  /** The own vote was given to the hub in this session. */
+  readonly isVoteSent: boolean
+  /** Its commit took this device out. */
+  readonly removesSelf: boolean
 }
 
 export interface OutboxItem {
@@ -147,7 +199,13 @@ export type Subscription =
   | { readonly kind: 'none' }
   | { readonly kind: 'asked' }
   /** Caught up when the room's `next` has reached `until`. */
-  | { readonly kind: 'following'; readonly until: LogPosition }
+  | {
+    readonly kind: 'following'
+    readonly until: LogPosition
+    /** Of which epoch the hub has taken which generations of this device (KEY-5). */
+    readonly epochId: EpochId
+    readonly lastGenerations: readonly { readonly lane: number; readonly generation: number }[]
+  }
 
 export interface TypingMark {
   readonly leaf: LeafIndex
@@ -161,13 +219,40 @@ export interface PlacedEntry {
   readonly entry: LogEntry
 }
 
+/** The way into a room, in memory only: a restart begins it again (ROOM-7, JOIN-7). */
+export type Joining =
+  /** Parts of the answer to `requestGroup` come in. */
+  | { readonly kind: 'asked'; readonly parts: readonly Uint8Array[]; readonly size: number }
+  /** The log is replayed; at its end the device commits itself into the group. */
+  | { readonly kind: 'link' }
+  /** The log is replayed from its beginning, since the state of the group was lost. */
+  | { readonly kind: 'recovery' }
+  /** The log is replayed from its beginning up to the commit that added this device. */
+  | {
+    readonly kind: 'welcome'
+    readonly id: bigint
+    readonly position: LogPosition
+    readonly group: Group
+    readonly keyPackage: string
+  }
+
 export interface RoomState {
   readonly key: string
   readonly id: RoomId
   readonly record: RoomRecord
-  readonly members: readonly Member[]
-  readonly group: MlsGroup | null
-  readonly keys: EpochKeys | null
+  /** The last final epoch; null while nothing is known. */
+  readonly final: RoomEpoch | null
+  /** The epochs above it, oldest first. */
+  readonly chain: readonly ProvisionalEpoch[]
+  /** What the log says of them; null while nothing is known. */
+  readonly finality: Finality | null
+  /** Commits on which the hub wants a vote of this device. */
+  readonly asked: readonly LogPosition[]
+  /** Certificates of the tree's leaves that this device has checked, by hex hash. */
+  readonly certificates: ReadonlyMap<string, CertificateRecord>
+  readonly joining: Joining | null
+  /** Commands that wait until a link of theirs has its anchor, by hex id of the invitation. */
+  readonly inviting: ReadonlyMap<string, number>
   readonly outbox: readonly OutboxItem[]
   readonly jobs: readonly CommitJob[]
   readonly pending: PendingCommit | null
@@ -178,8 +263,6 @@ export interface RoomState {
   readonly racesLost: number
   /** Until then the hub is asked for nothing in this room; it said so (WIRE-5). */
   readonly holdUntilMs: number
-  /** Certificates by hex hash, gathered while joining. */
-  readonly gathered: ReadonlyMap<string, Uint8Array>
   /** Hashes of the last entries that this device chained, oldest first (LOG-5). */
   readonly recent: readonly ChainedHash[]
 }
@@ -200,6 +283,8 @@ export interface DeviceState {
   readonly endpoint: string
   readonly redirects: number
   readonly nextAttempt: number
+  /** When rooms go on by themselves; infinite where none waits. */
+  readonly wakeAtMs: number
   readonly nextRequest: number
   readonly requests: ReadonlyMap<RequestId, PendingRequest>
   readonly keyPackages: ReadonlyMap<string, KeyPackageRecord>
@@ -217,6 +302,7 @@ export function emptyState(home: string): DeviceState {
     endpoint: home,
     redirects: 0,
     nextAttempt: 1,
+    wakeAtMs: Number.POSITIVE_INFINITY,
     nextRequest: 1,
     requests: new Map(),
     keyPackages: new Map(),

@@ -11,7 +11,9 @@ export const DEVICE_TABLES = [
   'account',
   'rooms',
   'groups',
+  'nodes',
   'chains',
+  'certificates',
   'timeline',
   'outbox',
   'keyPackages',
@@ -26,6 +28,13 @@ export type DeviceChange =
     readonly value: Uint8Array
   }
   | { readonly kind: 'delete'; readonly table: DeviceTable; readonly key: string }
+  /** All keys from `from` (inclusive) to `to` (exclusive). */
+  | {
+    readonly kind: 'deleteRange'
+    readonly table: DeviceTable
+    readonly from: string
+    readonly to: string
+  }
 
 /** `strict`: on the medium when `apply` resolves, also after a power loss (KEY-4). */
 export type Durability = 'relaxed' | 'strict'
@@ -63,7 +72,8 @@ export function createMemoryDeviceStore(): DeviceStore {
     apply(changes) {
       for (const change of changes) {
         if (change.kind === 'put') rows(change.table).set(change.key, change.value.slice())
-        else rows(change.table).delete(change.key)
+        else if (change.kind === 'delete') rows(change.table).delete(change.key)
+        else deleteRange(rows(change.table), change)
       }
       return Promise.resolve()
     },
@@ -82,4 +92,11 @@ export function createMemoryDeviceStore(): DeviceStore {
     },
     close: () => Promise.resolve(),
   }
+}
+
+function deleteRange(
+  rows: Map<string, Uint8Array>,
+  { from, to }: { readonly from: string; readonly to: string },
+): void {
+  for (const key of rows.keys()) if (key >= from && key < to) rows.delete(key)
 }

@@ -8,6 +8,7 @@ import { type MimiContent, namedUris, roomProfile } from '#core/content/mimi-con
 import type { OpenedFrame } from '#core/device/epoch-keys.ts'
 import { accountUri } from '#core/device/outbox.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
+import type { TimelineRecord } from '#core/device/records.ts'
 import { addItem, checkedTitle, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry } from '#core/device/state.ts'
 import type { DeviceRecord } from '#core/device/store.ts'
@@ -121,7 +122,7 @@ export type TimelineEntry =
   | {
     readonly kind: 'event'
     readonly id: string
-    readonly event: 'created' | 'joined' | 'removed' | 'invitationMade' | 'titled'
+    readonly event: Extract<TimelineRecord['item'], { readonly kind: 'event' }>['event']
     /** Who did it. */
     readonly actor: string | null
     /** Whom it concerns; the title for `titled`. */
@@ -177,7 +178,8 @@ export function timelineEntry(record: DeviceRecord): TimelineEntry | null {
 
 /** What a message that is not in the log yet looks like; null for what is not shown. */
 export function queuedEntry(item: OutboxItem, author: string): TimelineEntry | null {
-  if (item.record.purpose !== 'message') return null
+  // What stands in the log is shown from the timeline.
+  if (item.record.purpose !== 'message' || item.record.sequencedAt !== null) return null
   const content = decodeContent(item.record.content)
   const delivery = item.record.refused !== '' ? 'refused' : item.inFlight ? 'sending' : 'queued'
   return {

@@ -7,12 +7,13 @@ import { assert } from '#core/base/assert.ts'
 import { NO_ROOM, type RequestId, requestId, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
+import { suiteById } from '#core/crypto/suites.ts'
 import type { CommandError, DeviceEffect, RequiredChange } from '#core/device/io.ts'
 import { accountRecordCodec, roomRecordCodec } from '#core/device/records.ts'
 import type { AccountRecord, RoomRecord } from '#core/device/records.ts'
 import type { DeviceState, PendingRequest, RoomState } from '#core/device/state.ts'
 import type { DeviceTable, Durability } from '#core/device/store.ts'
-import type { Mls } from '#core/mls/mls.ts'
+import { type CipherSuite, cipherSuite } from '#core/mls/cipher-suite.ts'
 import { BurstCache } from '#core/sender-keys/burst-cache.ts'
 import { type Body, type BodyKind, encodeMessage } from '#core/wire/bodies.ts'
 import { encode } from '#core/wire/codec.ts'
@@ -20,10 +21,22 @@ import { encode } from '#core/wire/codec.ts'
 /** The ports of the machine. */
 export interface DevicePorts {
   readonly crypto: Crypto
-  readonly mls: Mls
   readonly entropy: Entropy
   /** Build number, told in the greeting (SES-1). */
   readonly appVersion: number
+}
+
+const suites = new WeakMap<Crypto, Map<number, CipherSuite>>()
+
+/** The cipher suite of an identifier on this port; null for one that this version does not know. */
+export function cipherSuiteOf(crypto: Crypto, id: number): CipherSuite | null {
+  const known = suites.get(crypto) ?? new Map<number, CipherSuite>()
+  suites.set(crypto, known)
+  const suite = suiteById(id)
+  if (suite === null) return null
+  const made = known.get(id) ?? cipherSuite(crypto, suite)
+  known.set(id, made)
+  return made
 }
 
 export interface TurnMark {
@@ -70,6 +83,15 @@ export class Turn {
     this.changes.push({ change: { kind: 'delete', table, key }, durability: 'relaxed' })
   }
 
+  /** All keys of a table in a range. */
+  deleteRange(
+    table: DeviceTable,
+    range: { readonly from: string; readonly to: string },
+    durability: Durability = 'relaxed',
+  ): void {
+    this.changes.push({ change: { kind: 'deleteRange', table, ...range }, durability })
+  }
+
   /** Where the turn stands, to come back to when what follows fails. */
   mark(): TurnMark {
     const { state, changes, effects } = this
@@ -88,6 +110,13 @@ export class Turn {
     this.effects.length = mark.effectCount
     this.#dirtyRooms.clear()
     for (const key of mark.dirtyRooms) this.#dirtyRooms.add(key)
+  }
+
+  /** All rooms go on at this time, or before. */
+  wakeAt(atMs: number): void {
+    if (atMs >= this.state.wakeAtMs) return
+    this.set({ wakeAtMs: atMs })
+    this.effect({ kind: 'armTimer', timer: 'wake', atMs })
   }
 
   // ---- Account --------------------------------------------------------------------------
@@ -191,6 +220,14 @@ export class Turn {
     requests.delete(id)
     this.set({ requests })
     return pending
+  }
+
+  /** A part of an answer has come: the rest of it is waited for anew. */
+  heardOf(id: RequestId): void {
+    const pending = this.state.requests.get(id)
+    if (pending === undefined) return
+    const heard = { ...pending, sentAtMs: this.nowMs }
+    this.set({ requests: new Map(this.state.requests).set(id, heard) })
   }
 
   // ---- Commands -------------------------------------------------------------------------

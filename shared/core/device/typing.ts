@@ -4,6 +4,7 @@
  */
 import type { LeafIndex } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { topEpoch } from '#core/device/chain.ts'
 import { openTyping, sealTyping } from '#core/device/epoch-keys.ts'
 import { caughtUp } from '#core/device/room.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -14,7 +15,7 @@ export async function setTyping(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   const { attempt } = turn
   if (room === null || attempt === null || !turn.ready || !caughtUp(room)) return
-  if (room.members.length < 2) return
+  if ((topEpoch(room)?.public.tree.memberCount ?? 0) < 2) return
   if (turn.nowMs - room.typingSentAtMs < LIMITS.typingIntervalMs) return
   const frame = await sealTyping(turn, key)
   if (frame === null) return

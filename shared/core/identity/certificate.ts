@@ -121,9 +121,13 @@ export interface CertificateRequest {
   readonly account: AccountName
   readonly secrets: AccountSecrets
   readonly devices: readonly ManifestDevice[]
+  /** Count of signing keys that the account has had, 1 for the first. */
+  readonly serial?: number
+  /** Version and hash of the manifest before; absent for the first. */
+  readonly after?: { readonly version: number; readonly hash: Uint8Array }
 }
 
-/** Makes the first certificate of an account, without attestation (ID-2, ID-3). */
+/** Makes a certificate of an account, without attestation (ID-2, ID-3). */
 export async function makeCertificate(
   crypto: Crypto,
   request: CertificateRequest,
@@ -134,14 +138,14 @@ export async function makeCertificate(
     account,
     root: { ed25519: secrets.rootEd25519.publicKey, mldsa65: secrets.rootMldsa65.publicKey },
     signingKey: secrets.signing.publicKey,
-    serial: 1,
+    serial: request.serial ?? 1,
     extensions: NO_EXTENSIONS,
   }
   const manifestPart: Infer<typeof manifestContent> = {
     format: STRUCTURE_VERSION,
     account,
-    version: 1,
-    previousHash: new Uint8Array(0),
+    version: (request.after?.version ?? 0) + 1,
+    previousHash: request.after?.hash ?? new Uint8Array(0),
     kind: 'person',
     owner: null,
     devices: [...request.devices],
@@ -181,6 +185,7 @@ export interface VerifiedCertificate {
   readonly kind: 'verified'
   readonly account: AccountName
   readonly rootHash: Uint8Array
+  /** In the order of all manifests of the account: the signing key's serial goes before (ID-3). */
   readonly manifestVersion: number
   readonly devices: readonly ManifestDevice[]
   /** Hash of the bytes that were verified; what a leaf's credential names (ID-5). */
@@ -231,25 +236,48 @@ export async function verifyCertificate(
     signature: manifest.signature,
   })
   if (!manifestSigned || !manifestSound(manifest.content)) return refused('badManifest')
+  const { serial } = account.content
+  if (serial < 1 || serial > COUNT_MAX) return refused('badManifest')
   const root = rootHash(crypto, account.content.root)
   if (expected.hubKey !== null) {
     if (attestation === null) return refused('notAttested')
-    const attested = equalBytes(attestation.content.hubKey, expected.hubKey) &&
-      equalBytes(attestation.content.rootHash, root) &&
-      attestation.content.account === account.content.account &&
-      attestation.content.hubDomain === parts.domain &&
-      await attestationSigned(crypto, attestation)
+    const attested = await attests(crypto, decoded.value, expected.hubKey)
     if (!attested) return refused('badAttestation')
   }
   return {
     kind: 'verified',
     account: account.content.account,
     rootHash: root,
-    manifestVersion: manifest.content.version,
+    manifestVersion: orderOf(account.content.serial, manifest.content.version),
     devices: manifest.content.devices,
     hash: certificateHash(crypto, bytes),
     attestedBy: attestation?.content.hubDomain ?? null,
   }
+}
+
+/** Whether the hub of this key attests name and root of a certificate; all else is unjudged. */
+export function isAttested(
+  crypto: Crypto,
+  bytes: Uint8Array,
+  hubKey: Uint8Array,
+): Promise<boolean> {
+  const decoded = decode(certificateCodec, bytes)
+  if (decoded.kind === 'malformed') return Promise.resolve(false)
+  return attests(crypto, decoded.value, hubKey)
+}
+
+async function attests(
+  crypto: Crypto,
+  { account, attestation }: Certificate,
+  hubKey: Uint8Array,
+): Promise<boolean> {
+  if (attestation === null) return false
+  const { content } = attestation
+  return equalBytes(content.hubKey, hubKey) &&
+    equalBytes(content.rootHash, rootHash(crypto, account.content.root)) &&
+    content.account === account.content.account &&
+    content.hubDomain === parseAccountName(account.content.account)?.domain &&
+    await attestationSigned(crypto, attestation)
 }
 
 async function rootSigned(crypto: Crypto, account: Certificate['account']): Promise<boolean> {
@@ -271,9 +299,22 @@ async function rootSigned(crypto: Crypto, account: Certificate['account']): Prom
   })
 }
 
+/** Of serials and of manifest versions. */
+const COUNT_MAX = 0xffff
+
+/**
+ * One number for the order of manifests: those under a newer signing key are above all others.
+ * *Whoever stole the key of before could go on to any version.*
+ */
+function orderOf(serial: number, version: number): number {
+  return (serial - 1) * (COUNT_MAX + 1) + version
+}
+
 function manifestSound(manifest: Infer<typeof manifestContent>): boolean {
   const { version, previousHash, devices } = manifest
-  if (version === 0 || (version === 1) !== (previousHash.length === 0)) return false
+  if (version === 0 || version > COUNT_MAX || (version === 1) !== (previousHash.length === 0)) {
+    return false
+  }
   if (previousHash.length !== 0 && previousHash.length !== 32) return false
   const ids = new Set(devices.map((device) => device.device.join(',')))
   if (ids.size !== devices.length || devices.length === 0) return false

@@ -15,11 +15,13 @@ const leafIdentityCodec = struct({
   account: accountNameCodec,
   device: deviceIdCodec,
   manifestVersion: u32,
+  /** SHA-256 of the account's root, so that a tree alone tells one root from another (ID-7). */
+  rootHash: fixed(32),
   certificateHash: fixed(32),
   extensions,
 })
 
-/** Account, device, manifest version and certificate hash of one leaf (ID-5). */
+/** Account, device, manifest version, root hash and certificate hash of one leaf (ID-5). */
 export type LeafIdentity = Omit<Infer<typeof leafIdentityCodec>, 'format' | 'extensions'>
 
 /** The identity of an MLS basic credential (RFC 9420 section 5.3). */
@@ -36,8 +38,8 @@ export function decodeIdentity(bytes: Uint8Array): LeafIdentity | null {
   if (bytes.length > LIMITS.leafIdentitySizeMax) return null
   const decoded = decode(leafIdentityCodec, bytes)
   if (decoded.kind === 'malformed') return null
-  const { account, device, manifestVersion, certificateHash } = decoded.value
-  return { account, device, manifestVersion, certificateHash }
+  const { account, device, manifestVersion, rootHash, certificateHash } = decoded.value
+  return { account, device, manifestVersion, rootHash, certificateHash }
 }
 
 export interface LeafClaim {
@@ -46,12 +48,13 @@ export interface LeafClaim {
   readonly algorithm: SignatureName
 }
 
-/** True when the certificate proves what the leaf claims, key included (ID-7). */
+/** True when the certificate proves all that the leaf claims, key included (ID-7). */
 export function leafIsCertified(claim: LeafClaim, certificate: VerifiedCertificate): boolean {
   const { identity } = claim
   const key = deviceKeyOf(certificate, identity.device, claim.algorithm)
   return identity.account === certificate.account &&
     identity.manifestVersion === certificate.manifestVersion &&
+    equalBytes(identity.rootHash, certificate.rootHash) &&
     equalBytes(identity.certificateHash, certificate.hash) &&
     key !== null && equalBytes(key, claim.signatureKey)
 }

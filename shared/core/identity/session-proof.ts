@@ -77,11 +77,22 @@ export interface SessionChallenge {
   readonly transport: number
 }
 
+/**
+ * SHA-256 of hello and greeting, 32 bytes: what else is proven in a session names it, so that a
+ * proof cannot be carried to another one (SES-3, JOIN-1).
+ */
+export function sessionHash(
+  crypto: Crypto,
+  said: { readonly hello: Hello; readonly greeting: Greeting },
+): Uint8Array {
+  return crypto.hash('sha256', greetingBytes(said.hello, said.greeting))
+}
+
 function challengeBytes(crypto: Crypto, challenge: SessionChallenge): Uint8Array {
-  const { hello, greeting, account, device, transport } = challenge
+  const { account, device, transport } = challenge
   return encode(challengeContent, {
     format: STRUCTURE_VERSION,
-    greetingHash: crypto.hash('sha256', greetingBytes(hello, greeting)),
+    greetingHash: sessionHash(crypto, challenge),
     account,
     device,
     transport,

@@ -7,12 +7,12 @@ import { LIMITS } from '#core/base/limits.ts'
 import type { DeviceId, EpochId, HubDomain } from '#core/base/ids.ts'
 import type { AccountName, Epoch, LogPosition, RequestId, TimeMs } from '#core/base/ids.ts'
 import { branded, type Codec, fixed, opaque, optional, struct } from '#core/wire/codec.ts'
-import { bool, enumU8, mapped, u16, u32, u64, u8, utf8, vector } from '#core/wire/codec.ts'
+import { bool, enumU8, mapped, u16, u32, u64, u8, utf8, variant, vector } from '#core/wire/codec.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import { buildFrame, type Frame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
 import { type Refusal, refusalCodec } from '#core/wire/refusals.ts'
 import { logEntryCodec } from '#core/wire/log-entry.ts'
-import type { RoomId } from '#core/base/ids.ts'
+import type { LeafIndex, RoomId } from '#core/base/ids.ts'
 
 const requestIdCodec = branded<RequestId, number>(u32)
 export const accountNameCodec = branded<AccountName, string>(utf8(LIMITS.accountNameMax))
@@ -34,6 +34,20 @@ const features = vector(u16, LIMITS.featuresMax)
 const token = optional(opaque(LIMITS.tokenSizeMax))
 const certificate = opaque(LIMITS.certificateSizeMax, 1)
 const keyPackage = opaque(LIMITS.keyPackageSizeMax, 1)
+/** MLSMessage(GroupInfo). */
+const groupInfo = opaque(LIMITS.groupInfoSizeMax, 1)
+const leafCodec = branded<LeafIndex, number>(u32)
+
+/**
+ * By which right a session asks for the group (JOIN-1). `member`: the session's own account and
+ * device have a leaf. `newDevice`: its account has one, the device none.
+ */
+const groupPurposeCodec = variant('kind', {
+  invitation: [1, struct({ id: hash32, signature: fixed(64) })],
+  member: [2, struct({})],
+  newDevice: [3, struct({})],
+})
+export type GroupPurpose = ReturnType<typeof groupPurposeCodec.decode>
 
 export const CLOSE_REASONS = {
   goodbye: 0,
@@ -45,9 +59,6 @@ export const CLOSE_REASONS = {
   handshakeTimeout: 6,
   overloaded: 7,
 } as const
-
-/** Why a member does not let a device in (ROOM-9). After `notNow` another member is asked. */
-export const DECLINE_REASONS = { unknownInvitation: 1, invalid: 2, notNow: 3 } as const
 
 export const TRANSPORTS = { webTransport: 1, webSocket: 2, exchange: 3, memory: 4 } as const
 
@@ -147,7 +158,8 @@ const room = {
       request: requestIdCodec,
       genesis: opaque(LIMITS.genesisSizeMax, 1),
       suite: u16,
-      epochId: epochIdCodec,
+      /** Of epoch 0, with `ratchet_tree` and `external_pub` (ROOM-1). */
+      groupInfo,
       certificate,
     }),
   ],
@@ -155,24 +167,20 @@ const room = {
     0x21,
     struct({
       request: requestIdCodec,
-      /** Epoch in which the commit was made. */
+      /** Epoch in which the commit was made, and its epochId (ROOM-3). */
       epoch: epochCodec,
+      epochId: epochIdCodec,
       seen: struct({ position: positionCodec, hash: hash32 }),
       commit: opaque(LIMITS.commitSizeMax, 1),
-      newEpochId: epochIdCodec,
+      /** Of the epoch that the commit makes (GROUP-2). */
+      groupInfo,
       certificates: vector(certificate, LIMITS.certificatesPerCommitMax),
       welcome: opaque(LIMITS.welcomeSizeMax),
-      /** The join request that this commit answers (ROOM-9). */
-      joinRequest: optional(hash32),
     }),
   ],
   submitFrame: [
     0x22,
     struct({ request: requestIdCodec, frame: opaque(LIMITS.sealedFrameSizeMax, 1) }),
-  ],
-  submitInvitation: [
-    0x23,
-    struct({ request: requestIdCodec, invitation: opaque(LIMITS.invitationSizeMax, 1) }),
   ],
   /** Everything from `from` on, in order (ROOM-6). Frames below `holesBefore` come as holes. */
   subscribe: [
@@ -190,8 +198,11 @@ const room = {
     struct({
       request: requestIdCodec,
       next: positionCodec,
+      /** The newest epoch, final or provisional. */
       epoch: epochCodec,
-      leaf: u32,
+      epochId: epochIdCodec,
+      /** Absent: the device is no member, and follows the log to become one (JOIN-1). */
+      leaf: optional(leafCodec),
       /** Last accepted generation by lane, of this leaf in this epoch; absent: none (KEY-5). */
       lastGenerations: vector(struct({ lane: u8, generation: u32 }), LIMITS.lanesMax),
     }),
@@ -218,18 +229,36 @@ const room = {
   acknowledge: [0x29, struct({ position: positionCodec })],
   /** The hub dropped its queue for this room: subscribe again from what you have (HUB-5). */
   catchUp: [0x2a, struct({ position: positionCodec })],
-  requestJoin: [
-    0x2b,
-    struct({
-      request: requestIdCodec,
-      token,
-      joinRequest: opaque(LIMITS.joinRequestSizeMax, 1),
-    }),
-  ],
-  joinRequested: [0x2c, struct({ joinRequest: opaque(LIMITS.joinRequestSizeMax, 1) })],
-  declineJoin: [0x2d, struct({ id: hash32, reason: u8 })],
   /** Typing and presence: a datagram where the transport has them (SES-8). */
   ephemeral: [0x2e, struct({ frame: opaque(LIMITS.ephemeralSizeMax, 1) })],
+  /** An Update of a member, or a Remove of an external sender (GROUP-4). */
+  submitProposal: [
+    0x2f,
+    struct({ request: requestIdCodec, proposal: opaque(LIMITS.proposalSizeMax, 1) }),
+  ],
+  submitVote: [
+    0x30,
+    struct({ request: requestIdCodec, vote: opaque(LIMITS.voteSizeMax, 1) }),
+  ],
+  /** Hub to device: vote on the commit at this position (VOTE-2). */
+  askVote: [0x31, struct({ position: positionCodec })],
+  /** The public group, for who has a right to it (JOIN-1). */
+  requestGroup: [0x32, struct({ request: requestIdCodec, token, purpose: groupPurposeCodec })],
+  /** A part of the answer, in order from sequence 0 (JOIN-2, `policy/group-request.ts`). */
+  group: [
+    0x33,
+    struct({
+      request: requestIdCodec,
+      sequence: u32,
+      last: bool,
+      bytes: opaque(LIMITS.groupPartSizeMax, 1),
+    }),
+  ],
+  /** Of the inviter's devices, for who joins while they are away (JOIN-3). */
+  leaveAnchor: [
+    0x34,
+    struct({ request: requestIdCodec, anchor: opaque(LIMITS.anchorSizeMax, 1) }),
+  ],
 } as const
 
 export const BODIES = { ...session, ...room } as const

@@ -5,11 +5,18 @@
 import { LIMITS } from '#core/base/limits.ts'
 import type { LogPosition, RoomId } from '#core/base/ids.ts'
 import { utf8Encode } from '#core/base/bytes.ts'
-import { encode, enumU8, fixed, opaque, struct, u64, variant } from '#core/wire/codec.ts'
+import { encode, enumU8, fixed, opaque, struct, u32, u64, variant } from '#core/wire/codec.ts'
 import { type Infer, vector } from '#core/wire/codec.ts'
 
 /** What an entry is. `frame` is a sealed frame; everything else is control traffic. */
-export const ENTRY_KINDS = { genesis: 0, commit: 1, frame: 2, invitation: 3 } as const
+export const ENTRY_KINDS = {
+  genesis: 0,
+  commit: 1,
+  frame: 2,
+  vote: 3,
+  verdict: 4,
+  proposal: 5,
+} as const
 export type EntryKind = keyof typeof ENTRY_KINDS
 
 /** Hub time in ms since 1970, never decreasing within a room (LOG-4). Nothing names the hub. */
@@ -33,10 +40,11 @@ export type LogEntry = Infer<typeof logEntryCodec>
 
 /** Body of a `commit` entry (ROOM-4): what every member needs to follow it. */
 export const commitEntryCodec = struct({
+  /** MLSMessage(PublicMessage) with a Commit. */
   commit: opaque(LIMITS.commitSizeMax, 1),
-  /** Claimed by the committer, verified by each member after the commit (ROOM-3). */
-  newEpochId: opaque(48, 32),
-  /** Certificates of the leaves that the commit brings (ID-6). */
+  /** MLSMessage(GroupInfo) of the epoch that the commit makes: `external_pub`, no tree. */
+  groupInfo: opaque(LIMITS.groupInfoSizeMax, 1),
+  /** Certificates of the identities that the commit brings, each once (ID-6). */
   certificates: vector(opaque(LIMITS.certificateSizeMax, 1), LIMITS.certificatesPerCommitMax),
   /** Last entry that the committer had seen (LOG-5). */
   seen: seenCodec,
@@ -46,10 +54,33 @@ export type CommitEntry = Infer<typeof commitEntryCodec>
 /** Body of the `genesis` entry (ROOM-1); the room id is the hash of `genesis`. */
 export const genesisEntryCodec = struct({
   genesis: opaque(LIMITS.genesisSizeMax, 1),
-  epochId: opaque(48, 32),
+  /** MLSMessage(GroupInfo) of epoch 0: `ratchet_tree` and `external_pub`. */
+  groupInfo: opaque(LIMITS.groupInfoSizeMax, 1),
   certificate: opaque(LIMITS.certificateSizeMax, 1),
 })
 export type GenesisEntry = Infer<typeof genesisEntryCodec>
+
+/** Body of a `vote` entry: a vote as its leaf signed it (VOTE-1, `policy/vote.ts`). */
+export const voteEntryCodec = struct({ vote: opaque(LIMITS.voteSizeMax, 1) })
+export type VoteEntry = Infer<typeof voteEntryCodec>
+
+/** What becomes of a provisional epoch (VOTE-3). */
+export const VERDICTS = { final: 1, void: 2 } as const
+export type Verdict = keyof typeof VERDICTS
+
+/** Body of a `verdict` entry: the hub's, and checked by every member (VOTE-4). */
+export const verdictEntryCodec = struct({
+  /** Position of the commit that it is about. */
+  position: u64,
+  verdict: enumU8(VERDICTS),
+  /** Leaves of the epoch made that the hub asked, in the order of their asking. */
+  asked: vector(u32, LIMITS.askedMax),
+})
+export type VerdictEntry = Infer<typeof verdictEntryCodec>
+
+/** Body of a `proposal` entry: MLSMessage(PublicMessage) with a Proposal (GROUP-4). */
+export const proposalEntryCodec = struct({ proposal: opaque(LIMITS.proposalSizeMax, 1) })
+export type ProposalEntry = Infer<typeof proposalEntryCodec>
 
 const LABEL = utf8Encode('Kalandra 1.0 entry')
 const chained = struct({

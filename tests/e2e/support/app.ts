@@ -52,5 +52,6 @@ export async function gather(title: string, ...people: readonly Person[]): Promi
   for (const guest of guests) {
     await guest.joins(link)
     await guest.tab.isInRoom(title)
+    await guest.tab.isMember()
   }
 }

@@ -107,6 +107,8 @@ export class Person {
   createsRoom = (title: string): Promise<void> => this.tab.createsRoom(title)
   opensRoom = (title: string): Promise<void> => this.tab.opensRoom(title)
   invites = (): Promise<string> => this.tab.invites()
+  invitesAnew = (): Promise<string> => this.tab.invitesAnew()
+  takesBackNewestLink = (): Promise<void> => this.tab.takesBackNewestLink()
   says = (text: string): Promise<void> => this.tab.says(text)
   sees = (text: string, author?: Person): Promise<void> => this.tab.sees(text, author)
   waits = (text: string): Promise<void> => this.tab.waits(text)
@@ -153,14 +155,54 @@ export class Tab {
     await expect(this.page.getByRole('heading', { level: 1, name: title })).toBeVisible()
   }
 
+  /** This device stands in the room's log: what is written from now on is read here. */
+  async isMember(): Promise<void> {
+    await expect(this.page.getByRole('main')).toHaveAttribute('data-room-state', 'live')
+  }
+
   async invites(): Promise<string> {
-    await this.page.getByRole('button', { name: 'Invite' }).click()
-    const dialog = this.page.getByRole('dialog', { name: 'Invite by link' })
+    const dialog = await this.#inviteDialog()
+    const value = await dialog.getByRole('textbox', { name: 'Invitation link' }).inputValue()
+    await dialog.getByRole('button', { name: 'Close' }).click()
+    return value
+  }
+
+  /** Makes one more link, with the limits that the dialog proposes. */
+  async invitesAnew(): Promise<string> {
+    const dialog = await this.#inviteDialog()
     const link = dialog.getByRole('textbox', { name: 'Invitation link' })
+    const before = await link.inputValue()
+    await dialog.getByRole('button', { name: 'Make another link' }).click()
+    await expect(link).not.toHaveValue(before)
     await expect(link).toHaveValue(/\/join#./)
     const value = await link.inputValue()
     await dialog.getByRole('button', { name: 'Close' }).click()
     return value
+  }
+
+  async takesBackNewestLink(): Promise<void> {
+    const dialog = await this.#inviteDialog()
+    const links = dialog.getByRole('list', { name: 'Your open links' }).getByRole('listitem')
+    const before = await links.count()
+    await links.first().getByRole('button', { name: 'Take back' }).click()
+    await expect(links).toHaveCount(before - 1)
+    await dialog.getByRole('button', { name: 'Close' }).click()
+  }
+
+  /** The dialog of links, once it shows one. */
+  async #inviteDialog(): Promise<Locator> {
+    await this.page.getByRole('button', { name: 'Invite' }).click()
+    const dialog = this.page.getByRole('dialog', { name: 'Invite by link' })
+    const link = dialog.getByRole('textbox', { name: 'Invitation link' })
+    await expect(link).toHaveValue(/\/join#./)
+    return dialog
+  }
+
+  /** The room says in its place why this person is not in it. */
+  async isRefused(words: string): Promise<void> {
+    const main = this.page.getByRole('main')
+    await expect(main).toHaveAttribute('data-room-state', 'joinRefused')
+    await expect(main).toContainText(words)
   }
 
   async says(text: string): Promise<void> {

@@ -5,7 +5,7 @@
 import { m } from '../paraglide/messages.js'
 import { nowMs } from './clock.ts'
 import { getLocale } from '../paraglide/runtime.js'
-import type { ConnectionView, RoomSummary, TimelineItem } from '#sdk/views.ts'
+import type { ConnectionView, InvitationView, RoomSummary, TimelineItem } from '#sdk/views.ts'
 
 /** The person's own regional form of the app's language. */
 function dateLocale(): string {
@@ -86,10 +86,24 @@ export function eventWords(item: Extract<TimelineItem, { kind: 'event' }>): stri
       return m.event_removed({ actor, subject })
     case 'invitationMade':
       return m.event_invitation_made({ actor })
+    case 'invitationRevoked':
+      return m.event_invitation_revoked({ actor })
+    case 'resynced':
+      return m.event_resynced({ subject })
+    case 'falseVote':
+      return m.event_false_vote({ subject })
     case 'titled':
       return m.event_titled({ actor, title: item.subject ?? '' })
   }
 }
+
+export const linkUsesWords = ({ uses, usesMax }: InvitationView): string =>
+  m.invite_used({ uses, count: usesMax })
+
+export const linkEndWords = ({ expiresAt }: InvitationView, now: number = nowMs()): string =>
+  expiresAt <= now
+    ? m.invite_over()
+    : m.invite_until({ time: form({ dateStyle: 'medium', timeStyle: 'short' }, expiresAt) })
 
 /** What the room's state means for the person, or null where there is nothing to say. */
 export function roomStateWords(room: RoomSummary): string | null {
@@ -156,8 +170,6 @@ export function joinWords(code: string): string {
     case 'badLink':
     case 'unknownRoom':
       return m.join_spent()
-    case 'declined':
-      return m.join_declined()
     case 'alreadyMember':
       return m.join_already_member()
     case 'otherHub':
@@ -165,7 +177,13 @@ export function joinWords(code: string): string {
     case 'badGenesis':
     case 'badCertificate':
     case 'wrongSignature':
+    case 'badAnchor':
+    case 'brokenLog':
+    case 'wrongVerdict':
+    case 'fork':
       return m.join_not_genuine()
+    case 'noAnchor':
+      return m.join_no_anchor()
     default:
       return commonWords(code)
   }

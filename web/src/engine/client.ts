@@ -14,7 +14,7 @@ import type {
   TabMessage,
 } from './protocol.ts'
 
-export type { InvitePreview } from './protocol.ts'
+export type { InvitePreview, LinkLimits } from './protocol.ts'
 
 export type EngineSnapshot =
   | { readonly kind: 'starting' }

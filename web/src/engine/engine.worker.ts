@@ -6,7 +6,6 @@ import { createDialer } from '#browser/webtransport-dialer.ts'
 import { deleteAccountStorage, openIndexedDbStore, StoreError } from '#browser/indexeddb-store.ts'
 import { timeMs } from '#core/base/ids.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
-import { createTsMls } from '#core/mls/ts-mls.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
 import { type Kalandra, KalandraError, openKalandra, readInvite } from '#sdk'
 import type {
@@ -40,7 +39,6 @@ async function open({ accountId, existing, endpoint }: EngineStart): Promise<Kal
   const cryptoPort = await createWebCrypto(crypto.subtle, createNobleCrypto())
   return await openKalandra({
     crypto: cryptoPort,
-    mls: createTsMls(cryptoPort),
     clock,
     entropy,
     store,
@@ -145,6 +143,9 @@ class EngineHost {
         return undefined
       case 'invite':
         return await engine.invite(call.options)
+      case 'revokeInvitation':
+        await engine.revokeInvitation(call.options)
+        return undefined
       case 'readInvite':
         return readInvite(call.options.fragment)
       case 'joinByLink':

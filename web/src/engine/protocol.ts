@@ -12,12 +12,19 @@ export interface InvitePreview {
   readonly hubDomain: string
 }
 
+/** How often and how long a new link is good. */
+export interface LinkLimits {
+  readonly usesMax: number
+  readonly lifetimeMs: number
+}
+
 /** The calls of the engine: options in, result out. */
 export interface EngineCalls {
   signUp(options: { readonly name: string; readonly deviceName: string }): string
   createRoom(options: { readonly title: string }): string
   sendMessage(options: { readonly room: string; readonly text: string; readonly id: string }): void
-  invite(options: { readonly room: string }): string
+  invite(options: { readonly room: string; readonly limits?: LinkLimits }): string
+  revokeInvitation(options: { readonly room: string; readonly id: string }): void
   readInvite(options: { readonly fragment: string }): InvitePreview | null
   joinByLink(options: { readonly fragment: string }): string
   addMember(options: { readonly room: string; readonly account: string }): void

@@ -1,0 +1,50 @@
+/**
+ * The epochs of a room in memory (ROOM-4): the last final one and those above it. Owns finding and
+ * replacing one of them; what is stored is `epochs.ts`.
+ */
+import type { EpochId, LogPosition } from '#core/base/ids.ts'
+import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
+import type { Turn } from '#core/device/turn.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
+
+/** The newest epoch of the log; null while nothing is known. */
+export function topEpoch(room: RoomState): RoomEpoch | null {
+  return room.chain.at(-1) ?? room.final
+}
+
+export function idOfEpoch(epoch: Pick<RoomEpoch, 'public'>): EpochId {
+  return epochIdOf(epoch.public.suite, epoch.public.context)
+}
+
+type EpochParts = Partial<Pick<RoomEpoch, 'keys' | 'group' | 'public'>>
+
+/** Replaces parts of one epoch in memory. */
+export function replaceEpoch(
+  turn: Turn,
+  key: string,
+  position: LogPosition,
+  part: EpochParts | Partial<Pick<ProvisionalEpoch, 'isVoteSent' | 'jobs'>>,
+): void {
+  const room = turn.room(key)
+  if (room === null) return
+  if (room.final?.position === position) {
+    turn.setRoom(key, { final: { ...room.final, ...part } })
+    return
+  }
+  const chain = room.chain.map((each) => each.position === position ? { ...each, ...part } : each)
+  turn.setRoom(key, { chain })
+}
+
+/**
+ * True where the newest epoch is known and this device is not in it: it was removed, if only by a
+ * commit that is not final.
+ */
+export function isRemoved(room: RoomState): boolean {
+  return room.chain.some(({ removesSelf }) => removesSelf)
+}
+
+/** True where what became final cannot be read here: the device takes its place anew (JOIN-5). */
+export function needsResync(room: RoomState): boolean {
+  const top = topEpoch(room)
+  return room.record.phase === 'live' && room.final?.group === null && top?.group === null
+}

@@ -1,0 +1,227 @@
+/**
+ * The epochs of a room on this device (ROOM-4): the last final one, whole, and above it those that
+ * are provisional, each as what differs from the one below. Owns what of them is stored, and that
+ * nothing is left of what is over; what makes an epoch final or void is `verdicts.ts`.
+ */
+import { assert } from '#core/base/assert.ts'
+import { EMPTY } from '#core/base/bytes.ts'
+import type { LogPosition } from '#core/base/ids.ts'
+import { replaceEpoch } from '#core/device/chain.ts'
+import { dropKeys, storeKeys, wipeKeys } from '#core/device/epoch-keys.ts'
+import { dropCertificates, storeCertificates } from '#core/device/members.ts'
+import {
+  epochKey,
+  finalRecordCodec,
+  nodeKey,
+  provisionalRecordCodec,
+} from '#core/device/records.ts'
+import { roomRange, timelineRange } from '#core/device/records.ts'
+import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
+import type { Turn } from '#core/device/turn.ts'
+import { allSecrets } from '#core/mls/group.ts'
+import type { LeafNode } from '#core/mls/leaf-node.ts'
+import { changedNodes, leafAt, type NodeChanges } from '#core/mls/ratchet-tree.ts'
+import { encodeGroupHead, encodePublicHead } from '#core/mls/state-codec.ts'
+import { encode } from '#core/wire/codec.ts'
+import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
+
+/** True where records of the room's epochs are kept; on the way in they are only in memory. */
+function isStored(room: RoomState): boolean {
+  return room.joining === null
+}
+
+/** The first epoch that this device knows of a room; what was known before is deleted. */
+export function beginEpochs(turn: Turn, key: string, final: RoomEpoch): void {
+  forgetEpochs(turn, key)
+  const room = turn.setRoom(key, { final, chain: [] })
+  if (!isStored(room)) return
+  storeFinal(turn, key, final, changedNodes(null, final.public.tree))
+  storeKeys(turn, key, final)
+}
+
+/** A commit's epoch above all others. */
+export function pushEpoch(turn: Turn, key: string, epoch: ProvisionalEpoch): void {
+  const room = turn.room(key)
+  if (room === null) return
+  turn.setRoom(key, { chain: [...room.chain, epoch], typing: [] })
+  if (isStored(room)) storeProvisional(turn, key, epoch)
+}
+
+/** The way in is over: all that was gathered on it is stored. */
+export function storeEpochs(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null || room.final === null) return
+  assert(isStored(room), 'a room is stored when it has been entered')
+  storeFinal(turn, key, room.final, changedNodes(null, room.final.public.tree))
+  storeKeys(turn, key, room.final)
+  for (const epoch of room.chain) storeProvisional(turn, key, epoch)
+  storeCertificates(turn, key)
+}
+
+/** The lowest provisional epoch is final; the one below it is wiped (ROOM-4). */
+export function finaliseEpoch(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  const [epoch, ...chain] = room?.chain ?? []
+  if (room === null || room.final === null || epoch === undefined) return
+  const old = room.final
+  turn.setRoom(key, { final: epoch, chain })
+  if (isStored(room)) {
+    turn.delete('groups', epochKey(key, epoch.position))
+    storeFinal(turn, key, epoch, epoch.changed)
+    dropKeys(turn, key, old)
+  }
+  wipeEpochs(turn, key, [old])
+  dropCertificates(turn, key, {
+    leaves: leavesGone(old, epoch),
+    tree: (chain.at(-1) ?? epoch).public.tree,
+  })
+}
+
+/** Leaves of the epoch before that are no longer as they were. */
+function leavesGone(old: RoomEpoch, epoch: ProvisionalEpoch): readonly LeafNode[] {
+  const gone: LeafNode[] = []
+  for (const { node } of epoch.changed.nodes) {
+    const before = node % 2 === 0 ? leafAt(old.public.tree, node / 2) : null
+    if (before !== null) gone.push(before)
+  }
+  return gone
+}
+
+/** Takes away an epoch and all above it, with what was shown of them; they are returned. */
+export function voidEpochs(
+  turn: Turn,
+  key: string,
+  span: { readonly from: LogPosition; readonly to: LogPosition },
+): readonly ProvisionalEpoch[] {
+  const room = turn.room(key)
+  if (room === null) return []
+  const index = room.chain.findIndex((each) => each.position === span.from)
+  if (index < 0) return []
+  const dropped = room.chain.slice(index)
+  const [lowest] = dropped
+  turn.setRoom(key, { chain: room.chain.slice(0, index), typing: [] })
+  if (isStored(room)) {
+    for (const epoch of dropped) {
+      turn.delete('groups', epochKey(key, epoch.position))
+      dropKeys(turn, key, epoch)
+    }
+    turn.deleteRange('timeline', timelineRange(key, span.from, span.to))
+  }
+  if (lowest !== undefined) {
+    const { unread, ...undo } = lowest.undo
+    turn.setRecord(key, { ...undo, unread: Math.min(unread, room.record.unread) })
+  }
+  wipeEpochs(turn, key, dropped)
+  return dropped
+}
+
+/** Deletes everything of a room that is of an epoch. */
+export function forgetEpochs(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const epochs = [...room.chain, ...(room.final === null ? [] : [room.final])]
+  turn.setRoom(key, { final: null, chain: [], typing: [] })
+  if (epochs.length === 0) return
+  turn.delete('groups', key)
+  for (const table of ['groups', 'nodes', 'chains', 'certificates'] as const) {
+    turn.deleteRange(table, roomRange(key))
+  }
+  for (const { keys } of epochs) wipeKeys(turn, keys)
+  wipeEpochs(turn, key, epochs)
+}
+
+/** This device is out for good: nothing of the group is kept (SEQ-6). */
+export function leaveRoom(turn: Turn, key: string): void {
+  forgetEpochs(turn, key)
+  turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: null })
+  turn.setRoom(key, {
+    finality: null,
+    joining: null,
+    pending: null,
+    jobs: [],
+    subscription: { kind: 'none' },
+  })
+  turn.effect({ kind: 'showAccount' })
+}
+
+/** Wipes what these epochs alone held; epochs that stay may share secrets with them. */
+function wipeEpochs(turn: Turn, key: string, over: readonly RoomEpoch[]): void {
+  const room = turn.room(key)
+  const held = new Set<Uint8Array>()
+  const groups = [room?.final?.group, ...(room?.chain ?? []).map(({ group }) => group)]
+  for (const group of [...groups, room?.pending?.next]) {
+    if (group === null || group === undefined) continue
+    for (const secret of allSecrets(group)) held.add(secret)
+  }
+  const secrets: Uint8Array[] = []
+  for (const { group } of over) {
+    if (group === null) continue
+    for (const secret of allSecrets(group)) if (!held.has(secret)) secrets.push(secret)
+  }
+  turn.effect({ kind: 'wipe', secrets })
+}
+
+/** The group of an epoch has changed within it, its tree has not. */
+export function updateEpoch(
+  turn: Turn,
+  key: string,
+  position: LogPosition,
+  part: Pick<RoomEpoch, 'public' | 'group'>,
+): void {
+  replaceEpoch(turn, key, position, part)
+  const room = turn.room(key)
+  if (room === null || room.final === null || !isStored(room)) return
+  const unchanged = { leafWidth: room.final.public.tree.leafWidth, nodes: [] }
+  if (room.final.position === position) return storeFinal(turn, key, room.final, unchanged)
+  const epoch = room.chain.find((each) => each.position === position)
+  if (epoch !== undefined) storeProvisional(turn, key, epoch)
+}
+
+/** The genesis stands in the log: the first epoch has its place. */
+export function placeGenesis(turn: Turn, key: string, entryHash: Uint8Array): void {
+  const final = turn.room(key)?.final ?? null
+  if (final === null) return
+  const placed = { ...final, entryHash }
+  turn.setRoom(key, { final: placed })
+  storeFinal(turn, key, placed, { leafWidth: final.public.tree.leafWidth, nodes: [] })
+}
+
+// ---- Records ------------------------------------------------------------------------------
+
+function epochRecord(epoch: RoomEpoch) {
+  const { position, entryHash, group, groupInfo, keys } = epoch
+  return {
+    position,
+    entryHash,
+    isMember: group !== null,
+    head: group === null ? encodePublicHead(epoch.public) : encodeGroupHead(group),
+    leafWidth: epoch.public.tree.leafWidth,
+    groupInfo,
+    ephemeralRoot: keys?.ephemeralRoot ?? EMPTY,
+  }
+}
+
+function storeFinal(turn: Turn, key: string, epoch: RoomEpoch, changed: NodeChanges): void {
+  for (const { node, bytes } of changed.nodes) {
+    if (bytes === null) turn.delete('nodes', nodeKey(key, node))
+    else turn.put('nodes', nodeKey(key, node), bytes)
+  }
+  const record = { format: STRUCTURE_VERSION, epoch: epochRecord(epoch) }
+  turn.put('groups', key, encode(finalRecordCodec, record))
+}
+
+function storeProvisional(turn: Turn, key: string, epoch: ProvisionalEpoch): void {
+  const { time, changed, isOwn, removesSelf, choice, undo } = epoch
+  const record = {
+    format: STRUCTURE_VERSION,
+    epoch: epochRecord(epoch),
+    time,
+    changed: changed.nodes,
+    isOwn,
+    removesSelf,
+    choice,
+    undo,
+  }
+  turn.put('groups', epochKey(key, epoch.position), encode(provisionalRecordCodec, record))
+  storeKeys(turn, key, epoch)
+}

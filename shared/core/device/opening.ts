@@ -1,0 +1,26 @@
+/**
+ * What a room waits for when a session begins (ROOM-1, ROOM-6, JOIN-1): its genesis, its public
+ * group, or its log. Owns the choice between them.
+ */
+import { requestGroup } from '#core/device/joining.ts'
+import { subscribe } from '#core/device/room.ts'
+import type { Turn } from '#core/device/turn.ts'
+import { BODIES } from '#core/wire/bodies.ts'
+import { decode } from '#core/wire/codec.ts'
+
+/** Sends what a room waits for. */
+export async function openRoom(turn: Turn, key: string): Promise<void> {
+  const room = turn.room(key)
+  if (room === null || !turn.ready) return
+  const { phase, opening } = room.record
+  if (phase === 'creating') {
+    const body = decode(BODIES.createRoom[1], opening)
+    if (body.kind === 'malformed') return
+    const request = turn.request({ kind: 'createRoom', room: key })
+    turn.send('createRoom', { ...body.value, request }, room.id)
+  } else if (phase === 'joining' && room.joining?.kind !== 'welcome') {
+    await requestGroup(turn, key)
+  } else if (phase === 'live' || phase === 'joining') {
+    subscribe(turn, key)
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * What the log makes of provisional epochs (VOTE-4): each verdict is checked against the votes
+ * below it, then the epoch is kept for good, or taken away with all that was said in it. Owns that
+ * step.
+ */
+import { EMPTY } from '#core/base/bytes.ts'
+import type { LogPosition } from '#core/base/ids.ts'
+import { topEpoch } from '#core/device/chain.ts'
+import { finaliseEpoch, leaveRoom, voidEpochs } from '#core/device/epochs.ts'
+import { rejoin } from '#core/device/joining.ts'
+import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
+import { breakRoom } from '#core/device/room.ts'
+import type { PlacedEntry } from '#core/device/state.ts'
+import { dropStalePending } from '#core/device/submit.ts'
+import type { Turn } from '#core/device/turn.ts'
+import { ownLeafIn, setFinality } from '#core/device/votes.ts'
+import { applyVerdict } from '#core/policy/finality.ts'
+import { decode } from '#core/wire/codec.ts'
+import { verdictEntryCodec } from '#core/wire/log-entry.ts'
+
+/** Takes a verdict of the log. */
+export async function verdictReceived(
+  turn: Turn,
+  key: string,
+  placed: PlacedEntry,
+  bytes: Uint8Array,
+): Promise<void> {
+  const room = turn.room(key)
+  const decoded = decode(verdictEntryCodec, bytes)
+  if (room === null || room.finality === null) return
+  if (decoded.kind === 'malformed') return breakRoom(turn, key, 'malformed')
+  const { position, time: timeMs } = placed
+  const outcome = applyVerdict(room.finality, { position, timeMs, entry: decoded.value })
+  switch (outcome.kind) {
+    case 'ignored':
+      return
+    case 'wrongVerdict':
+      return breakRoom(turn, key, 'wrongVerdict')
+    case 'final':
+      setFinality(turn, key, outcome.finality)
+      return epochFinal(turn, key)
+    case 'void': {
+      setFinality(turn, key, outcome.finality)
+      const [lowest] = outcome.epochs
+      if (lowest !== undefined) await epochsVoid(turn, key, lowest.position, position)
+    }
+  }
+}
+
+function epochFinal(turn: Turn, key: string): void {
+  finaliseEpoch(turn, key)
+  settleOutbox(turn, key)
+  const room = turn.room(key)
+  if (room === null || room.final === null) return
+  const { final, record } = room
+  turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
+  if (record.phase !== 'live') return
+  if ('removesSelf' in final && final.removesSelf === true) return leaveRoom(turn, key)
+  // Whoever is in for good needs the link no more.
+  if (record.opening.length > 0 && final.group !== null) {
+    turn.effect({ kind: 'wipe', secrets: [record.opening] })
+    turn.setRecord(key, { opening: EMPTY })
+  }
+}
+
+async function epochsVoid(
+  turn: Turn,
+  key: string,
+  from: LogPosition,
+  to: LogPosition,
+): Promise<void> {
+  const dropped = voidEpochs(turn, key, { from, to })
+  unsendOutbox(turn, key, from)
+  dropStalePending(turn, key)
+  const room = turn.room(key)
+  const top = room === null ? null : topEpoch(room)
+  if (room === null || top === null) return
+  const jobs = dropped.flatMap((epoch) => epoch.jobs)
+  turn.setRoom(key, { jobs: [...jobs, ...room.jobs] })
+  turn.effect({ kind: 'showAccount' })
+  const wasBroughtIn = room.record.phase === 'live' && dropped.some(({ group }) => group !== null)
+  if (wasBroughtIn && ownLeafIn(turn, top) === null) await rejoin(turn, key)
+}

@@ -1,0 +1,161 @@
+/**
+ * Commits that not everybody can follow, against a real hub: what becomes of the epoch, of what was
+ * said in it, and of who was left behind.
+ */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { createDialer } from '#browser/webtransport-dialer.ts'
+import { equalBytes, fromBase64Url } from '#core/base/bytes.ts'
+import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
+import { createNobleCrypto } from '#core/crypto/noble.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
+import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
+import { startHub } from '../e2e/support/hub.ts'
+import { HandDevice, type HandRoom, makeIdentity } from '../support/hand-device.ts'
+import { joinByLink } from '../support/hand-joiner.ts'
+import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
+
+const options = { sanitizeOps: false, sanitizeResources: false }
+
+/** Keys to which this crypto encrypts nothing that can be opened. */
+class Blinding {
+  readonly keys: Uint8Array[] = []
+
+  over(port: Crypto): Crypto {
+    return {
+      ...port,
+      encapsulate: async (kem, publicKey, randomness) => {
+        const sent = await port.encapsulate(kem, publicKey, randomness)
+        const blind = this.keys.some((key) => equalBytes(key, publicKey))
+        return sent !== null && blind ? { ...sent, sharedSecret: new Uint8Array(32) } : sent
+      },
+    }
+  }
+}
+
+interface Scene {
+  readonly alice: Person
+  readonly bob: Person
+  readonly carol: Person
+  readonly room: string
+  readonly mallory: HandDevice
+  readonly place: HandRoom
+  readonly blinding: Blinding
+}
+
+/** Alice, Bob and Carol in leaves 0, 1 and 2; Mallory, who commits by hand, in leaf 3. */
+async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
+  const hub = await startHub()
+  const endpoint = `http://localhost:${hub.port}`
+  try {
+    const people: Person[] = []
+    for (const name of ['alice', 'bob', 'carol']) {
+      const person = await openPerson({ endpoint })
+      await signUp(person, name)
+      people.push(person)
+    }
+    const [alice, bob, carol] = people as [Person, Person, Person]
+    const room = await alice.sdk.createRoom({ title: 'Larks' })
+    await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
+    for (const [person, name] of [[bob, 'bob'], [carol, 'carol']] as const) {
+      await alice.sdk.addMember({ room, account: `${name}@localhost` })
+      await roomShows(person, room, (view) => view.summary.state === 'live', `${name} in`)
+    }
+    const blinding = new Blinding()
+    const parts = {
+      crypto: blinding.over(createNobleCrypto()),
+      clock: { nowMs: () => Date.now() as TimeMs },
+      entropy: { randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)) },
+      domain: 'localhost' as HubDomain,
+    }
+    const mallory = new HandDevice(parts, await makeIdentity(parts, 'mallory'))
+    await mallory.connect(createDialer(), endpoint)
+    const link = decodeInviteLink(await alice.sdk.invite({ room }))
+    ok(link !== null)
+    const place = await joinByLink(mallory, fromBase64Url(room) as RoomId, link.secret)
+    strictEqual(place.group.ownLeaf, 3)
+    for (const person of people) {
+      await roomShows(person, room, ({ members }) => members.length === 4, 'mallory')
+    }
+    await run({ alice, bob, carol, room, mallory, place, blinding })
+    for (const person of people) {
+      deepStrictEqual(person.faults, [])
+      await person.sdk.close()
+    }
+    mallory.hangUp()
+    await mallory.closed
+  } finally {
+    await hub.close()
+  }
+}
+
+/** Above Alice's and Bob's leaves; whom it blinds, it blinds together. */
+const NODE_OF_BOTH = 1
+
+Deno.test(
+  'VOTE-3, VOTE-4: a commit that most cannot follow is void, and what was said in it goes again',
+  options,
+  async () => {
+    await withScene(async ({ alice, bob, carol, room, mallory, place, blinding }) => {
+      const both = parentAt(place.group.public.tree, NODE_OF_BOTH)
+      ok(both !== null, 'Alice and Bob share a node')
+      blinding.keys.push(both.encryptionKey)
+      const { body } = await mallory.commit(place, {})
+      mallory.say('submitCommit', body, place.id)
+      const commit = await mallory.position(body.request)
+      await mallory.follow(place, commit + 1n)
+      // Carol follows, agrees, and speaks in an epoch that will not stay.
+      await say(carol, room, 'said in the air')
+      const early = await sent(carol, room, 'said in the air')
+      await say(alice, room, 'waited for the verdict')
+      for (const person of [alice, bob, carol]) {
+        const view = await roomShows(
+          person,
+          room,
+          (shown) =>
+            texts(shown).includes('said in the air') &&
+            texts(shown).includes('waited for the verdict') &&
+            shown.items.every((item) => item.kind !== 'message' || item.position !== null),
+          'both',
+        )
+        deepStrictEqual(texts(view).toSorted(), ['said in the air', 'waited for the verdict'])
+        ok(view.items.every((item) => item.kind !== 'unreadable'))
+      }
+      const places = (view: typeof early) =>
+        view.items.find((item) => item.kind === 'message' && item.text === 'said in the air')
+      const late = await roomShows(
+        carol,
+        room,
+        (view) => places(view)?.position !== places(early)?.position,
+        'another place',
+      )
+      ok(Number(places(late)?.position) > Number(commit))
+    })
+  },
+)
+
+Deno.test(
+  'JOIN-5, VOTE-7: who cannot follow a commit that becomes final takes its place anew',
+  options,
+  async () => {
+    await withScene(async ({ alice, bob, carol, room, mallory, place, blinding }) => {
+      const leaf = leafAt(place.group.public.tree, 2)
+      ok(leaf !== null, 'Carol has a leaf')
+      blinding.keys.push(leaf.encryptionKey)
+      await mallory.change(place, {})
+      blinding.keys.length = 0
+      const resynced = (view: Parameters<Parameters<typeof roomShows>[2]>[0]) =>
+        view.items.some((item) => item.kind === 'event' && item.event === 'resynced')
+      for (const person of [alice, bob, carol]) {
+        const view = await roomShows(person, room, resynced, 'the way back')
+        const event = view.items.find((item) => item.kind === 'event' && item.event === 'resynced')
+        strictEqual(event?.kind === 'event' ? event.subject : null, 'carol@localhost')
+        strictEqual(view.members.length, 4)
+      }
+      await say(carol, room, 'back again')
+      await sees(alice, room, 'back again')
+      await say(bob, room, 'welcome back')
+      await sees(carol, room, 'welcome back')
+    })
+  },
+)

@@ -1,0 +1,55 @@
+/**
+ * What a hub, or somebody on the way, can change: messages of the hub before a device takes them,
+ * and entries of a log by their kind. Owns no case.
+ */
+import { createDialer } from '#browser/webtransport-dialer.ts'
+import type { Dialer } from '#core/device/transport.ts'
+import { type Body, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
+import { parseFrame } from '#core/wire/frame.ts'
+import type { EntryKind, LogEntry } from '#core/wire/log-entry.ts'
+
+/** What becomes of a message of the hub; null drops it. */
+export type Change = (message: Message) => Message | null
+
+/** A dialer through which a test changes what the hub says. */
+export function tamperingDialer(change: Change): Dialer {
+  const dialer = createDialer()
+  return {
+    dial: (endpoint, listener) =>
+      dialer.dial(endpoint, {
+        opened: (transport) => listener.opened(transport),
+        closed: () => listener.closed(),
+        framesReceived(frames) {
+          const changed = frames.map((bytes) => tampered(bytes, change))
+          listener.framesReceived(changed.filter((frame) => frame !== null))
+        },
+      }),
+  }
+}
+
+function tampered(bytes: Uint8Array, change: Change): Uint8Array | null {
+  const frame = parseFrame(bytes)
+  if (frame.kind === 'malformed') return bytes
+  const decoded = decodeMessage(frame)
+  if (decoded.kind === 'refused') return bytes
+  const changed = change(decoded.message)
+  if (changed === null) return null
+  return encodeMessage(changed.kind, changed.room, changed.body as never)
+}
+
+/** Changes the bodies of entries of a kind; null leaves the entry out. */
+export function onEntries(
+  message: Message,
+  kind: EntryKind,
+  change: (bytes: Uint8Array, position: bigint) => LogEntry['body'] | null,
+): Message {
+  if (message.kind !== 'entries') return message
+  const entries: Body<'entries'>['entries'][number][] = []
+  message.body.entries.forEach((entry, index) => {
+    const { body, header } = entry
+    if (header.entry !== kind || body.kind !== 'whole') return entries.push(entry)
+    const changed = change(body.bytes, message.body.first + BigInt(index))
+    if (changed !== null) entries.push({ header, body: changed })
+  })
+  return { ...message, body: { first: message.body.first, entries } }
+}
