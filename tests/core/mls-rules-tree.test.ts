@@ -5,10 +5,13 @@
 import { ok, strictEqual } from 'node:assert/strict'
 import { concat, EMPTY, utf8Encode } from '#core/base/bytes.ts'
 import { EXTENSION_TYPE, withExtension } from '#core/mls/extension.ts'
-import { parentAt } from '#core/mls/ratchet-tree.ts'
+import { makeLeaf } from '#core/mls/own-leaf.ts'
+import { addLeaf, leafAt, parentAt, replaceLeaf, treeOfOne } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { treeNode } from '#core/mls/tree-node.ts'
+import { verifyTree } from '#core/mls/tree-validation.ts'
 import { encode } from '#core/wire/codec.ts'
+import { createStory, flipped, partyOf } from './mls-parties.ts'
 import { candidate, codeOf, leafOf, resigned, suite, tryJoin } from './mls-parties.ts'
 import { assertLies, edited, invited, type Lie, onContext, parent } from './mls-inviter.ts'
 import { rewelcomed, withTree } from './mls-inviter.ts'
@@ -173,4 +176,22 @@ Deno.test('12.4.3.1: the leaf of the joiner is that of its KeyPackage', async ()
     ['changed', 'notForUs', withTree(edited(tree, [[6, other]]))],
     ['of somebody else', 'notForUs', withTree(edited(tree, [[6, eves]]))],
   ])
+})
+
+Deno.test('12.4.3.1: every signature of a large tree is verified', async () => {
+  const story = createStory(152)
+  const groupId = story.prng.bytes(16)
+  const first = (await makeLeaf(suite, partyOf(story, '0'))).leafNode
+  let tree = treeOfOne(suite, first)
+  for (let leaf = 1; leaf < 300; leaf++) {
+    tree = addLeaf(tree, (await makeLeaf(suite, partyOf(story, `${leaf}`))).leafNode).tree
+  }
+  strictEqual(await verifyTree(suite, tree, groupId), null)
+  for (const leaf of [0, 255, 256, 299]) {
+    const before = leafAt(tree, leaf)
+    ok(before !== null)
+    const leafNode = { ...before, signature: flipped(before.signature) }
+    const forged = replaceLeaf(tree, leaf, leafNode)
+    strictEqual(await verifyTree(suite, forged, groupId), 'badLeafSignature', `leaf ${leaf}`)
+  }
 })
