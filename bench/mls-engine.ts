@@ -1,7 +1,7 @@
 /**
  * The engine of `#core/mls` on the primitives of whatever host loads this file, for the benchmark
- * of MLS: every operation on a group of one shape, beside its floor. Owns the order of operations;
- * owns no output.
+ * of MLS: every operation on a group of one shape, each beside its floor. Owns the order of
+ * operations; owns no output.
  */
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'

@@ -74,7 +74,7 @@ function assertFollowed(maker: Group, follower: PublicGroup): void {
 
 /** Samples of all operations on one group. */
 export function operationsOn(bench: BenchGroup): Readonly<Record<Op, Sample>> {
-  const { suite, tree } = bench.public
+  const { tree } = bench.public
   const pairs = Math.floor(tree.memberCount / 2)
   let turn = 0
   /** The left leaf of the next pair. */

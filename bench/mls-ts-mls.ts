@@ -14,7 +14,9 @@ import {
   generateKeyPackageWithKey,
   joinGroup,
   joinGroupExternal,
+  type KeyPackage,
   type MLSMessage,
+  type PrivateKeyPackage,
   processPublicMessage,
   type Proposal,
 } from 'ts-mls'
@@ -24,6 +26,14 @@ import { clientName } from '../tests/interop/peer.ts'
 import { lifetime, makePerson } from './mls-group.ts'
 import type { Contender } from './mls-peers.ts'
 
+interface Kept {
+  readonly suite: CipherSuite
+  readonly implementation: CiphersuiteImpl
+  readonly publicPackage: KeyPackage
+  readonly privatePackage: PrivateKeyPackage
+  state: ClientState | null
+}
+
 /** A client that is in no group yet. */
 export async function createTsMls(
   suite: CipherSuite,
@@ -31,7 +41,7 @@ export async function createTsMls(
   device: number,
 ): Promise<Contender> {
   const { template, signatureSecret } = makePerson(suite, device)
-  const { publicPackage, privatePackage } = await generateKeyPackageWithKey(
+  const made = await generateKeyPackageWithKey(
     { credentialType: 'basic', identity: utf8Encode(clientName(device)) },
     {
       versions: ['mls10'],
@@ -45,11 +55,21 @@ export async function createTsMls(
     { signKey: signatureSecret, publicKey: template.signatureKey },
     implementation,
   )
-  let kept: ClientState | null = null
-  const state = () => {
-    ok(kept, 'a member of a group')
-    return kept
+  const kept: Kept = { suite, implementation, ...made, state: null }
+  return {
+    ...membership(kept),
+    ...commits(kept),
+    epochSecret: () => Promise.resolve(stateOf(kept).keySchedule.epochAuthenticator),
   }
+}
+
+function stateOf({ state }: Kept): ClientState {
+  ok(state, 'a member of a group')
+  return state
+}
+
+function membership(kept: Kept) {
+  const { suite, implementation, publicPackage, privatePackage } = kept
   return {
     keyPackage: () =>
       Promise.resolve(encodeMlsMessage({
@@ -57,19 +77,15 @@ export async function createTsMls(
         wireformat: 'mls_key_package',
         keyPackage: publicPackage,
       })),
-    async join(welcome) {
-      const message = decoded(welcome)
+    async join(bytes: Uint8Array): Promise<void> {
+      const message = decoded(bytes)
       ok(message.wireformat === 'mls_welcome')
-      kept = await joinGroup(
-        message.welcome,
-        publicPackage,
-        privatePackage,
-        emptyPskIndex,
-        implementation,
-      )
+      const { welcome } = message
+      const psks = emptyPskIndex
+      kept.state = await joinGroup(welcome, publicPackage, privatePackage, psks, implementation)
     },
-    async joinFromOutside(groupInfo) {
-      const message = decoded(groupInfo)
+    async joinFromOutside(bytes: Uint8Array): Promise<Uint8Array> {
+      const message = decoded(bytes)
       ok(message.wireformat === 'mls_group_info')
       const { newState, publicMessage } = await joinGroupExternal(
         message.groupInfo,
@@ -78,15 +94,21 @@ export async function createTsMls(
         false,
         readingExternalPub(implementation, suite.kemPublicKeyLength),
       )
-      kept = newState
+      kept.state = newState
       return encodeMlsMessage({ version: 'mls10', wireformat: 'mls_public_message', publicMessage })
     },
-    async commit({ adds }) {
-      const made = await createCommit({ state: state(), cipherSuite: implementation }, {
+  }
+}
+
+function commits(kept: Kept) {
+  const { implementation } = kept
+  return {
+    async commit({ adds }: { readonly adds: readonly Uint8Array[] }) {
+      const made = await createCommit({ state: stateOf(kept), cipherSuite: implementation }, {
         wireAsPublicMessage: true,
         extraProposals: adds.map(addOf),
       })
-      kept = made.newState
+      kept.state = made.newState
       const { welcome } = made
       return {
         commit: encodeMlsMessage(made.commit),
@@ -95,19 +117,18 @@ export async function createTsMls(
           : encodeMlsMessage({ version: 'mls10', wireformat: 'mls_welcome', welcome }),
       }
     },
-    async follow(commit) {
+    async follow(commit: Uint8Array): Promise<void> {
       const message = decoded(commit)
       ok(message.wireformat === 'mls_public_message')
       const { newState } = await processPublicMessage(
-        state(),
+        stateOf(kept),
         message.publicMessage,
         emptyPskIndex,
         implementation,
         acceptAll,
       )
-      kept = newState
+      kept.state = newState
     },
-    epochSecret: () => Promise.resolve(state().keySchedule.epochAuthenticator),
   }
 }
 
@@ -123,7 +144,7 @@ function addOf(bytes: Uint8Array): Proposal {
   return { proposalType: 'add', add: { keyPackage: message.keyPackage } }
 }
 
-/** `external_pub` is a vector of bytes (RFC 9420 section 12.4.3.2); the library knows none. */
+/** The library takes the vector of bytes in `external_pub` (section 12.4.3.2) for the key. */
 function readingExternalPub(suite: CiphersuiteImpl, keyLength: number): CiphersuiteImpl {
   const importPublicKey: CiphersuiteImpl['hpke']['importPublicKey'] = (key) =>
     suite.hpke.importPublicKey(key.slice(-keyLength))

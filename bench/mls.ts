@@ -1,8 +1,7 @@
 /**
  * `npm run bench -- mls [MEMBERS_MAX] [SUITES]`: what commits and joins cost at 10 to 10,000
- * members
- * in cold and warm trees, beside the primitives that they cannot avoid, and beside two libraries on
- * the same trees. Owns the order, the table and the last line.
+ * members in cold and warm trees, beside the primitives that they cannot avoid, and beside two
+ * libraries on the same trees. Owns the order, the table and the last line.
  */
 import process from 'node:process'
 import { createNobleCrypto } from '#core/crypto/noble.ts'

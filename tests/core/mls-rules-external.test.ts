@@ -389,6 +389,20 @@ Deno.test('12.1.8: an external sender proposes no Update and no ExternalInit', a
   }
 })
 
+Deno.test('6.1: an external sender proposes, and commits or writes nothing', async () => {
+  const { service, alice, bob, onlooker } = await withSender(178)
+  const { signatureSecret } = service
+  const sender: Sender = { kind: 'external', senderIndex: 0 }
+  const outside = { ...alice, signatureSecret }
+  const list = { kind: 'commit', commit: { proposals: [], path: null } } as const
+  const commits = await forged(outside, { sender, body: list })
+  await assertRefused(commits, { member: bob, onlooker }, { member: 'wrongSender' })
+  const application = { kind: 'application', content: EMPTY } as const
+  const writes = await forged(outside, { sender, body: application })
+  const codes = { member: 'wrongKind', onlooker: 'wrongSender' }
+  await assertRefused(writes, { member: bob, onlooker }, codes)
+})
+
 Deno.test('12.1.8: an external sender is one of the list, and of this epoch', async () => {
   const { from, alice, bob, onlooker } = await withSender(172)
   const by = { member: bob, onlooker }

@@ -1,7 +1,7 @@
 /**
  * What other engines are known to get wrong, as stories that ours tells right (RFC 9420 sections
- * 7.4, 7.7, 12.1.8.1, 12.4 and 12.4.3), what an epoch gives out (8), a group's life in each suite
- * of the product, and damaged messages: each flipped byte is refused and changes nothing.
+ * 7.4, 7.7, 12.1.8.1, 12.4 and 12.4.3), what an epoch gives out (8), a life of a group in each
+ * suite of the product, and damaged messages: each flipped byte is refused and changes nothing.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { EMPTY, toHex, utf8Encode } from '#core/base/bytes.ts'

@@ -11,7 +11,7 @@ import type { PreSharedKeyId, Proposal } from '#core/mls/proposal.ts'
 import { groupSecrets } from '#core/mls/welcome.ts'
 import { addOf, assertAgreement, type Candidate, candidate, circle } from './mls-parties.ts'
 import { codeOf, commit, createStory, flipped, follow, join, noPsks } from './mls-parties.ts'
-import { suite, tryJoin } from './mls-parties.ts'
+import { repackaged, suite, tryJoin } from './mls-parties.ts'
 import { assertLies, invited, type Lie, onContext, read, rewelcomed } from './mls-inviter.ts'
 
 Deno.test('12.4.3.1: a Welcome is for a KeyPackage and its init key', async () => {
@@ -207,4 +207,17 @@ Deno.test('12.4.3.1: a Welcome brings in everybody whom the commit adds', async 
     const later = await Promise.all(everybody.map((group) => follow(group, next.message, noPsks)))
     assertAgreement([next.next, ...later])
   }
+})
+
+Deno.test('12.4.3.1: an init key that is no key of the KEM shuts out its owner alone', async () => {
+  const story = createStory(151)
+  const { members: [alice, bob] } = await circle(story, ['alice', 'bob'])
+  ok(alice !== undefined && bob !== undefined)
+  const comer = await candidate(story, 'x')
+  const whole = { initKey: new Uint8Array(suite.kemPublicKeyLength) }
+  const barred = await repackaged(await candidate(story, 'y'), { whole })
+  const made = await commit(story, alice, { proposals: [addOf(barred), addOf(comer)] })
+  ok(made.welcome !== null)
+  strictEqual(codeOf(await tryJoin(barred, made.welcome)), 'notDecryptable')
+  assertAgreement([made.next, await follow(bob, made.message), await join(comer, made)])
 })

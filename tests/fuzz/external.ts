@@ -114,6 +114,12 @@ async function damageGroupInfo(
     must(opened.kind === 'refused', `a GroupInfo with byte ${flipped.position} altered is taken`)
   }
   count(world, 'flips of GroupInfos refused')
+  if (world.earlierTree !== null) {
+    const ratchetTree = encodeRatchetTree(world.earlierTree)
+    const opened = await openPublicGroup(world.suite, { ...given, ratchetTree })
+    must(opened.kind === 'refused', 'a GroupInfo is taken with the tree of the epoch before')
+    count(world, 'earlier trees refused')
+  }
   if (given.ratchetTree === null) return
   const tree = flip(world, given.ratchetTree)
   const opened = await openPublicGroup(world.suite, { ...given, ratchetTree: tree.bytes })

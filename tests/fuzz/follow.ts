@@ -3,6 +3,7 @@
  * joins, the public group follows as far as it can read. Owns that everybody sees the same change;
  * what must hold in the new epoch is `agreement.ts`.
  */
+import { equalBytes } from '#core/base/bytes.ts'
 import type { CommitMade } from '#core/mls/commit-make.ts'
 import { decodeMlsMessage } from '#core/mls/framing.ts'
 import type { AuthenticatedContent } from '#core/mls/framing.ts'
@@ -51,7 +52,8 @@ export async function followCommit(
   const authenticated = contentOf(world, committer?.group ?? null, message)
   for (const seat of [...world.seats]) if (seat !== committer) await followAs(world, seat, made)
   if (committer !== null) adopt(committer, made.next, made.consumed)
-  count(world, change.updated.length > 0 ? 'commits with path' : 'commits without path')
+  const { body } = authenticated.content
+  hasPathWhereDue(world, change, body.kind === 'commit' && body.commit.path !== null)
   for (const { proposal, byReference } of change.proposals) {
     count(world, `committed ${proposal.kind} ${byReference ? 'by reference' : 'by value'}`)
   }
@@ -68,6 +70,8 @@ export async function followCommit(
     messages: world.messages,
   }
   world.earlierReferences = [...before.proposals.values()].map(({ reference }) => reference)
+  const isSame = equalBytes(before.context.treeHash, made.next.public.context.treeHash)
+  world.earlierTree = isSame ? null : before.tree
   await welcomeAdded(world, epoch, { made, past })
   return past
 }
@@ -133,6 +137,16 @@ async function needsItsPsks(world: World, { group, person }: Seat, made: CommitM
 /** Of PSKs, what a group does not hold by itself. */
 function isForeign(proposal: Proposal): boolean {
   return proposal.kind === 'psk' && proposal.psk.kind === 'external'
+}
+
+/** Proposals that demand no path (RFC 9420 section 17.4). */
+const PATHLESS: ReadonlySet<Proposal['kind']> = new Set(['add', 'psk', 'reInit'])
+
+function hasPathWhereDue(world: World, change: CommitMade['change'], hasPath: boolean): void {
+  const kinds = change.proposals.map(({ proposal }) => proposal.kind)
+  const due = kinds.length === 0 || kinds.some((kind) => !PATHLESS.has(kind))
+  must(hasPath || !due, `a commit of ${kinds} has no path`)
+  count(world, hasPath ? 'commits with path' : 'commits without path')
 }
 
 function placesOf({ committer, added, removed, updated, external }: CommitMade['change']) {

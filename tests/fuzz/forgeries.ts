@@ -21,7 +21,7 @@ export interface Forging {
   readonly publicKnowsAll: boolean
 }
 
-/** Some spoilt versions of a commit, before it is followed; nothing for a PrivateMessage. */
+/** Some spoilt versions of a commit before it is followed; none of a PrivateMessage. */
 export async function refuseForgeries(world: World, forging: Forging, times = 3): Promise<void> {
   const { made, before, publicKnowsAll } = forging
   const decoded = decodeMlsMessage('publicMessage', made.message)

@@ -9,6 +9,8 @@ import { agree } from './agreement.ts'
 import { goneLearnNothing, stayersArrive } from './attackers.ts'
 import { damageHandshake } from './damage.ts'
 import { joinFromOutside } from './external.ts'
+import { refuseConflicts } from './conflicts.ts'
+import { judgeFalsePath } from './false-paths.ts'
 import { followCommit } from './follow.ts'
 import { refuseForgeries } from './forgeries.ts'
 import { takeSomeExports } from './exports.ts'
@@ -93,6 +95,8 @@ async function commitSomething(world: World, epoch: Epoch): Promise<PastCommit> 
   const lost = oneIn(world, 6) ? await makeSome(world, epoch, committer) : null
   const made = await makeSome(world, epoch, committer)
   must(before === null || before === fingerprint(group), 'making a commit changed its state')
+  await refuseConflicts(world, committer)
+  if (oneIn(world, 3) && epoch.publicKnowsAll) await judgeFalsePath(world)
   if (lost !== null) await followAndForget(world, committer, lost)
   await damageHandshake(world, { message: made.message, from: committer })
   const { publicKnowsAll } = epoch

@@ -231,6 +231,7 @@ async function moveTo(world: World, suite: CipherSuite, seats: Seat[]): Promise<
   world.publicDisk = new Disk()
   world.gone = []
   world.messages = []
+  world.earlierTree = null
   world.firstEpoch = first.group.public.context.epoch
   await agree(world)
   rememberSecrets(world, first.group)

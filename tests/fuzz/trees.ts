@@ -1,7 +1,7 @@
 /**
- * Trees that a member has spoilt and signed a GroupInfo over, so that both fit: nobody
- * opens a group with one (RFC 9420 section 12.4.3.1). Owns the spoiling; what can be wrong with a
- * tree one by one is tested beside the tree.
+ * Trees that a member has spoilt and signed a GroupInfo over, so that hash and signature fit:
+ * nobody opens a group with one (RFC 9420 section 12.4.3.1). Owns the spoiling; what can be wrong
+ * with a tree one by one is tested beside the tree.
  */
 import type { Group } from '#core/mls/group.ts'
 import { makeGroupInfo } from '#core/mls/group.ts'
@@ -14,7 +14,7 @@ import { altered } from './spoilings.ts'
 import { count, must, type World } from './world.ts'
 
 /** Null where a node has nothing to be spoilt in this way. */
-type Spoiling = (world: World, node: TreeNode, tree: RatchetTree) => TreeNode | null
+type Spoiling = (world: World, node: TreeNode) => TreeNode | null
 
 const SPOILINGS: Readonly<Record<string, Spoiling>> = {
   'another parent hash': (world, node) => {
@@ -30,6 +30,12 @@ const SPOILINGS: Readonly<Record<string, Spoiling>> = {
   'an unmerged leaf fewer': (_, node) => {
     if (node.kind !== 'parent' || node.parentNode.unmergedLeaves.length === 0) return null
     const unmergedLeaves = node.parentNode.unmergedLeaves.slice(1)
+    return { ...node, bytes: null, parentNode: { ...node.parentNode, unmergedLeaves } }
+  },
+  'an unmerged leaf twice': (_, node) => {
+    if (node.kind !== 'parent' || node.parentNode.unmergedLeaves.length === 0) return null
+    const { unmergedLeaves: given } = node.parentNode
+    const unmergedLeaves = [...given, ...given.slice(-1)]
     return { ...node, bytes: null, parentNode: { ...node.parentNode, unmergedLeaves } }
   },
   'a leaf of another signature': (world, node) => {
@@ -49,10 +55,13 @@ export async function refuseSpoiltTree(world: World, group: Group): Promise<void
   const { tree, context } = group.public
   const [name, spoil] = world.prng.pick(Object.entries(SPOILINGS))
   const nodes = storedNodes(tree)
-  const chosen = world.prng.pick(nodes)
-  const node = readNode(chosen.bytes)
-  const spoilt = node && spoil(world, node, tree)
-  if (spoilt === null) return
+  const fitting = nodes.flatMap((each) => {
+    const node = readNode(each.bytes)
+    const spoilt = node && spoil(world, node)
+    return spoilt === null ? [] : [{ each, spoilt }]
+  })
+  if (fitting.length === 0) return
+  const { each: chosen, spoilt } = world.prng.pick(fitting)
   const spoiltNodes = nodes.map((each) =>
     each === chosen ? { ...each, bytes: nodeBytes(spoilt) } : each
   )

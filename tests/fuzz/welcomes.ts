@@ -16,6 +16,7 @@ import type { Welcome } from '#core/mls/welcome.ts'
 import { toHex } from './hex.ts'
 import { addedLearnNothing, withEarlier } from './attackers.ts'
 import { flip } from './damage.ts'
+import { refuseFalseWelcome } from './false-welcomes.ts'
 import type { Epoch } from './proposals.ts'
 import { count, must, oneIn, type PastCommit, type Person } from './world.ts'
 import { pskOf, seatOf, shuffled, taken, type World } from './world.ts'
@@ -47,6 +48,10 @@ export async function welcomeAdded(
     return { leaf, ...offered }
   })
   await damageWelcome(world, { welcome, joiners, past })
+  const { person, made: offered } = world.prng.pick(joiners)
+  const decoded = decodeMlsMessage('welcome', welcome)
+  must(decoded !== null, 'a Welcome decodes')
+  await refuseFalseWelcome(world, { welcome: decoded.welcome, person, offered, by: made.next })
   for (const joiner of joiners) {
     const { person } = joiner
     const group = await joined(world, { welcome, past }, joiner)

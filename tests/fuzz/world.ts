@@ -21,6 +21,7 @@ import type { Lifetime } from '#core/mls/leaf-node.ts'
 import { type KeyPackageMade, type LeafTemplate, makeKeyPackage } from '#core/mls/own-leaf.ts'
 import { type PreSharedKeyId, preSharedKeyId } from '#core/mls/proposal.ts'
 import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
+import type { RatchetTree } from '#core/mls/ratchet-tree.ts'
 import { encode } from '#core/wire/codec.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
 import { toHex } from './hex.ts'
@@ -125,6 +126,8 @@ export interface World {
   messages: SentApplication[]
   /** Of proposals of the epoch before. */
   earlierReferences: readonly Uint8Array[]
+  /** Of the epoch before, where it is another. */
+  earlierTree: RatchetTree | null
   people: number
   readonly counts: Record<string, number>
 }
@@ -236,6 +239,7 @@ export async function createWorld(
     seen: new Set(),
     messages: [],
     earlierReferences: [],
+    earlierTree: null,
     people: 0,
     counts: {},
   }

@@ -12,7 +12,7 @@ const terms = new RegExp(
   [
     'group-?infos?|associated-?data|authenticated-?data|additional-?data|labeled-?info|^info$',
     '(public|private)-?key-?info|broadcast-?channel|message-?channel|web[-_]?sockets?',
-    'data-?(dir|plane)|sender-?data',
+    'data-?(dir|plane)|sender[-_]?data',
   ].join('|'),
   'gi',
 )
