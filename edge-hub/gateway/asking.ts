@@ -7,8 +7,9 @@ import { isElector, nextVerdict, type OpenEpoch } from '#core/policy/finality.ts
 import type { CommitFacts } from '#core/policy/finality.ts'
 import { chooseAsked, type ConnectedLeaf } from '#core/policy/asking.ts'
 import type { LogPosition } from '#core/base/ids.ts'
-import { send } from '#hub/gateway/answering.ts'
+import { encodeMessage } from '#core/wire/bodies.ts'
 import { type Connection, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
+import type { Subscription } from '#hub/gateway/model.ts'
 import { type EpochView, leafOf, memberAt } from '#hub/sequencer/group-view.ts'
 import { viewAt } from '#hub/sequencer/room-state.ts'
 
@@ -16,24 +17,24 @@ import { viewAt } from '#hub/sequencer/room-state.ts'
 const RANDOM_LENGTH = 4
 
 interface Here extends ConnectedLeaf {
-  readonly connection: Connection
+  readonly subscription: Subscription
 }
 
 /** Members that follow the room now, with their leaves in an epoch. */
 function connectedTo(room: Room, view: EpochView): readonly Here[] {
-  return [...room.subscribers].flatMap(({ connection }) => leafHere(connection, view))
+  return [...room.subscribers].flatMap((subscription) => leafHere(subscription, view))
 }
 
-function leafHere(connection: Connection, view: EpochView): readonly Here[] {
-  const { device } = connection.actor
+function leafHere(subscription: Subscription, view: EpochView): readonly Here[] {
+  const { device } = subscription.connection.actor
   const leaf = device === null ? null : leafOf(view, device)
-  return device === null || leaf === null ? [] : [{ leaf, account: device.account, connection }]
+  return device === null || leaf === null ? [] : [{ leaf, account: device.account, subscription }]
 }
 
 /** Whether somebody who may vote on a commit follows the room. */
 export function hasElectorHere(room: Room, view: EpochView, facts: CommitFacts): boolean {
-  for (const { connection } of room.subscribers) {
-    if (leafHere(connection, view).some((here) => isElector(facts, here))) return true
+  for (const subscription of room.subscribers) {
+    if (leafHere(subscription, view).some((here) => isElector(facts, here))) return true
   }
   return false
 }
@@ -46,12 +47,14 @@ export function askAbout(hub: Hub, room: Room, view: EpochView): void {
 
 /** A member follows the room: it is asked about what is open, again if it was asked before. */
 export function askNewcomer(hub: Hub, room: Room, connection: Connection): void {
+  const subscription = connection.subscriptions.get(room)
+  if (subscription === undefined) return
   for (const epoch of room.sequenced.finality?.open ?? []) {
     const view = viewAt(room.sequenced, epoch.position)
-    const [here] = view === null ? [] : leafHere(connection, view)
+    const [here] = view === null ? [] : leafHere(subscription, view)
     if (view === null || here === undefined) continue
     if (!isElector(epoch, here) || epoch.votes.some(({ leaf }) => leaf === here.leaf)) continue
-    if (askedOf(room, epoch).includes(here.leaf)) ask(hub, room, { here, position: view.origin })
+    if (askedOf(room, epoch).includes(here.leaf)) ask(hub, here, view.origin)
     else choose(hub, room, { view, epoch, connected: [here] })
   }
 }
@@ -79,7 +82,7 @@ function choose(
     const { leaf } = here
     const position = view.origin
     room.sequenced.asks = [...room.sequenced.asks, { position, leaf }]
-    ask(hub, room, { here, position })
+    ask(hub, here, position)
   }
 }
 
@@ -89,16 +92,13 @@ function askedOf(room: Room, epoch: OpenEpoch): readonly number[] {
   return [...epoch.asked, ...fresh.map(({ leaf }) => leaf)]
 }
 
-function ask(
-  hub: Hub,
-  room: Room,
-  to: { readonly here: Here; readonly position: LogPosition },
-): void {
-  send(hub, to.here.connection, {
-    kind: 'askVote',
-    room: room.id,
-    body: { position: to.position },
-  })
+/** On the lane of the room: behind the entries that it is about. */
+function ask(hub: Hub, { subscription }: Here, position: LogPosition): void {
+  const { connection, lane, room } = subscription
+  const frame = encodeMessage('askVote', room.id, { position })
+  const item = { lane, frames: [frame], bytes: frame.length, first: null }
+  connection.outbound.queue(subscription, item)
+  hub.dirty.add(connection)
 }
 
 /** Has the verdicts written that time has made due; true when there are some. */

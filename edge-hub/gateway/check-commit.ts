@@ -180,6 +180,10 @@ export async function checkProposal(
   if (epoch > head.epoch) return refused({ kind: 'futureEpoch', epoch: head.epoch })
   const foreign = judgeSender(head, message, author)
   if (foreign !== null) return refused(foreign)
+  // The sequencer would refuse it: no signature is checked for it.
+  if (head.proposals.length >= LIMITS.proposalsPerEpochMax) {
+    return refused({ kind: 'tooMany', retryAfterMs: LIMITS.verdictWaitMs })
+  }
   const taken = await publicProcess(head.group, proposal, { timeMs: nowMs(hub) })
   const isGood = taken.kind === 'proposal' && judgeProposal(head.group, taken.cached)
   if (!isGood || taken.cached.sender.kind !== 'member') return refused({ kind: 'badProposal' })

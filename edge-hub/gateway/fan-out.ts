@@ -168,7 +168,9 @@ export function showFrames(subscription: Subscription): void {
     }
   }
   const gone = seated.indexOf(false, seated.lastIndexOf(true) + 1)
-  subscription.holesFrom = first < 0 || gone < 0 ? NEVER : (epochs[gone] as EpochView).origin
+  // Who has no seat left was told before from where on.
+  if (first < 0) return
+  subscription.holesFrom = gone < 0 ? NEVER : (epochs[gone] as EpochView).origin
 }
 
 /** Whoever is no member any more gets everything up to `until`, and nothing after (SEQ-6). */

@@ -88,7 +88,6 @@ export function forget(hub: Hub, room: Room): void {
   if (hub.rooms.get(room.key) === room) hub.rooms.delete(room.key)
   hub.headsDue.delete(room)
   hub.provisional.delete(room)
-  hub.ready.delete(room)
 }
 
 /** Lets go of the rooms that were used longest ago and that nobody needs. */

@@ -61,7 +61,7 @@ Deno.test('ID-1: names of accounts', () => {
   }
 })
 
-Deno.test('ID-2, ID-3: no manifest of a stolen signing key is above those of the next key', async () => {
+Deno.test('ID-2, ID-3: no manifest of a stolen key is above those of the next key', async () => {
   const stolen = { account: NAME, secrets, devices: [{ device, name: 'x', keys: laptopKeys }] }
   const after = (version: number) => ({ version, hash: bytes(32) })
   const signing = crypto.signatureKeyPair('ed25519', bytes(32))

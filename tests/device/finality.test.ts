@@ -159,3 +159,62 @@ Deno.test(
     })
   },
 )
+
+Deno.test(
+  'VOTE-4, JOIN-7: whose way in became void comes in anew, with what was said on it',
+  options,
+  async () => {
+    const hub = await startHub()
+    const endpoint = `http://localhost:${hub.port}`
+    let blinded = false
+    try {
+      const alice = await openPerson({ endpoint })
+      const carol = await openPerson({ endpoint })
+      const bob = await openPerson({
+        endpoint,
+        crypto: (port) => ({
+          ...port,
+          encapsulate: async (kem, publicKey, randomness) => {
+            const made = await port.encapsulate(kem, publicKey, randomness)
+            return made !== null && blinded ? { ...made, sharedSecret: new Uint8Array(32) } : made
+          },
+        }),
+      })
+      for (const [person, name] of [[alice, 'alice'], [bob, 'bob'], [carol, 'carol']] as const) {
+        await signUp(person, name)
+      }
+      const room = await alice.sdk.createRoom({ title: 'Larks' })
+      await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
+      const link = await alice.sdk.invite({ room })
+      await carol.sdk.joinByLink(link)
+      await roomShows(carol, room, (view) => view.summary.state === 'live', 'carol in the room')
+      blinded = true
+      await bob.sdk.joinByLink(link)
+      await roomShows(bob, room, (view) => view.summary.state === 'live', 'bob, as he sees it')
+      blinded = false
+      await say(bob, room, 'too early')
+      const early = await sent(bob, room, 'too early')
+      await roomShows(bob, room, (view) => view.summary.state === 'joining', 'the way out')
+      for (const person of [alice, carol, bob]) {
+        const view = await roomShows(
+          person,
+          room,
+          (shown) => shown.summary.state === 'live' && texts(shown).includes('too early'),
+          'the text, from within',
+        )
+        deepStrictEqual(texts(view), ['too early'])
+        strictEqual(view.members.length, 3)
+      }
+      const placeOf = (view: typeof early) =>
+        view.items.find((item) => item.kind === 'message')?.position ?? null
+      const late = await sent(bob, room, 'too early')
+      ok(Number(placeOf(late)) > Number(placeOf(early)))
+      for (const person of [alice, bob, carol]) {
+        deepStrictEqual(person.faults, [])
+        await person.sdk.close()
+      }
+    } finally {
+      await hub.close()
+    }
+  },
+)

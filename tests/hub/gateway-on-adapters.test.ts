@@ -18,6 +18,7 @@ import { createWebTransportListener } from '#hub/adapters/webtransport.ts'
 import { createGateway } from '#hub/gateway/gateway.ts'
 import { createWebCrypto } from '#native/webcrypto.ts'
 import { HandDevice, type HandParts, type HandRoom, makeIdentity } from '../support/hand-device.ts'
+import { joinByLink } from '../support/hand-joiner.ts'
 import { createWebSocketDialer, createWebTransportDialer } from '../support/hub-client.ts'
 
 const DOMAIN = 'localhost' as HubDomain
@@ -168,3 +169,35 @@ for (const { name, dialer } of TRANSPORTS) {
     }
   })
 }
+
+Deno.test('JOIN-2, GROUP-5: from its store alone a hub gives out a room', async () => {
+  const folder = await Deno.makeTempDir()
+  const dataDir = `${folder}/data`
+  const dialer = createWebSocketDialer()
+  let hub = await startHub(dataDir)
+  try {
+    const alice = new HandDevice(parts, await makeIdentity(parts, 'alice'))
+    await alice.connect(dialer, hub.endpoint)
+    const room = await alice.createRoom()
+    const secret = await alice.invite(room)
+    for (let i = 0; i < 3; i++) await alice.change(room, {})
+    await alice.write(room)
+    await hub.stop()
+    await alice.closed
+
+    // Twice: the second joiner comes above a provisional epoch that the store has no version of.
+    for (const name of ['bob', 'carol']) {
+      hub = await startHub(dataDir)
+      const joiner = new HandDevice(parts, await makeIdentity(parts, name))
+      await joiner.connect(dialer, hub.endpoint)
+      const joined = await joinByLink(joiner, room.id, secret)
+      await joiner.write(joined)
+      deepStrictEqual(hub.faults, [])
+      await hub.stop()
+      await joiner.closed
+    }
+  } finally {
+    await hub.stop()
+    await Deno.remove(folder, { recursive: true })
+  }
+})

@@ -10,6 +10,7 @@ import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { verifyAnchor } from '#core/policy/anchor.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { HandDevice, type HandIdentity, type HandRoom } from '../support/hand-device.ts'
+import { makeIdentity } from '../support/hand-device.ts'
 import { askGroup, externalCommit, groupAnswer, joinByLink } from '../support/hand-joiner.ts'
 import { catchUp, linkPurpose, replay } from '../support/hand-joiner.ts'
 import { add } from '../support/hand-members.ts'
@@ -263,6 +264,37 @@ Deno.test('JOIN-5, JOIN-8: who has lost its state comes back, once in ten minute
   world.clock.advance(LIMITS.resyncIntervalMsMin)
   await lost.beat()
   strictEqual(await lost.answer((await resync()).request), 'accepted')
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('JOIN-2: a large group comes in parts, as its device takes them', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  const adds = await Promise.all(Array.from({ length: 37 }, async (_, index) => {
+    const identity = await makeIdentity(world.parts, `member${index}`)
+    const certificate = await world.enrol(identity.certificate)
+    const device = new HandDevice(world.parts, { ...identity, certificate })
+    const { keyPackage } = await device.makeKeyPackage()
+    return { keyPackage, certificate }
+  }))
+  await alice.change(room, { adds })
+  const flow = { stopped: false, go: Promise.withResolvers<void>() }
+  const phone = new HandDevice(world.parts, alice.self)
+  const stall = () => flow.stopped ? flow.go.promise : undefined
+  await phone.connect(world.dialer({ stall }))
+  flow.stopped = true
+  const request = askGroup(phone, room.id, { kind: 'member' })
+  await world.settled()
+  // What is not taken waits at the hub, and not in the queue of the session.
+  const parts = () => phone.heard.filter(({ kind }) => kind === 'group').length
+  strictEqual(parts(), 0)
+  flow.stopped = false
+  flow.go.resolve()
+  const answer = await groupAnswer(phone, request)
+  strictEqual(answer.certificates.length, 38)
+  const replayed = await replay(phone, room.id, answer)
+  strictEqual(replayed.group.tree.memberCount, 38)
   deepStrictEqual(world.faults, [])
 })
 

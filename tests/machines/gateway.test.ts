@@ -1,5 +1,6 @@
 /** The gateway with devices by hand over memory: sessions, the way of a message, membership. */
 import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { toHex } from '#core/base/bytes.ts'
 import { type AccountName, type DeviceId, leafIndex, logPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { verifyCertificate } from '#core/identity/certificate.ts'
@@ -449,4 +450,37 @@ Deno.test('ROOM-6: a request beyond the end, or of nobody known, is refused', as
   await alice.beat()
   strictEqual(room.next, 1n)
   strictEqual(NO_ROOM.length, 32)
+})
+
+Deno.test('HUB-3: whoever meets a room that another hub wrote to is told, and goes on', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  await alice.write(room)
+  // A second gateway on the same store takes a frame of the room; the first knows nothing of it.
+  world.restart()
+  const elsewhere = new HandDevice(world.parts, alice.self)
+  const there = { ...room, entries: [...room.entries] }
+  elsewhere.rooms.set(toHex(room.id), there)
+  await elsewhere.connect(world.dialer())
+  await elsewhere.subscribe(there)
+  await elsewhere.write(there)
+  room.keys = there.keys
+  const gate = Promise.withResolvers<void>()
+  world.log.hold = gate.promise
+  const first = (await alice.seal(room, 3)).map((frame) => alice.submit(room, frame))
+  await world.settled()
+  // Checked, and waiting behind what is being stored.
+  const second = (await alice.seal(room, 3)).map((frame) => alice.submit(room, frame))
+  await world.settled()
+  gate.resolve()
+  for (const request of [...first, ...second]) {
+    strictEqual(await alice.answer(request), 'unavailable')
+  }
+  await alice.hear('catchUp')
+  ok(world.events.some(({ kind }) => kind === 'appendConflicted'))
+  await alice.subscribe(room)
+  await alice.follow(room, 3n)
+  strictEqual(await alice.write(room), 3n)
+  noFaults(world)
 })

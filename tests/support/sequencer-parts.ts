@@ -324,7 +324,7 @@ export function vote(
   }
 }
 
-export function leafOfPerson(room: SequencedRoom, { account }: Author): number {
+function leafOfPerson(room: SequencedRoom, { account }: Author): number {
   const head = headOf(room)
   for (const { leaf } of members(head.made.tree)) {
     if (memberAt(head, leaf)?.account === account) return leaf

@@ -11,10 +11,17 @@ import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { concat, fromBase64Url, toBase64Url, toHex } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
-import { ACCOUNT_KEY, accountRecordCodec, groupRecordCodec } from '#core/device/records.ts'
-import { keyPackageRecordCodec, timelineRecordCodec } from '#core/device/records.ts'
+import { ACCOUNT_KEY, accountRecordCodec, type EpochRecord } from '#core/device/records.ts'
+import { finalRecordCodec, keyPackageRecordCodec, nodeOfKey } from '#core/device/records.ts'
+import { provisionalRecordCodec, roomRecordCodec } from '#core/device/records.ts'
+import { timelineRecordCodec } from '#core/device/records.ts'
+import { suiteById } from '#core/crypto/suites.ts'
 import type { DeviceStore, DeviceTable } from '#core/device/store.ts'
 import { decodeInviteLink, invitationKeyPair } from '#core/identity/invitation.ts'
+import { cipherSuite } from '#core/mls/cipher-suite.ts'
+import { allSecrets } from '#core/mls/group.ts'
+import { treeOfNodes } from '#core/mls/ratchet-tree.ts'
+import { restoreGroup } from '#core/mls/state-codec.ts'
 import { decodeSenderKeys } from '#core/sender-keys/secret-tree.ts'
 import { type Codec, decode } from '#core/wire/codec.ts'
 import { openPerson, type Person, roomShows, say, sees, signUp } from '../device/people.ts'
@@ -25,6 +32,7 @@ import { findAll, formsFound, formsOf, type Needle, type Place } from '../suppor
 import { startWireTap, tapDialer } from '../support/wire-tap.ts'
 
 const DATABASE = 'hub.sqlite'
+/** Shorter values could stand anywhere by chance. */
 const PIECE_LENGTH = 16
 const mark = (): string => toHex(entropy.randomBytes(6))
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -62,15 +70,6 @@ async function recordsOf<T>(
   })
 }
 
-/** Every 16 bytes of a record that is secret as a whole: any key in it covers one of them. */
-function piecesOf(secret: Uint8Array): readonly Uint8Array[] {
-  const count = Math.floor(secret.length / PIECE_LENGTH)
-  return Array.from(
-    { length: count },
-    (_, index) => secret.slice(index * PIECE_LENGTH, (index + 1) * PIECE_LENGTH),
-  )
-}
-
 /** Private keys and message secrets as they stand in a device's store. */
 async function secretsIn(name: string, store: DeviceStore): Promise<readonly Needle[]> {
   const needles: Needle[] = []
@@ -81,11 +80,12 @@ async function secretsIn(name: string, store: DeviceStore): Promise<readonly Nee
   for (const key of ['rootEd25519', 'rootMldsa65', 'signing', 'ed25519', 'p384'] as const) {
     add(`${key} secret key`, account[key].secretKey)
   }
-  for (const { secrets } of await recordsOf(store, 'keyPackages', keyPackageRecordCodec)) {
-    for (const piece of piecesOf(secrets)) add('secret of a KeyPackage', piece)
+  for (const each of await recordsOf(store, 'keyPackages', keyPackageRecordCodec)) {
+    add('init secret of a KeyPackage', each.initSecret)
+    add('encryption secret of a KeyPackage', each.encryptionSecret)
   }
-  for (const group of await recordsOf(store, 'groups', groupRecordCodec)) {
-    add('ephemeral root', group.ephemeralRoot)
+  for (const secret of await groupSecretsIn(store, account.ed25519.secretKey)) {
+    add('secret of an epoch', secret)
   }
   for (const { item } of await recordsOf(store, 'timeline', timelineRecordCodec)) {
     if (item.kind === 'message' && item.messageSecret.length > 0) {
@@ -96,15 +96,56 @@ async function secretsIn(name: string, store: DeviceStore): Promise<readonly Nee
   return needles
 }
 
+/** Secrets of the groups of all epochs that are kept, each restored from its records. */
+async function groupSecretsIn(
+  store: DeviceStore,
+  signatureSecret: Uint8Array,
+): Promise<readonly Uint8Array[]> {
+  const [record] = await recordsOf(store, 'rooms', roomRecordCodec)
+  const [final] = await recordsOf(store, 'groups', finalRecordCodec)
+  const suite = suiteById(record?.suite ?? 0)
+  ok(suite !== null && final !== undefined, 'a room is stored')
+  const engine = cipherSuite(native, suite)
+  const range = { from: '', to: '\uffff', limit: 10_000, descending: false }
+  const nodes = new Map<number, Uint8Array>()
+  for (const { key, value } of await store.readRange('nodes', range)) {
+    nodes.set(nodeOfKey(key), value)
+  }
+  const secrets: Uint8Array[] = []
+  const read = ({ head, leafWidth, isMember, ephemeralRoot }: EpochRecord) => {
+    const stored = [...nodes].map(([node, bytes]) => ({ node, bytes }))
+    const tree = treeOfNodes(engine, leafWidth, stored)
+    const group = isMember && tree !== null
+      ? restoreGroup(engine, { head, tree, signatureSecret })
+      : null
+    ok(!isMember || group !== null, 'an epoch reads back')
+    if (group !== null) secrets.push(...allSecrets(group), ephemeralRoot)
+  }
+  read(final.epoch)
+  for (const { epoch, changed } of await recordsOf(store, 'groups', provisionalRecordCodec)) {
+    for (const { node, bytes } of changed) {
+      if (bytes === null) nodes.delete(node)
+      else nodes.set(node, bytes)
+    }
+    read(epoch)
+  }
+  return secrets.filter(({ length }) => length >= PIECE_LENGTH)
+}
+
 async function chainSecretsIn(store: DeviceStore): Promise<readonly Uint8Array[]> {
   const range = { from: '', to: '\uffff', limit: 10_000, descending: false }
   const records = await store.readRange('chains', range)
-  const nodes = records.find(({ key }) => key.endsWith(':nodes'))
-  ok(nodes !== undefined, 'chains are stored')
-  const others = records.filter((record) => record !== nodes).map(({ value }) => value)
-  const keys = decodeSenderKeys(nodes.value, others)
-  ok(keys !== null, 'chains read back')
-  return [...keys.nodes.values(), ...[...keys.chains].map(({ secret }) => secret)]
+  const epochs = records.filter(({ key }) => key.endsWith(':nodes'))
+  ok(epochs.length > 0, 'chains are stored')
+  return epochs.flatMap((nodes) => {
+    const prefix = nodes.key.slice(0, -'nodes'.length)
+    const others = records
+      .filter((record) => record !== nodes && record.key.startsWith(prefix))
+      .map(({ value }) => value)
+    const keys = decodeSenderKeys(nodes.value, others)
+    ok(keys !== null, 'chains read back')
+    return [...keys.nodes.values(), ...[...keys.chains].map(({ secret }) => secret)]
+  })
 }
 
 function secretsOfLink(fragment: string): readonly Needle[] {
