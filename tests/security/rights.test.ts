@@ -101,11 +101,11 @@ Deno.test('SEQ-3, JOIN-8: an external commit for a foreign leaf costs no check',
 Deno.test('HUB-5, JOIN-2: who asks for a group and does not take it is closed', async () => {
   const { world, room, secret } = await bobInvites()
   const { self } = await world.device('carol')
-  let stall: Promise<void> | undefined
+  const stall: { until: Promise<void> | undefined } = { until: undefined }
   const slow = new HandDevice(world.parts, self)
-  await slow.connect(world.dialer({ stall: () => stall }))
+  await slow.connect(world.dialer({ stall: () => stall.until }))
   const purpose = await linkPurpose(slow, room.id, secret)
-  stall = new Promise(() => {})
+  stall.until = new Promise(() => {})
   // The first answer fills what may be written at once, so that the second is held.
   const account = 'nobody@hub.example' as AccountName
   const request = slow.nextRequest()

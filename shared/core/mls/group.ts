@@ -18,7 +18,7 @@ import type { PreSharedKeyId } from '#core/mls/proposal.ts'
 import { type Psk, pskSecret } from '#core/mls/psk.ts'
 import { type PublicGroup, publicGroupOf } from '#core/mls/public-group.ts'
 import { treeHash, treeOfOne } from '#core/mls/ratchet-tree.ts'
-import { type SecretTree, secretsOfTree, secretTree } from '#core/mls/secret-tree.ts'
+import { secretsOfTree, type SecretTree, secretTree } from '#core/mls/secret-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { leafToNode } from '#core/mls/tree-math.ts'
 
