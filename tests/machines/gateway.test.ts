@@ -452,7 +452,7 @@ Deno.test('ROOM-6: a request beyond the end, or of nobody known, is refused', as
   strictEqual(NO_ROOM.length, 32)
 })
 
-Deno.test('HUB-3: whoever meets a room that another hub wrote to is told, and goes on', async () => {
+Deno.test('HUB-3: who meets a room that another hub wrote to is told, and goes on', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
   const room = await alice.createRoom()
