@@ -128,7 +128,7 @@ function hpkeMessages(
     return found(sent)
   }
   return {
-    async open(privateKey, enc, ciphertext, info, aad = EMPTY) {
+    async open(...[privateKey, enc, ciphertext, info, aad = EMPTY]) {
       const secretKey = rawKey(privateKey)
       return found(await hpkeOpen(crypto, hpke, { secretKey, enc, info, aad, ciphertext }))
     },

@@ -11,6 +11,7 @@ import { importsOf } from './syntax.ts'
 const productEntries: readonly RegExp[] = [
   /^edge-hub\/main\.ts$/,
   /^shared\/sdk\/index\.ts$/,
+  /^shared\/core\/mls\/index\.ts$/,
   /^service-worker\/main\.ts$/,
   /^web\/src\/main\.ts$/,
   /^web\/vite\.config\.ts$/,

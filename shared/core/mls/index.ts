@@ -1,0 +1,28 @@
+/**
+ * The engine for others: what a client, a hub or a joiner of any MLS application calls. Owns no
+ * code. Kalandra itself imports the files, so that a bundle holds what it uses.
+ */
+export { type CipherSuite, cipherSuite } from '#core/mls/cipher-suite.ts'
+export { type CommitMade, type CommitMaking, makeCommit } from '#core/mls/commit-make.ts'
+export type { CommitFollowed, RemovedByCommit } from '#core/mls/commit-process.ts'
+export type { Credential } from '#core/mls/credential.ts'
+export { type Extension, EXTENSION_TYPE, findExtension } from '#core/mls/extension.ts'
+export type { MlsFault, MlsRefusal } from '#core/mls/fault.ts'
+export { encodeMlsMessage } from '#core/mls/framing.ts'
+export { allSecrets, createGroup, exportSecret, externalPublicKey } from '#core/mls/group.ts'
+export { type Group, makeGroupInfo, takeExports } from '#core/mls/group.ts'
+export { epochIdOf } from '#core/mls/group-context.ts'
+export { type ExternalJoining, joinByExternalCommit } from '#core/mls/join-external.ts'
+export { joinByWelcome, type Joined, type WelcomeJoining } from '#core/mls/join-welcome.ts'
+export { processMessage, propose, proposeUpdate, protectApplication } from '#core/mls/messages.ts'
+export { type Processed, proposeExternally, proposeOwnAdd, type Sent } from '#core/mls/messages.ts'
+export { type LeafTemplate, makeKeyPackage } from '#core/mls/own-leaf.ts'
+export type { Proposal } from '#core/mls/proposal.ts'
+export { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
+export { publicProcess } from '#core/mls/public-process.ts'
+export { changedNodes, members, treeOfNodes } from '#core/mls/ratchet-tree.ts'
+export type { CommitChange } from '#core/mls/staged-commit.ts'
+export { encodeGroupHead, encodePublicHead, leafWidthOf } from '#core/mls/state-codec.ts'
+export { memberLeafWidthOf, restoreGroup, restorePublicGroup } from '#core/mls/state-codec.ts'
+export { makeSuccessor } from '#core/mls/successor.ts'
+export { encodeRatchetTree } from '#core/mls/tree-codec.ts'
