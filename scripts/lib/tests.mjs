@@ -4,7 +4,7 @@ import { buildApp } from './app.mjs'
 import { browserNames, ensureBrowsers } from './browsers.mjs'
 import { ensureTracer } from './debian.mjs'
 import { deno, inRoot, packageBin } from './project.mjs'
-import { readJunit, readPlaywright } from './reports.mjs'
+import { add, readJunit, readPlaywright } from './reports.mjs'
 import { run } from './run.mjs'
 
 const reports = inRoot('test-results')
@@ -16,18 +16,30 @@ function freshReport(name) {
   return file
 }
 
+/** Tests that only compute: they run beside those that start hubs, on a core of their own. */
+const computing = ['tests/core', 'tests/fuzz', 'tests/interop', 'tests/vectors']
+
 /** Everything that needs no browser. Types and tidy are a part of check. */
 export async function runDenoTests() {
   ensureTracer()
-  const report = freshReport('deno.xml')
+  const others = [`--ignore=${['tests/tidy.test.ts', ...computing].join()}`, 'tests']
+  const [first, second] = await Promise.all([
+    runLane('computing', computing),
+    runLane('hubs', others),
+  ])
+  return add(first, second)
+}
+
+async function runLane(name, places) {
+  const report = freshReport(`deno-${name}.xml`)
   const { code } = await run([
     deno(),
     'test',
     '--allow-all',
     '--no-check',
     '--unstable-net',
-    '--ignore=tests/tidy.test.ts',
     `--junit-path=${report}`,
+    ...places,
   ])
   return readJunit(report, code)
 }
