@@ -142,8 +142,15 @@ Deno.test(
       const leaf = leafAt(place.group.public.tree, 2)
       ok(leaf !== null, 'Carol has a leaf')
       blinding.keys.push(leaf.encryptionKey)
+      // Carol is away until both others have agreed, and so the epoch is final when she comes.
+      carol.sdk.networkChanged(false)
       await mallory.change(place, {})
       blinding.keys.length = 0
+      await say(alice, room, 'agreed')
+      await sees(bob, room, 'agreed')
+      await say(bob, room, 'agreed too')
+      await sees(alice, room, 'agreed too')
+      carol.sdk.networkChanged(true)
       const resynced = (view: Parameters<Parameters<typeof roomShows>[2]>[0]) =>
         view.items.some((item) => item.kind === 'event' && item.event === 'resynced')
       for (const person of [alice, bob, carol]) {

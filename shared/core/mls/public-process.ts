@@ -45,7 +45,8 @@ export async function publicProcess(
 ): Promise<PublicProposal | PublicCommit | MlsRefusal> {
   const decoded = decodeMlsMessage('publicMessage', message)
   if (decoded === null) return refuse('malformed')
-  const { content, auth } = decoded.publicMessage
+  const { content, auth, membershipTag: tag } = decoded.publicMessage
+  if (tag !== null && tag.length !== group.suite.hashLength) return refuse('badMembershipTag')
   const authenticated: AuthenticatedContent = { wireFormat: 'publicMessage', content, auth }
   const fault = await verifyAuthenticated(group, authenticated)
   if (fault !== null) return refuse(fault)
@@ -77,6 +78,9 @@ export async function verifyAuthenticated(
 ): Promise<MlsFault | null> {
   const { context } = group
   if (group.reInit !== null) return 'suspended'
+  // A tag is as long as the MAC of the suite, whoever can verify it.
+  const tag = auth.confirmationTag
+  if (tag !== null && tag.length !== group.suite.hashLength) return 'badConfirmationTag'
   if (!equalBytes(content.groupId, context.groupId)) return 'wrongGroup'
   if (content.epoch !== context.epoch) return 'wrongEpoch'
   const publicKey = senderKey(group, content.sender, content.body)
