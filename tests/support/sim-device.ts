@@ -44,14 +44,18 @@ export class SimDevice {
   /** Effects of a driver before a crash do nothing. */
   #life = 0
 
+  readonly #home: string
+
   private constructor(name: string, ports: SimPorts, initial: DeviceState) {
     this.name = name
     this.#ports = ports
+    this.#home = initial.home
     this.#driver = this.#boot(initial)
   }
 
-  static async open(name: string, ports: SimPorts): Promise<SimDevice> {
-    const initial = await loadDevice(ports, createMemoryDeviceStore(), HOME)
+  /** A device that has stored nothing yet; `home` is the origin of its hub. */
+  static async open(name: string, ports: SimPorts, home = HOME): Promise<SimDevice> {
+    const initial = await loadDevice(ports, createMemoryDeviceStore(), home)
     return new SimDevice(name, ports, initial)
   }
 
@@ -65,7 +69,12 @@ export class SimDevice {
 
   /** What a start now would find. */
   stored(): Promise<DeviceState> {
-    return loadDevice(this.#ports, this.#store, HOME)
+    return loadDevice(this.#ports, this.#store, this.#home)
+  }
+
+  /** Ends the session and everything that waits. */
+  close(): void {
+    this.#post({ kind: 'closeRequested' })
   }
 
   /** Memory and session are gone, the store stays; commands that waited are never answered. */
