@@ -26,6 +26,7 @@ import { changedNodes } from '#core/mls/ratchet-tree.ts'
 import type { CommitChange } from '#core/mls/staged-commit.ts'
 import { judgeCommit, judgeProposal } from '#core/policy/commit-rules.ts'
 import { appendCommit, type VoteChoice } from '#core/policy/finality.ts'
+import { identityOf, leafOfDevice, rosterOf } from '#core/policy/roster.ts'
 import { decode } from '#core/wire/codec.ts'
 import { type CommitEntry, commitEntryCodec, proposalEntryCodec } from '#core/wire/log-entry.ts'
 
@@ -111,12 +112,24 @@ async function follow(
   if (seen.kind === 'proposal') return { kind: 'refused', code: 'wrongKind' }
   const { change, group: after } = seen
   const ownLeaf = top.group?.ownLeaf ?? null
-  const removesSelf = change.removed.some(({ leaf }) => leaf === ownLeaf) && !isOwn
+  const removesSelf = !isOwn && goesBy(change, ownLeaf, after)
   const held = isOwn ? pending.next : heldAt(joining, placed)
   if (held === null) return { kind: 'followed', after, change, group: null, isOwn, removesSelf }
   const isSame = equalBytes(epochIdOf(after), epochIdOf(held.public))
   if (!isSame) return { kind: 'refused', code: 'wrongWelcome' }
   return { kind: 'followed', after: held.public, change, group: held, isOwn, removesSelf }
+}
+
+/**
+ * Whether this device has no place after a commit that removes its leaf. It has one where the commit
+ * is its own resync, made before a Welcome gave it another state.
+ */
+function goesBy(change: CommitChange, ownLeaf: number | null, after: PublicGroup): boolean {
+  const own = change.removed.find(({ leaf }) => leaf === ownLeaf)
+  const identity = own === undefined ? null : identityOf(own.leafNode)
+  if (own === undefined || identity === null) return own !== undefined
+  const { account, device } = identity
+  return leafOfDevice(rosterOf(after.tree), account, device) === null
 }
 
 function epochIdOf(group: PublicGroup): Uint8Array {
