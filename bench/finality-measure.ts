@@ -11,6 +11,11 @@ import { until } from './finality-devices.ts'
 import { askForGroup, comeIn } from './finality-room.ts'
 import { percentile } from './hub-figures.ts'
 
+/** A random moment of a span, from 0 to below 1. */
+function fraction(): number {
+  return (crypto.getRandomValues(new Uint32Array(1))[0] as number) / 2 ** 32
+}
+
 export interface Percentiles {
   readonly p50: number
   readonly p99: number
@@ -53,8 +58,8 @@ async function write(devices: readonly BenchDevice[], over: Promise<void>): Prom
   })
   while (!isOver) {
     // Times between events of a Poisson process.
-    await pause(-Math.log(1 - Math.random()) * 1_000 / FRAMES_PER_SECOND)
-    const by = devices[Math.floor(Math.random() * devices.length)]
+    await pause(-Math.log(1 - fraction()) * 1_000 / FRAMES_PER_SECOND)
+    const by = devices[Math.floor(fraction() * devices.length)]
     ok(by !== undefined)
     const text = `text ${++texts}`
     const atMs = clockMs()
@@ -152,7 +157,7 @@ export function singleCommits(
   return async (): Promise<void> => {
     for (let index = 0; index < count; index++) {
       const endMs = clockMs() + everyMs
-      await pause(Math.random() * everyMs / 2)
+      await pause(fraction() * everyMs / 2)
       const own = devices[index % devices.length]
       ok(own !== undefined)
       const limits = { usesMax: 1, lifetimeMs: 86_400_000 }
