@@ -1,6 +1,7 @@
 /**
  * `npm run bench -- finality [MEMBERS]`: how long a commit waits for its final verdict, and how
- * long a frame waits because of it, in rooms of 10, 100 and 1,000 members. The hub is the real process;
+ * long a frame waits because of it, in rooms of 10, 100 and 1,000 members. The hub is the real
+ * process;
  * the devices are the product's machine, all in this one. Owns the rooms, the table and the last
  * line.
  */
@@ -164,8 +165,8 @@ async function registerJoiners(
 
 const EXPLANATION = `\
 The real hub over WebTransport, suite 0xF003. Up to ${DEVICES_MAX} members are there, as the
-product's device machine, all in one thread of this process; the others came by link once and went. Members
-write 10 frames a second at random moments.
+product's device machine, all in one thread of this process; the others came by link once and
+went. Members write 10 frames a second at random moments.
 single: a member commits (makes a link), in turn, ${COMMITS} times, one each ${COMMIT_EVERY_MS} ms.
 joinEachSecond: ${JOINERS} people come in by link, one each second, and go; their own work but the
 commit itself is not done here, the hub's is.`

@@ -121,8 +121,8 @@ async function follow(
 }
 
 /**
- * Whether this device has no place after a commit that removes its leaf. It has one where the commit
- * is its own resync, made before a Welcome gave it another state.
+ * Whether this device has no place after a commit that removes its leaf. It has one where the
+ * commit is its own resync, made before a Welcome gave it another state.
  */
 function goesBy(change: CommitChange, ownLeaf: number | null, after: PublicGroup): boolean {
   const own = change.removed.find(({ leaf }) => leaf === ownLeaf)
