@@ -8,7 +8,7 @@ import { type GroupInfo, groupInfo as groupInfoCodec } from '#core/mls/group-inf
 import { makeGroupInfo } from '#core/mls/group.ts'
 import { joinByExternalCommit } from '#core/mls/join-external.ts'
 import type { PreSharedKeyId } from '#core/mls/proposal.ts'
-import { openPublicGroup } from '#core/mls/public-group.ts'
+import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import { addedLearnNothing, withEarlier } from './attackers.ts'
@@ -61,6 +61,7 @@ export async function joinFromOutside(world: World, epoch: Epoch): Promise<PastC
     }),
     'an external commit',
   )
+  await refusedBesideItself(world, { group, key })
   await damageHandshake(world, { message: made.message, from: null }, 3)
   const before = inside.group.public
   await refuseForgeries(world, { made, before, publicKnowsAll: epoch.publicKnowsAll })
@@ -73,6 +74,23 @@ export async function joinFromOutside(world: World, epoch: Epoch): Promise<PastC
   count(world, replaced === null ? 'external joins' : 'external resyncs')
   if (pskIds.length > 0) count(world, 'external joins with PSKs')
   return past
+}
+
+/** Whoever is in the group cannot come in a second time. */
+async function refusedBesideItself(
+  world: World,
+  { group, key }: { readonly group: PublicGroup; readonly key: Uint8Array },
+): Promise<void> {
+  const twice = await joinByExternalCommit(group, {
+    ...world.prng.pick(world.seats).person,
+    externalPub: key,
+    removed: null,
+    psks: pskOf(world),
+    authenticatedData: new Uint8Array(0),
+    timeMs: NOW,
+  })
+  const code = twice.kind === 'refused' ? twice.code : twice.kind
+  must(code === 'duplicateKey', `a member who joins beside itself is met with ${code}`)
 }
 
 /** The old state of who comes in anew stays with those who are gone. */

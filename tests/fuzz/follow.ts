@@ -51,7 +51,10 @@ export async function followCommit(
   const secretsBefore = world.present
   const authenticated = contentOf(world, committer?.group ?? null, message)
   for (const seat of [...world.seats]) if (seat !== committer) await followAs(world, seat, made)
-  if (committer !== null) adopt(committer, made.next, made.consumed)
+  if (committer !== null) {
+    await refusedAs(world, committer, { message, code: ['wrongSender', 'generationUsed'] })
+    adopt(committer, made.next, made.consumed)
+  }
   const { body } = authenticated.content
   hasPathWhereDue(world, change, body.kind === 'commit' && body.commit.path !== null)
   for (const { proposal, byReference } of change.proposals) {
@@ -73,7 +76,21 @@ export async function followCommit(
   const isSame = equalBytes(before.context.treeHash, made.next.public.context.treeHash)
   world.earlierTree = isSame ? null : before.tree
   await welcomeAdded(world, epoch, { made, past })
+  for (const seat of world.seats.slice(0, 3)) {
+    await refusedAs(world, seat, { message, code: ['wrongEpoch', 'suspended'] })
+  }
   return past
+}
+
+/** One's own commit, and any commit a second time. */
+async function refusedAs(
+  world: World,
+  { group, person }: Seat,
+  { message, code }: { readonly message: Uint8Array; readonly code: readonly string[] },
+): Promise<void> {
+  const result = await processMessage(group, message, { timeMs: NOW, psks: pskOf(world) })
+  const met = result.kind === 'refused' ? result.code : result.kind
+  must(code.includes(met), `${person.name} meets a commit that is not to be followed with ${met}`)
 }
 
 /** What the committer signed; it opens its own PrivateMessage while it has the keys before. */

@@ -72,12 +72,12 @@ export async function runHistory(
 async function liveOneEpoch(world: World, epoch: Epoch): Promise<void> {
   const proposals = world.seats.length < 2 ? 0 : world.prng.pick([0, 0, 1, 2, 4])
   for (let index = 0; index < proposals; index++) await proposeSomething(world, epoch)
+  restart(world)
   const past = world.seats.length > 1 && oneIn(world, 6)
     ? await joinFromOutside(world, epoch)
     : await commitSomething(world, epoch)
   await agree(world)
   rememberSecrets(world, (world.seats[0] as Seat).group)
-  restart(world)
   await hearLate(world, past)
   world.messages = []
   if (epoch.frugal) takeSomeExports(world)

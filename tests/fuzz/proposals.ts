@@ -208,8 +208,9 @@ async function fromOutside(world: World, epoch: Epoch): Promise<Outgoing | null>
   if (!Array.isArray(readExternalSenders(context.extensions))) return null
   const proposal = await someProposal(world, epoch)
   count(world, `external ${proposal.kind}`)
-  const { signatureSecret } = world.outside
-  const from = { ...frame, senderIndex: 0, signatureSecret }
+  const { outside, place } = world.outside
+  const { signatureSecret } = outside
+  const from = { ...frame, senderIndex: place, signatureSecret }
   const message = await proposeExternally(world.suite, proposal, from)
   return { message, from: null, reference: null }
 }

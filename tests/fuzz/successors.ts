@@ -19,11 +19,13 @@ import { agree } from './agreement.ts'
 import { Disk } from './disk.ts'
 import { followCommit } from './follow.ts'
 import { type Epoch, extensionsProposal, sendingOf } from './proposals.ts'
+import { restart } from './restore.ts'
 import { STAND_INS, standInSuite } from './stand-in-suite.ts'
 import {
   adopt,
   count,
   must,
+  newExternalPsk,
   nextPerson,
   NOW,
   oneIn,
@@ -123,7 +125,9 @@ export async function reinitialise(world: World, epoch: Epoch): Promise<void> {
   }
   const before = world.seats.map(({ group }) => group)
   await commitReInit(world, epoch, proposal)
+  restart(world)
   for (const { group } of world.seats) await takesNothing(world, group)
+  await hearsNothing(world)
   const [maker, ...others] = shuffled(world, world.seats) as [Seat, ...Seat[]]
   const comers = await comersOf(suite, others)
   const { groupId, extensions } = proposal
@@ -220,6 +224,33 @@ async function takesNothing(world: World, group: Group): Promise<void> {
   for (const outcome of outcomes) {
     const code = outcome.kind === 'refused' ? outcome.code : outcome.kind
     must(code === 'suspended', `a group after its ReInit answers ${code}`)
+  }
+}
+
+/** Nor does it take what a member sends who does not care. */
+async function hearsNothing(world: World): Promise<void> {
+  const [sender, ...others] = world.seats as [Seat, ...Seat[]]
+  const loose = { ...sender.group, public: { ...sender.group.public, reInit: null } }
+  const sending = { authenticatedData: NOTHING, entropy: world.entropy }
+  const said = taken(await protectApplication(loose, NOTHING, sending), 'a loose message')
+  const psk = { kind: 'psk', psk: newExternalPsk(world) } as const
+  const open = { ...sending, wireFormat: 'publicMessage' } as const
+  const proposed = taken(await propose(loose, psk, open), 'a loose proposal')
+  const outcomes: { readonly kind: string; readonly code?: string }[] = []
+  // Who has not seen the ReInit, for it was private, cannot know of it: no GroupInfo tells.
+  if (world.publicGroup.reInit !== null) {
+    outcomes.push(await publicProcess(world.publicGroup, proposed.message, { timeMs: NOW }))
+  }
+  for (const { group } of others) {
+    const processing = { timeMs: NOW, psks: pskOf(world) }
+    outcomes.push(
+      await processMessage(group, said.message, processing),
+      await processMessage(group, proposed.message, processing),
+    )
+  }
+  for (const outcome of outcomes) {
+    const code = outcome.code ?? outcome.kind
+    must(code === 'suspended', `a group after its ReInit answers a message with ${code}`)
   }
 }
 

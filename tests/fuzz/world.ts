@@ -22,6 +22,7 @@ import { type KeyPackageMade, type LeafTemplate, makeKeyPackage } from '#core/ml
 import { type PreSharedKeyId, preSharedKeyId } from '#core/mls/proposal.ts'
 import { openPublicGroup, type PublicGroup } from '#core/mls/public-group.ts'
 import type { RatchetTree } from '#core/mls/ratchet-tree.ts'
+import { secretsOfTree } from '#core/mls/secret-tree.ts'
 import { encode } from '#core/wire/codec.ts'
 import { createPrng, type Prng } from '../core/prng.ts'
 import { toHex } from './hex.ts'
@@ -31,6 +32,10 @@ import { STAND_INS } from './stand-in-suite.ts'
 export const NOW: TimeMs = timeMs(1_800_000_000_000)
 /** Types of no meaning, which everybody supports. */
 export const SPARE_EXTENSIONS = [0xf101, 0xf102, 0xf103] as const
+
+/** A value that is never to mean anything (RFC 9420 section 13.5). */
+const GREASE = 0x2a2a
+const NOTHING = new Uint8Array(0)
 
 export class Violation extends Error {}
 
@@ -103,14 +108,21 @@ export interface PastCommit {
   readonly messages: readonly SentApplication[]
 }
 
+/** Who may propose from outside. */
+export interface Outside {
+  readonly outside: Person
+  readonly decoy: Person | null
+  /** Of the one outside among `external_senders`. */
+  readonly place: number
+}
+
 export interface World {
   suite: CipherSuite
   /** True on a real suite, where not every key can be tried each time. */
   readonly costly: boolean
   readonly prng: Prng
   readonly entropy: Entropy
-  /** Who may remove and add from outside, as the first of `external_senders`. */
-  readonly outside: Person
+  readonly outside: Outside
   seats: Seat[]
   gone: Gone[]
   publicGroup: PublicGroup
@@ -173,6 +185,7 @@ export function newPerson(
   entropy: Entropy,
   name: string,
 ): Person {
+  const isOdd = (entropy.randomBytes(1)[0] as number) % 4 === 0
   const pair = suite.signatureKeyPair(entropy.randomBytes(suite.signatureSeedLength))
   return {
     name,
@@ -180,14 +193,16 @@ export function newPerson(
     signatureSecret: pair.secretKey,
     lifetime: { notBefore: 0n, notAfter: 1n << 60n },
     template: {
-      credential: { kind: 'basic', identity: utf8Encode(name) },
+      credential: isOdd
+        ? { kind: 'x509', certificates: [utf8Encode(name), NOTHING] }
+        : { kind: 'basic', identity: utf8Encode(name) },
       signatureKey: pair.publicKey,
       capabilities: {
         versions: [1],
         cipherSuites: [suite.id, ...STAND_INS.filter((id) => id !== suite.id)],
-        extensions: [...SPARE_EXTENSIONS],
-        proposals: [],
-        credentials: [1],
+        extensions: [...SPARE_EXTENSIONS, GREASE],
+        proposals: [GREASE],
+        credentials: [GREASE, 2, 1],
       },
       extensions: [],
     },
@@ -199,14 +214,25 @@ export function nextPerson(world: World): Person {
 }
 
 export function keyPackageOf(world: World, person: Person): Promise<KeyPackageMade> {
-  return makeKeyPackage(world.suite, person)
+  const type = SPARE_EXTENSIONS[0]
+  const extensions = oneIn(world, 3) ? [{ type, body: world.entropy.randomBytes(9) }] : []
+  return makeKeyPackage(world.suite, { ...person, extensions })
 }
 
-export function outsideExtension(outside: Person): Extension {
-  const { signatureKey, credential } = outside.template
-  return makeExtension(EXTENSION_TYPE.externalSenders, externalSenders, [
-    { signatureKey, credential },
-  ])
+/** `external_senders` with the one outside, beside another of no meaning or alone. */
+export function outsideExtension({ outside, decoy, place }: Outside): Extension {
+  const senders = [outside, ...decoy === null ? [] : [decoy]].map(({ template }) => {
+    const { signatureKey, credential } = template
+    return { signatureKey, credential }
+  })
+  if (place > 0) senders.reverse()
+  return makeExtension(EXTENSION_TYPE.externalSenders, externalSenders, senders)
+}
+
+function newOutside(suite: CipherSuite, entropy: Entropy, prng: Prng): Outside {
+  const outside = newPerson(suite, entropy, 'outside')
+  const decoy = prng.integer(2) === 0 ? null : newPerson(suite, entropy, 'decoy')
+  return { outside, decoy, place: decoy === null ? 0 : prng.integer(2) }
 }
 
 /** A group of one, and nothing that has happened yet. */
@@ -215,12 +241,12 @@ export async function createWorld(
   seed: number,
 ): Promise<World> {
   const entropy = entropyOf(seed)
-  const outside = newPerson(suite, entropy, 'outside')
   const person = newPerson(suite, entropy, 'person 0')
   const prng = createPrng(seed)
+  const outside = newOutside(suite, entropy, prng)
   const group = await createGroup(suite, {
     ...person,
-    groupId: entropy.randomBytes(1 + prng.integer(24)),
+    groupId: entropy.randomBytes(prng.integer(24)),
     extensions: [outsideExtension(outside)],
   })
   const world: World = {
@@ -269,8 +295,30 @@ export async function openedPublicGroup(group: Group): Promise<PublicGroup> {
 export function adopt(seat: Seat, next: Group, consumed: readonly Uint8Array[]): void {
   const before = seat.group
   seat.group = next
-  if (seat.kept === null) wipe(...consumed)
-  else if (before.public.context.epoch !== next.public.context.epoch) seat.kept.push(before)
+  if (seat.kept === null) {
+    wipe(...consumed)
+    leavesNothing(before, next)
+  } else if (before.public.context.epoch !== next.public.context.epoch) seat.kept.push(before)
+}
+
+/** All secrets that a state holds, but for the signature key. */
+export function secretsHeld(group: Group): readonly Uint8Array[] {
+  return [
+    ...Object.values<Uint8Array>({ ...group.secrets }),
+    ...group.privateKeys.values(),
+    ...group.pendingUpdates.values(),
+    ...group.resumptions.map(({ psk }) => psk),
+    ...group.secretTree === null ? [] : secretsOfTree(group.secretTree),
+  ]
+}
+
+/** Once what was consumed is wiped, a state holds only what the next one holds too. */
+function leavesNothing(before: Group, next: Group): void {
+  const goesOn = new Set(secretsHeld(next))
+  for (const secret of secretsHeld(before)) {
+    const gone = goesOn.has(secret) || secret.every((byte) => byte === 0)
+    must(gone, 'a secret of the state before is neither wiped nor in use')
+  }
 }
 
 /** The seat leaves the group; what it knows is kept by its person. */

@@ -27,6 +27,7 @@ import type { Psk } from '#core/mls/psk.ts'
 import { type PublicGroup, publicGroupOf } from '#core/mls/public-group.ts'
 import { membershipTag, signContent } from '#core/mls/public-message.ts'
 import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
+import { secretsOfTree } from '#core/mls/secret-tree.ts'
 import { type CommitChange, listContext, nextContext } from '#core/mls/staged-commit.ts'
 import { confirmedTranscriptHash } from '#core/mls/transcript.ts'
 import { leafToNode } from '#core/mls/tree-math.ts'
@@ -275,7 +276,7 @@ function frameCommit(
   assert(group.secretTree !== null, 'a private message has its keys')
   const { senderDataSecret } = group.secrets
   const state = { senderDataSecret, secretTree: group.secretTree }
-  const { message, consumed } = protect(suite, state, {
+  const { message, secretTree, consumed } = protect(suite, state, {
     content,
     auth,
     ownLeaf: group.ownLeaf,
@@ -283,7 +284,8 @@ function frameCommit(
     entropy: making.entropy,
   })
   const bytes = encodeMlsMessage({ kind: 'privateMessage', privateMessage: message })
-  return { bytes, consumed }
+  // No state goes on with this epoch's tree.
+  return { bytes, consumed: [...consumed, ...secretsOfTree(secretTree)] }
 }
 
 function changeOf(
