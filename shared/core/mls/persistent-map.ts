@@ -10,6 +10,8 @@
  */
 
 interface Branch<V> {
+  /** `headOf` the key. */
+  readonly head: number
   readonly key: Uint8Array
   readonly value: V
   readonly left: Branch<V> | null
@@ -31,10 +33,10 @@ export class PersistentMap<V> {
 
   /** The map of these entries in O(n log n); of entries with one key the first stays. */
   static of<V>(entries: readonly MapEntry<V>[]): PersistentMap<V> {
-    const sorted = entries.toSorted((a, b) => compare(a.key, b.key))
+    const sorted = entries.map(placed).sort(compare)
     const distinct = sorted.filter((entry, index) => {
       const before = sorted[index - 1]
-      return before === undefined || compare(before.key, entry.key) !== 0
+      return before === undefined || compare(before, entry) !== 0
     })
     return new PersistentMap(balanced(distinct, 0, distinct.length))
   }
@@ -44,9 +46,10 @@ export class PersistentMap<V> {
   }
 
   get(key: Uint8Array): V | undefined {
+    const sought = { head: headOf(key), key }
     let branch = this.#top
     while (branch !== null) {
-      const order = compare(key, branch.key)
+      const order = compare(sought, branch)
       if (order === 0) return branch.value
       branch = order < 0 ? branch.left : branch.right
     }
@@ -54,11 +57,11 @@ export class PersistentMap<V> {
   }
 
   set(key: Uint8Array, value: V): PersistentMap<V> {
-    return new PersistentMap(inserted(this.#top, key, value))
+    return new PersistentMap(inserted(this.#top, placed({ key, value })))
   }
 
   delete(key: Uint8Array): PersistentMap<V> {
-    const top = deleted(this.#top, key)
+    const top = deleted(this.#top, { head: headOf(key), key })
     return top === this.#top ? this : new PersistentMap(top)
   }
 
@@ -78,8 +81,34 @@ export class PersistentMap<V> {
   }
 }
 
+/** A key and where it stands. */
+interface Sought {
+  readonly head: number
+  readonly key: Uint8Array
+}
+
+type Entry<V> = Sought & MapEntry<V>
+
+/**
+ * The first 30 bits of a key, in the order of keys. They stand in the branch itself, so that the
+ * way through a large map does not fetch every key that it passes.
+ */
+function headOf(key: Uint8Array): number {
+  const upper = ((key[0] ?? 0) << 22) | ((key[1] ?? 0) << 14)
+  return upper | ((key[2] ?? 0) << 6) | ((key[3] ?? 0) >> 2)
+}
+
+function placed<V>({ key, value }: MapEntry<V>): Entry<V> {
+  return { head: headOf(key), key, value }
+}
+
+function compare(a: Sought, b: Sought): number {
+  return a.head - b.head || compareKeys(a.key, b.key)
+}
+
 /** Lexicographic; a prefix stands before what it begins. */
-function compare(a: Uint8Array, b: Uint8Array): number {
+function compareKeys(a: Uint8Array, b: Uint8Array): number {
+  if (a === b) return 0
   const common = Math.min(a.length, b.length)
   for (let i = 0; i < common; i++) {
     const difference = (a[i] as number) - (b[i] as number)
@@ -93,38 +122,38 @@ function sizeOf(branch: Branch<unknown> | null): number {
 }
 
 function branchOf<V>(
-  { key, value }: MapEntry<V>,
+  { head, key, value }: Entry<V>,
   left: Branch<V> | null,
   right: Branch<V> | null,
 ): Branch<V> {
-  return { key, value, left, right, size: sizeOf(left) + sizeOf(right) + 1 }
+  return { head, key, value, left, right, size: sizeOf(left) + sizeOf(right) + 1 }
 }
 
 /** The tree of sorted entries from `start` to before `end`; as deep as it is high. */
 function balanced<V>(
-  entries: readonly MapEntry<V>[],
+  entries: readonly Entry<V>[],
   start: number,
   end: number,
 ): Branch<V> | null {
   if (start === end) return null
   const middle = (start + end) >>> 1
-  const entry = entries[middle] as MapEntry<V>
+  const entry = entries[middle] as Entry<V>
   return branchOf(entry, balanced(entries, start, middle), balanced(entries, middle + 1, end))
 }
 
-function inserted<V>(branch: Branch<V> | null, key: Uint8Array, value: V): Branch<V> {
-  if (branch === null) return { key, value, left: null, right: null, size: 1 }
-  const order = compare(key, branch.key)
+function inserted<V>(branch: Branch<V> | null, entry: Entry<V>): Branch<V> {
+  if (branch === null) return branchOf(entry, null, null)
+  const order = compare(entry, branch)
   const { left, right } = branch
-  if (order === 0) return { key, value, left, right, size: branch.size }
+  if (order === 0) return branchOf(entry, left, right)
   return order < 0
-    ? rebalanced(branch, inserted(left, key, value), right)
-    : rebalanced(branch, left, inserted(right, key, value))
+    ? rebalanced(branch, inserted(left, entry), right)
+    : rebalanced(branch, left, inserted(right, entry))
 }
 
-function deleted<V>(branch: Branch<V> | null, key: Uint8Array): Branch<V> | null {
+function deleted<V>(branch: Branch<V> | null, key: Sought): Branch<V> | null {
   if (branch === null) return null
-  const order = compare(key, branch.key)
+  const order = compare(key, branch)
   if (order === 0) return joined(branch.left, branch.right)
   const { left, right } = branch
   if (order < 0) {
@@ -141,10 +170,10 @@ function joined<V>(left: Branch<V> | null, right: Branch<V> | null): Branch<V> |
   if (right === null) return left
   if (left.size > right.size) {
     const last = edge(left, 'right')
-    return rebalanced(last, deleted(left, last.key), right)
+    return rebalanced(last, deleted(left, last), right)
   }
   const first = edge(right, 'left')
-  return rebalanced(first, left, deleted(right, first.key))
+  return rebalanced(first, left, deleted(right, first))
 }
 
 function edge<V>(branch: Branch<V>, side: 'left' | 'right'): Branch<V> {
@@ -165,7 +194,7 @@ function rotatesOnce(inner: Branch<unknown> | null, outer: Branch<unknown> | nul
 
 /** An entry between two trees of which one has lost or won one entry. */
 function rebalanced<V>(
-  entry: MapEntry<V>,
+  entry: Entry<V>,
   left: Branch<V> | null,
   right: Branch<V> | null,
 ): Branch<V> {
