@@ -26,7 +26,9 @@ type Spoiling = (original: Original) => Promise<Commit | null> | Commit | null
 
 type PathNode = UpdatePath['nodes'][number]
 
+/** With one bit turned; what has no bits gets a byte. */
 export function altered(world: World, bytes: Uint8Array): Uint8Array {
+  if (bytes.length === 0) return world.entropy.randomBytes(1)
   const copy = bytes.slice()
   const at = world.prng.integer(copy.length)
   copy[at] = (copy[at] as number) ^ (1 << world.prng.integer(8))
