@@ -1,9 +1,8 @@
 /**
  * `npm run bench -- finality [MEMBERS]`: how long a commit waits for its final verdict, and how
  * long a frame waits because of it, in rooms of 10, 100 and 1,000 members. The hub is the real
- * process;
- * the devices are the product's machine, all in this one. Owns the rooms, the table and the last
- * line.
+ * process; the devices are the product's machine, all in this one. Owns the rooms, the table and
+ * the last line.
  */
 import { ok, strictEqual } from 'node:assert/strict'
 import process from 'node:process'
@@ -17,7 +16,7 @@ import { singleCommits, type Span, span } from './finality-measure.ts'
 import { addressOf, dialerOf } from './hub-address.ts'
 import { awake, linkOf, type MadeRoom, makeRoom } from './finality-room.ts'
 
-const ROOMS = [10, 100, 1_000]
+export const FINALITY_ROOMS = [10, 100, 1_000]
 const DEVICES_MAX = 20
 const JOINERS = 30
 const COMMITS = 40
@@ -44,7 +43,7 @@ export interface Row {
 }
 
 /** Measures all rooms; what goes on is said on standard error. */
-export async function finalityRows(rooms: readonly number[] = ROOMS): Promise<Row[]> {
+export async function finalityRows(rooms: readonly number[] = FINALITY_ROOMS): Promise<Row[]> {
   const rows: Row[] = []
   for (const members of rooms) rows.push(...await rowsOf(members))
   return rows
@@ -173,7 +172,7 @@ commit itself is not done here, the hub's is.`
 
 async function main(): Promise<void> {
   console.error(EXPLANATION)
-  const rooms = Deno.args.length === 0 ? ROOMS : Deno.args.map(Number)
+  const rooms = Deno.args.length === 0 ? FINALITY_ROOMS : Deno.args.map(Number)
   console.log(JSON.stringify({ rows: await finalityRows(rooms) }))
 }
 

@@ -14,6 +14,7 @@ import { createCoreCryptoPeer } from '../tests/interop/core-crypto-peer.ts'
 import { clientName } from '../tests/interop/peer.ts'
 import { tsMlsSuite } from '../tests/interop/ts-mls-peer.ts'
 import { callInChromium } from './chromium.ts'
+import { FINALITY_ROOMS, finalityRows, type Row as FinalityRow } from './finality.ts'
 import { type MeasuredOps, measureOurs, type PageWork } from './mls-engine.ts'
 import { prepareGround, type Shape, WARM_UP } from './mls-engine.ts'
 import { entropy, makeGroup, TREES } from './mls-group.ts'
@@ -67,6 +68,10 @@ async function main(): Promise<void> {
   for (const suite of suites) await measureSuite(webCrypto, { suite, sizes, results })
   const largest = Math.max(...sizes)
   if (suites.includes(SUITES.performance)) await measureInChromium(largest, results.rows)
+  if (suites.includes(SUITES.performance)) {
+    const rooms = FINALITY_ROOMS.filter((members) => members <= largest)
+    results.finality.push(...await finalityRows(rooms))
+  }
   const load = Deno.loadavg().map((each) => each.toFixed(1)).join(' ')
   console.log(`load of the machine ${load} on ${navigator.hardwareConcurrency} processors`)
   console.log(JSON.stringify(results))
@@ -76,7 +81,7 @@ interface Results {
   readonly rows: Row[]
   readonly memory: MemoryRow[]
   /** Commits through a hub: how late they are final, how long they hold up a room. */
-  readonly finality: never[]
+  readonly finality: FinalityRow[]
 }
 
 async function measureSuite(

@@ -24,8 +24,8 @@ import { endStalledGroups, requestGroup } from '#hub/gateway/group-requests.ts'
 import { signDueHeads } from '#hub/gateway/heads.ts'
 import { type Asked, type Connection, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
 import type { GatewayPorts } from '#hub/gateway/model.ts'
-import { ANCHOR_RATE, CLAIM_RATE, COMMIT_RATE, GROUP_RATE } from '#hub/gateway/model.ts'
-import { REGISTRATION_RATE, RESYNC_RATE, STRANGER_RATE } from '#hub/gateway/model.ts'
+import { ANCHOR_RATE, CLAIM_RATE, COMMIT_RATE, CREATION_RATE } from '#hub/gateway/model.ts'
+import { GROUP_RATE, REGISTRATION_RATE, RESYNC_RATE, STRANGER_RATE } from '#hub/gateway/model.ts'
 import { type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import { Buckets, fullBucket, spend } from '#hub/gateway/rate.ts'
 import { requestOf, requestOfFrame } from '#hub/gateway/requests.ts'
@@ -104,6 +104,7 @@ function createHub(ports: GatewayPorts): Hub {
     strangerRequests: new Buckets(STRANGER_RATE, LIMITS.bucketsKeptMax),
     claims: new Buckets(CLAIM_RATE, LIMITS.bucketsKeptMax),
     commits: new Buckets(COMMIT_RATE, LIMITS.bucketsKeptMax),
+    creations: new Buckets(CREATION_RATE, LIMITS.bucketsKeptMax),
     resyncs: new Buckets(RESYNC_RATE, LIMITS.bucketsKeptMax),
     groupRequests: new Buckets(GROUP_RATE, LIMITS.bucketsKeptMax),
     anchors: new Buckets(ANCHOR_RATE, LIMITS.bucketsKeptMax),
@@ -283,6 +284,8 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
     case 'submitProposal':
     case 'submitVote':
     case 'createRoom': {
+      const late = message.kind === 'createRoom' ? spendCreation(hub, connection) : null
+      if (late !== null) return deny(hub, connection, message, late)
       const asked = { kind: message.kind, body: message.body } as Asked
       const { request } = message.body
       return submit(hub, room, { connection, request, opcode, size: sizeOf(message), asked })
@@ -303,6 +306,12 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
     default:
       return deny(hub, connection, message, { kind: 'notAllowed' })
   }
+}
+
+/** Rooms stay for ever and cost their creator one frame: each device begins few (HUB-5). */
+function spendCreation(hub: Hub, connection: Connection): Refusal | null {
+  const spent = hub.creations.spend(connection.actor.key, nowMs(hub))
+  return spent.kind === 'empty' ? { kind: 'tooMany', retryAfterMs: spent.retryAfterMs } : null
 }
 
 /** Bytes that a submission holds while it is unanswered: those of its opaque parts. */

@@ -134,6 +134,7 @@ export const REGISTRATION_RATE = {
   intervalMs: 60_000,
 }
 export const COMMIT_RATE = { count: LIMITS.commitsPerMinuteMax, intervalMs: 60_000 }
+export const CREATION_RATE = { count: LIMITS.roomsCreatedPerMinuteMax, intervalMs: 60_000 }
 export const LINK_RATE = { count: LIMITS.joinsByLinkPerMinuteMax, intervalMs: 60_000 }
 export const RESYNC_RATE = { count: 1, intervalMs: LIMITS.resyncIntervalMsMin }
 export const GROUP_RATE = { count: LIMITS.groupRequestsPerMinuteMax, intervalMs: 60_000 }
@@ -285,6 +286,8 @@ export interface Hub {
   readonly claims: Buckets
   /** By room and device. */
   readonly commits: Buckets
+  /** By device. */
+  readonly creations: Buckets
   readonly resyncs: Buckets
   /** By device. */
   readonly groupRequests: Buckets

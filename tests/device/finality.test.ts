@@ -11,9 +11,20 @@ import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
 import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
 import { startHub } from '../e2e/support/hub.ts'
+import { type CutLink, cutLink } from '../support/cut-links.ts'
 import { HandDevice, type HandRoom, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
-import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
+import {
+  appShows,
+  openPerson,
+  type Person,
+  roomShows,
+  say,
+  sees,
+  sent,
+  signUp,
+  texts,
+} from './people.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -37,6 +48,7 @@ interface Scene {
   readonly alice: Person
   readonly bob: Person
   readonly carol: Person
+  readonly links: { readonly bob: CutLink; readonly carol: CutLink }
   readonly room: string
   readonly mallory: HandDevice
   readonly place: HandRoom
@@ -48,13 +60,14 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
   const hub = await startHub()
   const endpoint = `http://localhost:${hub.port}`
   try {
-    const people: Person[] = []
-    for (const name of ['alice', 'bob', 'carol']) {
-      const person = await openPerson({ endpoint })
-      await signUp(person, name)
-      people.push(person)
-    }
-    const [alice, bob, carol] = people as [Person, Person, Person]
+    const links = { bob: cutLink(createDialer()), carol: cutLink(createDialer()) }
+    const alice = await openPerson({ endpoint })
+    const bob = await openPerson({ endpoint, dialer: links.bob })
+    const carol = await openPerson({ endpoint, dialer: links.carol })
+    const people = [alice, bob, carol]
+    await signUp(alice, 'alice')
+    await signUp(bob, 'bob')
+    await signUp(carol, 'carol')
     const room = await alice.sdk.createRoom({ title: 'Larks' })
     await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
     for (const [person, name] of [[bob, 'bob'], [carol, 'carol']] as const) {
@@ -77,7 +90,7 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
     for (const person of people) {
       await roomShows(person, room, ({ members }) => members.length === 4, 'mallory')
     }
-    await run({ alice, bob, carol, room, mallory, place, blinding })
+    await run({ alice, bob, carol, links, room, mallory, place, blinding })
     for (const person of people) {
       deepStrictEqual(person.faults, [])
       await person.sdk.close()
@@ -89,6 +102,11 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
   }
 }
 
+async function away(person: Person, link: CutLink): Promise<void> {
+  link.cut()
+  await appShows(person, ({ connection }) => connection.kind !== 'connected', 'somebody away')
+}
+
 /** Above Alice's and Bob's leaves; whom it blinds, it blinds together. */
 const NODE_OF_BOTH = 1
 
@@ -96,10 +114,12 @@ Deno.test(
   'VOTE-3, VOTE-4: a commit that most cannot follow is void, and what was said in it goes again',
   options,
   async () => {
-    await withScene(async ({ alice, bob, carol, room, mallory, place, blinding }) => {
+    await withScene(async ({ alice, bob, carol, links, room, mallory, place, blinding }) => {
       const both = parentAt(place.group.public.tree, NODE_OF_BOTH)
       ok(both !== null, 'Alice and Bob share a node')
       blinding.keys.push(both.encryptionKey)
+      // Bob is away: until he comes, Alice and Carol are one against one, which decides nothing.
+      await away(bob, links.bob)
       const { body } = await mallory.commit(place, {})
       mallory.say('submitCommit', body, place.id)
       const commit = await mallory.position(body.request)
@@ -108,6 +128,8 @@ Deno.test(
       await say(carol, room, 'said in the air')
       const early = await sent(carol, room, 'said in the air')
       await say(alice, room, 'waited for the verdict')
+      links.bob.mend()
+      bob.sdk.networkChanged(true)
       for (const person of [alice, bob, carol]) {
         const view = await roomShows(
           person,
@@ -138,18 +160,19 @@ Deno.test(
   'JOIN-5, VOTE-7: who cannot follow a commit that becomes final takes its place anew',
   options,
   async () => {
-    await withScene(async ({ alice, bob, carol, room, mallory, place, blinding }) => {
+    await withScene(async ({ alice, bob, carol, links, room, mallory, place, blinding }) => {
       const leaf = leafAt(place.group.public.tree, 2)
       ok(leaf !== null, 'Carol has a leaf')
       blinding.keys.push(leaf.encryptionKey)
       // Carol is away until both others have agreed, and so the epoch is final when she comes.
-      carol.sdk.networkChanged(false)
+      await away(carol, links.carol)
       await mallory.change(place, {})
       blinding.keys.length = 0
       await say(alice, room, 'agreed')
       await sees(bob, room, 'agreed')
       await say(bob, room, 'agreed too')
       await sees(alice, room, 'agreed too')
+      links.carol.mend()
       carol.sdk.networkChanged(true)
       const resynced = (view: Parameters<Parameters<typeof roomShows>[2]>[0]) =>
         view.items.some((item) => item.kind === 'event' && item.event === 'resynced')
@@ -175,8 +198,9 @@ Deno.test(
     const endpoint = `http://localhost:${hub.port}`
     let blinded = false
     try {
-      const alice = await openPerson({ endpoint })
-      const carol = await openPerson({ endpoint })
+      const links = { alice: cutLink(createDialer()), carol: cutLink(createDialer()) }
+      const alice = await openPerson({ endpoint, dialer: links.alice })
+      const carol = await openPerson({ endpoint, dialer: links.carol })
       const bob = await openPerson({
         endpoint,
         crypto: (port) => ({
@@ -195,12 +219,19 @@ Deno.test(
       const link = await alice.sdk.invite({ room })
       await carol.sdk.joinByLink(link)
       await roomShows(carol, room, (view) => view.summary.state === 'live', 'carol in the room')
+      // Nobody is there to say that they cannot follow, until Bob has spoken.
+      await away(alice, links.alice)
+      await away(carol, links.carol)
       blinded = true
       await bob.sdk.joinByLink(link)
       await roomShows(bob, room, (view) => view.summary.state === 'live', 'bob, as he sees it')
       blinded = false
       await say(bob, room, 'too early')
       const early = await sent(bob, room, 'too early')
+      for (const [person, link] of [[alice, links.alice], [carol, links.carol]] as const) {
+        link.mend()
+        person.sdk.networkChanged(true)
+      }
       await roomShows(bob, room, (view) => view.summary.state === 'joining', 'the way out')
       for (const person of [alice, carol, bob]) {
         const view = await roomShows(

@@ -293,6 +293,22 @@ Deno.test('a device commits six times a minute, and again when a minute has pass
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('HUB-5: a device begins thirty rooms a minute, more when time passed', async () => {
+  const { world, alice } = await begin()
+  const create = async () => {
+    const { room, body } = await alice.genesis()
+    alice.say('createRoom', body, room.id)
+    return await alice.answer(body.request)
+  }
+  // The story begins with one room.
+  for (let i = 1; i < LIMITS.roomsCreatedPerMinuteMax; i++) strictEqual(await create(), 'accepted')
+  strictEqual(await create(), 'tooMany')
+  world.clock.advance(2_000)
+  strictEqual(await create(), 'accepted')
+  strictEqual(await create(), 'tooMany')
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('HUB-5: requests in flight of a session are bounded, and all are answered', async () => {
   const { world, alice, room } = await begin()
   const gate = Promise.withResolvers<void>()

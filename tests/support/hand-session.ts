@@ -69,9 +69,14 @@ export interface Greeted {
 type MessageOf<K extends BodyKind> = Extract<Message, { kind: K }>
 type Answer = MessageOf<'accepted'>['body'] | MessageOf<'refused'>['body']
 interface Waiter {
+  readonly what: string
   matches(message: Message): boolean
   resolve(message: Message): void
+  reject(error: Error): void
 }
+
+/** Only a failure waits as long. */
+const DEADLINE_MS = 30_000
 
 export async function makeIdentity(parts: HandParts, name: string): Promise<HandIdentity> {
   const { crypto, entropy, domain } = parts
@@ -132,6 +137,7 @@ export class HandSession {
       closed: () => {
         this.#transport = null
         closed.resolve()
+        this.#giveUp('the session closed')
         opened.reject(new Error('the dial failed'))
       },
     })
@@ -213,11 +219,25 @@ export class HandSession {
     matches: (message: MessageOf<K>) => boolean = () => true,
   ): Promise<MessageOf<K>> {
     const fits = (message: Message) => message.kind === kind && matches(message as MessageOf<K>)
-    const index = this.heard.findIndex(fits)
-    if (index >= 0) return Promise.resolve(this.heard.splice(index, 1)[0] as MessageOf<K>)
-    return new Promise((resolve) => {
-      this.#waiters.push({ matches: fits, resolve: (message) => resolve(message as MessageOf<K>) })
-    })
+    return this.#next(kind, fits) as Promise<MessageOf<K>>
+  }
+
+  /** The first that fits, of those heard and those to come; rejects when none can or does come. */
+  #next(what: string, matches: (message: Message) => boolean): Promise<Message> {
+    const index = this.heard.findIndex(matches)
+    if (index >= 0) return Promise.resolve(this.heard.splice(index, 1)[0] as Message)
+    const { promise, resolve, reject } = Promise.withResolvers<Message>()
+    if (this.#transport === null) reject(new Error(`no ${what}: no session is open`))
+    else this.#waiters.push({ what, matches, resolve, reject })
+    const deadline = setTimeout(() => this.#giveUp('nothing came'), DEADLINE_MS)
+    return promise.finally(() => clearTimeout(deadline))
+  }
+
+  #giveUp(why: string): void {
+    const kinds = this.heard.map(({ kind }) => kind).join(' ')
+    for (const { what, reject } of this.#waiters.splice(0)) {
+      reject(new Error(`no ${what}: ${why}; not taken: ${kinds}`))
+    }
   }
 
   /** The answer to a request: `accepted`, or the code of its refusal. */
@@ -237,11 +257,7 @@ export class HandSession {
     const isAnswer = (message: Message) =>
       (message.kind === 'accepted' || message.kind === 'refused') &&
       message.body.request === request
-    const index = this.heard.findIndex(isAnswer)
-    const message = index >= 0
-      ? this.heard.splice(index, 1)[0]
-      : await new Promise<Message>((resolve) => this.#waiters.push({ matches: isAnswer, resolve }))
-    return message?.body as Answer
+    return (await this.#next('answer', isAnswer)).body as Answer
   }
 
   /** All frames that were sent before have been taken in by the hub's session. */
@@ -251,7 +267,17 @@ export class HandSession {
     await this.hear('heartbeat', (message) => message.body.sequence === sequence)
   }
 
+  /** A broken rule of the log fails whoever waits, not the transport that brought it. */
   #received(bytes: Uint8Array): void {
+    try {
+      this.#take(bytes)
+    } catch (error) {
+      this.#giveUp(String(error))
+      throw error
+    }
+  }
+
+  #take(bytes: Uint8Array): void {
     const frame = parseFrame(bytes)
     ok(frame.kind === 'frame', 'the hub writes whole frames')
     const decoded = decodeMessage(frame)

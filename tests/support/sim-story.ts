@@ -250,7 +250,9 @@ export class Story {
   #answered(request: Parameters<HandDevice['answer']>[0] | null, what: string): void {
     const device = this.#hostile?.device
     if (request === null || device === undefined) return
-    void device.answer(request).then((said) => this.#note(`  mallory’s ${what}: ${said}`))
+    const unanswered = () => 'unanswered'
+    void device.answer(request).catch(unanswered)
+      .then((said) => this.#note(`  mallory’s ${what}: ${said}`))
   }
 
   #hostileComesBack(hostile: HostileMember): void {

@@ -75,6 +75,7 @@ export const LIMITS = {
   membersMax: 65_536,
   membersPerCommitMax: 64,
   commitsPerMinuteMax: 6,
+  roomsCreatedPerMinuteMax: 30,
   certificatesPerCommitMax: 65,
   certificatesSizeMax: 524_288,
   invitationsPerRoomMax: 256,

@@ -135,6 +135,8 @@ export async function judgeVote(
   const same = equalBytes(content.epochId, epoch.epochId) &&
     equalBytes(content.epochIdBefore, before.epochId)
   if (!same) return refused('otherEpoch')
+  // Before its signature is checked: a word twice is no work.
+  if (epoch.votes.some(({ leaf }) => leaf === content.leaf)) return refused('twice')
   const group = place.groupAt(epoch.position)
   const leafNode = group === null ? null : leafAt(group.tree, content.leaf)
   const algorithm = suiteById(group?.suite.id ?? 0)
