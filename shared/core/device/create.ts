@@ -78,6 +78,7 @@ export async function createRoom(
     createdAt: turn.nowMs,
   })
   turn.addRoom(room)
+  turn.strictly()
   const { group, keys, consumed } = exportKeys(id, created)
   turn.effect({ kind: 'wipe', secrets: consumed })
   const position = logPosition(0n)

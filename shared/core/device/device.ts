@@ -11,7 +11,12 @@ import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import { groupPartReceived, joinByLink, welcomeReceived } from '#core/device/joining.ts'
+import {
+  groupPartReceived,
+  groupRefused,
+  joinByLink,
+  welcomeReceived,
+} from '#core/device/joining.ts'
 import { anchorAnswered } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
@@ -303,7 +308,7 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
       return anchorAnswered(turn, pending.room, pending)
     case 'group':
       if (holdRoom(turn, pending.room, refusal)) return
-      return refuseJoin(turn, pending.room, refusal.kind)
+      return groupRefused(turn, pending.room, refusal.kind)
     default:
       return unreachable(pending)
   }
@@ -347,8 +352,9 @@ function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
-  if (room.record.phase === 'joining') refuseJoin(turn, key, refusal.kind)
-  else if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
+  if (room.record.phase === 'joining') {
+    refuseJoin(turn, key, room.record.code === '' ? refusal.kind : room.record.code)
+  } else if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
     turn.setRecord(key, { phase: 'removed' })
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
   turn.effect({ kind: 'showAccount' })

@@ -9,7 +9,7 @@ import { isHeld } from '#core/device/hold.ts'
 import { leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
 import type { AccountRecord } from '#core/device/records.ts'
 import { leaveRoom } from '#core/device/epochs.ts'
-import { caughtUp } from '#core/device/room.ts'
+import { caughtUp, refuseJoin } from '#core/device/room.ts'
 import type { RoomEpoch, RoomState } from '#core/device/state.ts'
 import {
   dropStalePending,
@@ -69,8 +69,8 @@ function isDue(turn: Turn, room: RoomState): boolean {
 
 /** True where the walk has passed all that was known before. */
 function isRecovered({ joining, record }: RoomState): boolean {
-  return joining?.kind === 'recovery' && record.recovery !== null &&
-    record.next > record.recovery.position
+  return joining?.kind === 'recovery' &&
+    (record.recovery === null || record.next > record.recovery.position)
 }
 
 async function commitEntry(
@@ -82,7 +82,10 @@ async function commitEntry(
   const suite = roomSuite(top.public)
   const removed = ownLeafIn(turn, top)
   // Who was removed meanwhile has nothing to come back to.
-  if (removed === null && room.joining?.kind !== 'link') return leaveRoom(turn, room.key)
+  if (removed === null && room.joining?.kind !== 'link') {
+    const { phase, code } = room.record
+    return phase === 'joining' ? refuseJoin(turn, room.key, code) : leaveRoom(turn, room.key)
+  }
   if (externalKey === null) return
   const template = leafTemplate(turn, account, suite)
   const old = removed === null ? null : leafAt(top.public.tree, removed)

@@ -99,8 +99,9 @@ function enqueue(
   turn.effect({ kind: 'showAccount' })
 }
 
+/** Strictly: what was given to the hub and lost with the power would be lost to its author alone. */
 function storeItem(turn: Turn, item: OutboxItem): void {
-  turn.put('outbox', item.key, encode(outboxRecordCodec, item.record))
+  turn.put('outbox', item.key, encode(outboxRecordCodec, item.record), 'strict')
 }
 
 function replaceItems(turn: Turn, room: RoomState, changed: readonly OutboxItem[]): void {
@@ -131,14 +132,24 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
     const seal = index < 0 ? item.record.sealed : seals[index] ?? null
     return { ...item, record: { ...item.record, sealed: seal }, inFlight: seal !== null }
   })
+  replaceItems(turn, turn.room(key) ?? room, sealed)
   for (const item of sealed) {
     storeItem(turn, item)
     if (item.record.sealed === null) continue
     const { bytes } = item.record.sealed
     const pending = { kind: 'frame', room: key, outboxKey: item.key, sealed: bytes } as const
-    turn.send('submitFrame', { request: turn.request(pending), frame: bytes }, room.id)
+    const after = generationBefore(turn.room(key) ?? room, item)
+    turn.send('submitFrame', { request: turn.request(pending), after, frame: bytes }, room.id)
   }
-  replaceItems(turn, turn.room(key) ?? room, sealed)
+}
+
+/** Of the item that must stand in the log first, so that what was written keeps its order. */
+function generationBefore({ outbox }: RoomState, item: OutboxItem): number | null {
+  const before = outbox.slice(0, outbox.findIndex(({ key }) => key === item.key))
+    .findLast(({ record }) =>
+      record.sealed !== null && record.sequencedAt === null && record.refused === ''
+    )
+  return before?.record.sealed?.generation ?? null
 }
 
 /** A new epoch: what was sealed in the old one is sealed again (KEY-2). */

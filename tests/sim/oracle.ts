@@ -1,0 +1,276 @@
+/**
+ * What a room's log means, read a second time: each entry as it is stored, by the rules that
+ * everybody shares but none of the hub's or a device's own code. Owns no comparison (`watch.ts`).
+ */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { type LogPosition, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
+import type { PublicGroup } from '#core/mls/public-group.ts'
+import { publicProcess } from '#core/mls/public-process.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
+import { judgeCommit } from '#core/policy/commit-rules.ts'
+import { appendCommit, applyVerdict, castVote, type Finality } from '#core/policy/finality.ts'
+import { maySpeak, openFinality } from '#core/policy/finality.ts'
+import { judgeGenesis } from '#core/policy/genesis-rules.ts'
+import { identityOf } from '#core/policy/roster.ts'
+import { judgeVote } from '#core/policy/vote.ts'
+import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
+import { type Codec, decode } from '#core/wire/codec.ts'
+import { commitEntryCodec, entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
+import { genesisEntryCodec, proposalEntryCodec, verdictEntryCodec } from '#core/wire/log-entry.ts'
+import { voteEntryCodec } from '#core/wire/log-entry.ts'
+import type { StoredEntry } from '#hub/ports.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
+
+/** Who sits in a leaf, as one word. */
+export function seatName(group: PublicGroup, leaf: number): string | null {
+  const node = leafAt(group.tree, leaf)
+  const identity = node === null ? null : identityOf(node)
+  return identity === null ? null : `${identity.account}/${toHex(identity.device)}`
+}
+
+export function seatsOf(group: PublicGroup): ReadonlySet<string> {
+  const seats = new Set<string>()
+  for (let leaf = 0; leaf < group.tree.leafWidth; leaf++) {
+    const name = seatName(group, leaf)
+    if (name !== null) seats.add(name)
+  }
+  return seats
+}
+
+/** An epoch of the log, and the members in it. */
+export interface LogEpoch {
+  readonly position: bigint
+  readonly group: PublicGroup
+  readonly seats: ReadonlySet<string>
+  /** Who came in, or came back, by this commit. */
+  readonly entered: ReadonlySet<string>
+}
+
+/** A frame of the log that is not void. */
+export interface LogFrame {
+  readonly position: bigint
+  readonly sender: string
+  readonly epoch: LogEpoch
+  /** Epoch, leaf, lane and generation, as one word. */
+  readonly chain: string
+}
+
+export interface Replay {
+  readonly next: bigint
+  readonly headHash: Uint8Array
+  readonly finality: Finality
+  /** All that are not void, oldest first; the last is the newest. */
+  readonly epochs: readonly LogEpoch[]
+  readonly frames: readonly LogFrame[]
+  readonly voids: number
+  readonly finals: number
+  /** Most epochs that were open at once, and that one void took away. */
+  readonly openMax: number
+  readonly goneMax: number
+}
+
+function bodyOf<T>(codec: Codec<T>, { entry }: StoredEntry): T {
+  ok(entry.body.kind === 'whole')
+  const decoded = decode(codec, entry.body.bytes)
+  ok(decoded.kind === 'decoded', `a ${entry.header.entry} that can be read`)
+  return decoded.value
+}
+
+/** Replays a log, one entry after the other; throws where it breaks a rule. */
+export class LogReader {
+  readonly #crypto: Crypto
+  readonly #room: RoomId
+  /** Hash of the entry at each position. */
+  readonly hashes: Uint8Array[] = []
+  /** All epochs that ever were, by epochId in hex. */
+  readonly known = new Map<string, LogEpoch>()
+  /** The last that was taken, be it void by now. */
+  lastFrame: LogFrame | null = null
+  #next = 0n
+  #headHash: Uint8Array = FIRST_PREVIOUS_HASH
+  #timeMs = 0
+  #finality: Finality
+  #epochs: LogEpoch[]
+  #frames: LogFrame[] = []
+  #voids = 0
+  #finals = 0
+  #openMax = 0
+  #goneMax = 0
+
+  private constructor(crypto: Crypto, room: RoomId, first: LogEpoch) {
+    this.#crypto = crypto
+    this.#room = room
+    this.#epochs = [first]
+    this.#know(first)
+    const { suite, context } = first.group
+    const epochId = epochIdOf(suite, context)
+    this.#finality = openFinality({ position: logPosition(0n), epochId })
+  }
+
+  static async open(crypto: Crypto, room: RoomId, first: StoredEntry): Promise<LogReader> {
+    strictEqual(first.entry.header.entry, 'genesis')
+    const judged = await judgeGenesis(crypto, room, bodyOf(genesisEntryCodec, first))
+    ok(judged.kind === 'judged', 'a good genesis')
+    const seats = seatsOf(judged.group)
+    const reader = new LogReader(crypto, room, {
+      position: 0n,
+      group: judged.group,
+      seats,
+      entered: seats,
+    })
+    reader.#chain(first)
+    return reader
+  }
+
+  replay(): Replay {
+    return {
+      next: this.#next,
+      headHash: this.#headHash,
+      finality: this.#finality,
+      epochs: this.#epochs,
+      frames: this.#frames,
+      voids: this.#voids,
+      finals: this.#finals,
+      openMax: this.#openMax,
+      goneMax: this.#goneMax,
+    }
+  }
+
+  #chain({ position, entry, entryHash: said }: StoredEntry): void {
+    strictEqual(position as bigint, this.#next)
+    const place = { room: this.#room, position, previous: this.#headHash }
+    this.#headHash = entryHash((bytes) => this.#crypto.hash('sha256', bytes), place, entry)
+    ok(equalBytes(this.#headHash, said), 'the chain holds')
+    const timeMs = Number(entry.header.time)
+    ok(timeMs >= this.#timeMs, 'hub time never decreases')
+    this.#timeMs = timeMs
+    this.hashes.push(this.#headHash)
+    this.#next++
+  }
+
+  async take(stored: StoredEntry): Promise<void> {
+    this.#chain(stored)
+    switch (stored.entry.header.entry) {
+      case 'genesis':
+        throw new Error('a second genesis')
+      case 'commit':
+        return await this.#commit(stored)
+      case 'frame':
+        return this.#frame(stored)
+      case 'vote':
+        return await this.#vote(stored)
+      case 'verdict':
+        return this.#verdict(stored)
+      case 'proposal': {
+        const { proposal } = bodyOf(proposalEntryCodec, stored)
+        const taken = await publicProcess(this.#top.group, proposal, { timeMs: this.#now })
+        ok(taken.kind === 'proposal')
+        this.#epochs[this.#epochs.length - 1] = { ...this.#top, group: taken.group }
+      }
+    }
+  }
+
+  get #top(): LogEpoch {
+    return this.#epochs.at(-1) as LogEpoch
+  }
+
+  get #now(): TimeMs {
+    return this.#timeMs as TimeMs
+  }
+
+  async #commit(stored: StoredEntry): Promise<void> {
+    const entry = bodyOf(commitEntryCodec, stored)
+    const before = this.#top
+    const taken = await publicProcess(before.group, entry.commit, { timeMs: this.#now })
+    ok(taken.kind === 'commit', 'a commit of RFC 9420')
+    const judged = await judgeCommit(this.#crypto, {
+      room: this.#room,
+      before: before.group,
+      after: taken.group,
+      change: taken.change,
+      entry,
+      timeMs: this.#now,
+      finality: this.#finality,
+    })
+    ok(judged.kind === 'judged', `commit at ${stored.position}: ${JSON.stringify(judged.kind)}`)
+    const { position } = stored
+    this.#finality = appendCommit(this.#finality, { ...judged.facts, position })
+    this.#openMax = Math.max(this.#openMax, this.#finality.open.length)
+    const { added, external, committer } = taken.change
+    const seats = seatsOf(taken.group)
+    const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
+    const own = seatName(taken.group, committer)
+    if (external && own !== null) entered.add(own)
+    const epoch = { position, group: taken.group, seats, entered }
+    this.#epochs.push(epoch)
+    this.#know(epoch)
+  }
+
+  #know(epoch: LogEpoch): void {
+    const { suite, context } = epoch.group
+    this.known.set(toHex(epochIdOf(suite, context)), epoch)
+  }
+
+  #frame({ position, entry }: StoredEntry): void {
+    ok(entry.body.kind === 'whole')
+    const frame = decodeSealedFrame(entry.body.bytes)
+    ok(frame !== null)
+    const { header } = frame
+    const { suite, context } = this.#top.group
+    ok(equalBytes(header.epochId, epochIdOf(suite, context)), 'a frame of the newest epoch')
+    ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
+    const sender = seatName(this.#top.group, header.leaf)
+    ok(sender !== null)
+    const chain = `${toHex(header.epochId)} ${header.leaf} ${laneOf(header)} ${header.generation}`
+    this.lastFrame = { position, sender, epoch: this.#top, chain }
+    this.#frames.push(this.lastFrame)
+  }
+
+  async #vote(stored: StoredEntry): Promise<void> {
+    const { vote } = bodyOf(voteEntryCodec, stored)
+    const groupAt = (at: LogPosition) =>
+      this.#epochs.find(({ position }) => position === at)?.group ?? null
+    const judged = await judgeVote(this.#crypto, {
+      room: this.#room,
+      finality: this.#finality,
+      groupAt,
+    }, vote)
+    ok(judged.kind === 'judged', 'the hub takes good votes')
+    const cast = castVote(this.#finality, judged.vote)
+    ok(cast.kind === 'taken', 'the hub takes votes that count')
+    this.#finality = cast.finality
+  }
+
+  #verdict(stored: StoredEntry): void {
+    const entry = bodyOf(verdictEntryCodec, stored)
+    const placed = { position: stored.position, timeMs: this.#now, entry }
+    const outcome = applyVerdict(this.#finality, placed)
+    ok(outcome.kind === 'final' || outcome.kind === 'void', `a right verdict: ${outcome.kind}`)
+    this.#finality = outcome.finality
+    if (outcome.kind === 'final') {
+      this.#finals++
+      return
+    }
+    this.#voids++
+    this.#goneMax = Math.max(this.#goneMax, outcome.epochs.length)
+    const from = entry.position
+    this.#epochs = this.#epochs.filter(({ position }) => position < from)
+    this.#frames = this.#frames.filter(({ epoch }) => epoch.position < from)
+  }
+}
+
+/** What of a finality follows from the log above a position alone. */
+export function plainFinality({ final, open }: Finality) {
+  return {
+    final,
+    open: open.map(({ position, epochId, votes }) => ({ position, epochId, votes })),
+  }
+}
+
+export function sameGroup(a: PublicGroup, b: PublicGroup, what: string): void {
+  ok(equalBytes(epochIdOf(a.suite, a.context), epochIdOf(b.suite, b.context)), `${what}: epochId`)
+  deepStrictEqual(encodeRatchetTree(a.tree), encodeRatchetTree(b.tree), `${what}: tree`)
+}
