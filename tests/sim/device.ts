@@ -24,14 +24,13 @@ export interface SimDeviceParts {
   /** Of the world; the device's own may be wrong. */
   readonly clock: Clock
   readonly dialer: Dialer
+  /** Origin of the hub. */
+  readonly home: string
   readonly disk: DeviceDisk
   /** A frame that the machine gives to its transport. */
   sent(device: SimDevice, frame: Uint8Array): void
-  /** After a wipe. */
   faulted(device: SimDevice, error: unknown): void
 }
-
-const HOME = 'http://hub.example'
 
 interface Session {
   readonly attempt: number
@@ -82,7 +81,7 @@ export class SimDevice {
 
   /** What a start now would find. */
   stored(): Promise<DeviceState> {
-    return loadDevice(this.#ports, this.disk, HOME)
+    return loadDevice(this.#ports, this.disk, this.#parts.home)
   }
 
   get #ports(): DevicePorts {

@@ -10,6 +10,8 @@ export interface Many {
   readonly count: number
   readonly lanes: number
   readonly options: Omit<PlanOptions, 'seed'>
+  /** Begins no further run once an invariant broke. */
+  readonly endsAtViolation?: boolean
   /** Called with each report as it comes. */
   ended?(report: Report): void
 }
@@ -34,6 +36,7 @@ export async function runMany(many: Many): Promise<readonly Report[]> {
         const report = await answer(worker, { ...options, seed: next++ })
         reports.push(report)
         many.ended?.(report)
+        if (many.endsAtViolation && report.violations.length > 0) next = first + count
       }
     } finally {
       worker.terminate()

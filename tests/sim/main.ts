@@ -1,7 +1,8 @@
 /**
- * `npm run sim -- [--seed N] [--ticks M] [--devices D] [--rooms R] [--suite real|fast]`
- * `[--without NAMES] [--seeds COUNT] [--lanes L] [--trace] [--shrink]`. Owns the options and what is
- * printed; the last line is one JSON object, and a violation ends with status 1.
+ * `npm run sim -- [--seed N] [--ticks M] [--devices D] [--rooms R] [--suite real|fast]
+ * [--without NAMES] [--trace] [--shrink]`, or many: `[--seeds COUNT] [--lanes L]
+ * [--first-violation]`. Owns the options and what is printed; the last line is one JSON object,
+ * and a violation ends with status 1.
  */
 import { parseArgs } from 'node:util'
 import process from 'node:process'
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     without: { type: 'string', default: '' },
     trace: { type: 'boolean', default: false },
     shrink: { type: 'boolean', default: false },
+    'first-violation': { type: 'boolean', default: false },
   },
 })
 
@@ -69,6 +71,7 @@ async function many(options: PlanOptions, count: number): Promise<boolean> {
     count,
     lanes: Number(values.lanes),
     options: others,
+    endsAtViolation: values['first-violation'],
     ended: (report) => tellFailure(options, report),
   })
   const sum = sumOf(reports)

@@ -1,7 +1,7 @@
 /**
  * What must hold, checked after each tick and at some moments between: the invariants by name, and
- * what each of them looks at. Owns no fault and no decision; what the log means is `oracle.ts`, what
- * must hold at the end is `ending.ts`.
+ * what each of them looks at. Owns no fault and no decision; what the log means is `oracle.ts`,
+ * what must hold at the end is `ending.ts`.
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import type { LogPosition, RoomId } from '#core/base/ids.ts'
@@ -21,7 +21,6 @@ import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
 import type { SimDevice } from './device.ts'
 import { LogReader } from './oracle.ts'
 import { Violation } from './chronicle.ts'
-import type { World } from './world.ts'
 
 /** Each with what it says. */
 export const INVARIANTS = {
@@ -47,6 +46,11 @@ export type InvariantName = keyof typeof INVARIANTS
 /** Why an honest hub lets somebody not in. */
 const REFUSALS: ReadonlySet<string> = new Set(['unknownRoom', 'noAnchor', 'invitationSpent'])
 
+/** What of the world is looked at. */
+export interface Watched {
+  readonly devices: readonly SimDevice[]
+}
+
 interface SeenDevice {
   state: DeviceState
   life: number
@@ -68,7 +72,7 @@ export class Watch {
   readonly rooms = new Map<string, RoomId>()
   /** Positions below are on the disk, by room. */
   readonly #durable = new Map<string, bigint>()
-  readonly #world: World
+  readonly #world: Watched
   readonly #queue: { readonly room: RoomId; readonly stored: StoredEntry }[] = []
   readonly #seen = new Map<SimDevice, SeenDevice>()
   readonly #authenticators = new Map<string, string>()
@@ -79,7 +83,7 @@ export class Watch {
   #condemned: Condemned[] = []
   #violation: Violation | null = null
 
-  constructor(world: World, crypto: Crypto) {
+  constructor(world: Watched, crypto: Crypto) {
     this.#world = world
     this.crypto = crypto
   }

@@ -154,6 +154,7 @@ export class World {
     const device = await SimDevice.open(name, {
       ports: { crypto: this.crypto, entropy: this.#entropy, appVersion: 1 },
       clock,
+      home: `http://${DOMAIN}`,
       dialer: this.network.dialer(name),
       disk: new DeviceDisk({ name, clock, chronicle, chance, tickMs: this.plan.tickMs }),
       sent: (device, frame) => watch.sent(device, frame),

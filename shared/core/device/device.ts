@@ -32,6 +32,7 @@ import type { DeviceState } from '#core/device/state.ts'
 import { type DevicePorts, Turn } from '#core/device/turn.ts'
 import { commitRefused } from '#core/device/submit.ts'
 import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
+import { seatLost } from '#core/device/verdicts.ts'
 import { voteAsked } from '#core/device/votes.ts'
 import { type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
@@ -238,7 +239,7 @@ async function messageReceived(turn: Turn, message: Message): Promise<void> {
     case 'ready':
       return readyReceived(turn) ? await sessionReady(turn, message.body) : undefined
     case 'refused':
-      return requestRefused(turn, message.body)
+      return await requestRefused(turn, message.body)
     case 'accepted':
       return requestAccepted(turn, message.body)
     case 'redirect':
@@ -281,7 +282,7 @@ function requestAccepted(turn: Turn, body: Body<'accepted'>): void {
   else if (pending?.kind === 'publish') signedUp(turn)
 }
 
-function requestRefused(turn: Turn, body: Body<'refused'>): void {
+async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> {
   const { refusal } = body
   const pending = turn.takeRequest(body.request as RequestId)
   if (pending === null) return sessionRefused(turn, refusal)
@@ -295,7 +296,7 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'createRoom':
       return createRefused(turn, pending.room, refusal)
     case 'subscribe':
-      return subscribeRefused(turn, pending.room, refusal)
+      return await subscribeRefused(turn, pending.room, refusal)
     case 'frame':
       return frameRefused(turn, pending, refusal)
     case 'commit':
@@ -347,15 +348,15 @@ function createRefused(turn: Turn, key: string, refusal: Refusal): void {
   breakRoom(turn, key, refusal.kind)
 }
 
-function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
+async function subscribeRefused(turn: Turn, key: string, refusal: Refusal): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
   if (room.record.phase === 'joining') {
     refuseJoin(turn, key, room.record.code === '' ? refusal.kind : room.record.code)
-  } else if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
-    turn.setRecord(key, { phase: 'removed' })
+  } else if (refusal.kind === 'unknownRoom') {
+    await seatLost(turn, key)
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
   turn.effect({ kind: 'showAccount' })
 }

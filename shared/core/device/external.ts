@@ -58,8 +58,10 @@ export async function pumpEntry(turn: Turn, key: string): Promise<void> {
 /** On the way in; or a member whose epoch was made final without it, or hangs for too long. */
 function isDue(turn: Turn, room: RoomState): boolean {
   if (room.joining !== null) return room.joining.kind === 'link' || isRecovered(room)
+  // Its removal may become void yet.
+  if (isRemoved(room)) return false
   if (needsResync(room)) return true
-  const lost = room.record.phase === 'live' && topEpoch(room)?.group === null && !isRemoved(room)
+  const lost = room.record.phase === 'live' && topEpoch(room)?.group === null
   const since = room.chain.find(({ group }) => group === null)
   if (!lost || since === undefined) return false
   const dueMs = since.time + LIMITS.resyncWaitMs

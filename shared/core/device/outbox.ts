@@ -99,7 +99,7 @@ function enqueue(
   turn.effect({ kind: 'showAccount' })
 }
 
-/** Strictly: what was given to the hub and lost with the power would be lost to its author alone. */
+/** Strictly: what the hub has and a power loss took would be lost to its author alone. */
 function storeItem(turn: Turn, item: OutboxItem): void {
   turn.put('outbox', item.key, encode(outboxRecordCodec, item.record), 'strict')
 }
