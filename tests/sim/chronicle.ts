@@ -20,6 +20,8 @@ export class Chronicle {
   readonly faults = new Map<FaultName, number>()
   readonly operations = new Map<OperationName, number>()
   readonly outcomes = new Map<string, number>()
+  /** Frames that arrived, by who, which way and what. */
+  readonly frames = new Map<string, number>()
   readonly story: string[] | null
   /** Set by the world: what stands in front of a line. */
   moment = ''
@@ -56,9 +58,11 @@ export class Chronicle {
     for (let at = Math.max(0, frame.length - 8); at < frame.length; at++) {
       this.#mix(frame[at] as number)
     }
+    const name = `${who} ${way} ${kindOf(frame)}`
+    this.frames.set(name, (this.frames.get(name) ?? 0) + 1)
     if (this.story === null) return
     const where = (frame[1] ?? 0) >= 0x20 ? toBase64Url(frame.subarray(2, 34)).slice(0, 6) : ''
-    this.story.push(`${this.moment} ${who} ${way} ${kindOf(frame)} ${where} ${frame.length} B`)
+    this.story.push(`${this.moment} ${name} ${where} ${frame.length} B`)
   }
 
   get hash(): string {

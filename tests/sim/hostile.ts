@@ -138,6 +138,7 @@ export class Hostile {
       const change = this.#removal(member)
       if (change !== null) this.#answered(await member.post(null, change), fault, 'removal')
     },
+    proposal: async (member, fault) => this.#answered(await member.propose(), fault, 'proposal'),
     'forged frame': async (member, fault) => {
       const frame = await this.#frameOf(member)
       if (frame === null) return

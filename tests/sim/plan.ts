@@ -38,6 +38,7 @@ export const FAULTS = {
   'false commit': 900,
   'false vote': 1_500,
   removal: 150,
+  proposal: 900,
   'forged frame': 1_500,
   'replayed frame': 1_500,
   'malformed frame': 1_500,
@@ -91,20 +92,27 @@ export interface PlanOptions {
   readonly without?: readonly string[]
 }
 
-/** Every choice comes from the seed, whatever the options are. */
+/** A seed for one use; other uses of the same seed, and other seeds, have nothing to do with it. */
+export function seedOf(seed: number, use: string): number {
+  let hash = seed ^ 0x811c9dc5
+  for (let at = 0; at < use.length; at++) hash = Math.imul(hash ^ use.charCodeAt(at), 0x01000193)
+  return Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d) >>> 0
+}
+
+/** Every choice comes from the seed and its own name, whatever the other options are. */
 export function planOf(options: PlanOptions): Plan {
   const { seed, ticks = 2_000, devices = 8, rooms = 3, suite = 'fast', without = [] } = options
-  const prng = createPrng(seed ^ 0x5eed)
-  const calm = prng.integer(16) === 0
+  const choice = (name: string) => createPrng(seedOf(seed, name))
+  const isCalm = choice('calm').integer(16) === 0
   const faults = mapped(FAULTS, (name, chance) => {
-    const scale = prng.pick([0.25, 0.5, 1, 1, 2, 4])
-    const isOn = prng.integer(3) > 0
-    return isOn && !calm && !without.includes(name) ? Math.min(1_000_000, chance * scale) : 0
+    const prng = choice(name)
+    const isOn = prng.integer(3) > 0 && !isCalm && !without.includes(name)
+    return isOn ? Math.min(1_000_000, chance * prng.pick([0.25, 0.5, 1, 1, 2, 4])) : 0
   })
   const operations = mapped(OPERATIONS, (name, weight) => {
-    const scale = prng.pick([0.5, 1, 1, 2])
-    const isOn = prng.integer(5) > 0
-    return (isOn || ALWAYS.has(name)) && !without.includes(name) ? weight * scale : 0
+    const prng = choice(name)
+    const isOn = (prng.integer(5) > 0 || ALWAYS.has(name)) && !without.includes(name)
+    return isOn ? weight * prng.pick([0.5, 1, 1, 2]) : 0
   })
   return {
     seed,
@@ -112,11 +120,11 @@ export function planOf(options: PlanOptions): Plan {
     devices,
     rooms,
     suite,
-    tickMs: prng.pick([10, 50, 50, 200]),
+    tickMs: choice('tick').pick([10, 50, 50, 200]),
     faults,
     operations,
-    load: prng.pick([5_000, 20_000, 20_000, 60_000]),
-    lies: LIES.filter(() => prng.integer(2) === 0),
+    load: choice('load').pick([5_000, 20_000, 20_000, 60_000]),
+    lies: LIES.filter((lie) => choice(lie).integer(2) === 0),
   }
 }
 
