@@ -1,6 +1,7 @@
 /**
- * Chances of a plan, drawn from generators of their own for each part of the world and each fault in
- * it, so that no choice moves another, and a new fault leaves old seeds as they were. Owns no fault.
+ * Chances of a plan, drawn from generators of their own for each part of the world and each fault
+ * in it, so that no choice moves another, and a new fault leaves old seeds as they were. Owns no
+ * fault.
  */
 import { createPrng, type Prng } from '../core/prng.ts'
 import { type FaultName, type Plan, seedOf } from './plan.ts'
