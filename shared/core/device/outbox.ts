@@ -284,6 +284,18 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
 ])
 
 /**
+ * Refusals for the epoch: the log says what becomes of the seal. *A frame that was taken in front
+ * of a commit, its answer lost, and given again behind it, would be sealed a second time before its
+ * entry comes.*
+ */
+const BY_EPOCH: ReadonlySet<string> = new Set([
+  'staleEpoch',
+  'futureEpoch',
+  'wrongEpochId',
+  'provisional',
+])
+
+/**
  * The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). A refusal may
  * come behind the commit that caused it, when the item has been sealed and given anew: it says
  * nothing of that. *Sealed a third time, the item would stand in the log twice.*
@@ -303,7 +315,8 @@ export function frameRefused(
   }
   const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < LIMITS.outboxAttemptsMax
   // A replayed generation may be this very frame: its entry then comes with the catch-up.
-  const keepSeal = refusal.kind === 'replayed' && item.attempts === 0
+  const isPerhapsThere = refusal.kind === 'replayed' && item.attempts === 0
+  const keepSeal = isPerhapsThere || BY_EPOCH.has(refusal.kind)
   const changed: OutboxItem = {
     ...item,
     record: {
