@@ -184,7 +184,7 @@ const MIGRATIONS: readonly string[] = [
   `,
 ]
 
-/** `damaged`: not as it was written. `commitsLost`: transactions that were acknowledged are gone. */
+/** `damaged`: not as it was written. `commitsLost`: acknowledged transactions are gone. */
 export type SchemaRefusal =
   | 'newerSchema'
   | 'olderSchema'
