@@ -324,10 +324,17 @@ function isAsMade(db: DatabaseSync): boolean {
   for (const [name, value] of Object.entries(HEADER)) {
     if (Object.values(db.prepare(`PRAGMA ${name}`).get() as Row)[0] !== value) return false
   }
+  newSchema ??= makeSchema()
+  return newSchema === schemaOf(db)
+}
+
+let newSchema: string | null = null
+
+function makeSchema(): string {
   const made = new DatabaseSync(':memory:')
   try {
     for (const script of MIGRATIONS) made.exec(script)
-    return schemaOf(made) === schemaOf(db)
+    return schemaOf(made)
   } finally {
     made.close()
   }

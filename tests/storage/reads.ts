@@ -30,23 +30,23 @@ export interface Step {
 }
 
 const at = (position: number) => BigInt(position) as LogPosition
-const ENTRIES_PAGE = { limit: 40, bytesMax: 65_536 }
+const ENTRIES_PAGE = { limit: 12, bytesMax: 65_536 }
 const GROUP_PAGE = { limit: 3, bytesMax: 65_536 }
-const STRANGERS = 6
+const STRANGERS = 3
 
 /** Also asks for what is not there: that a thing is absent is an answer like another. */
 export async function stepsOf(store: ReadStore, inventory: Inventory): Promise<readonly Step[]> {
   const steps: Step[] = []
   for (const room of inventory.rooms) steps.push(...await roomSteps(store, room, inventory))
   for (let i = 0; i < STRANGERS; i++) {
-    const room = new Uint8Array(32).fill(i * 50) as RoomId
+    const room = new Uint8Array(32).fill(i * 100) as RoomId
     steps.push({ name: 'absent room', read: ({ log }) => log.readRoom(room) })
-    const account = `${'azelm0'[i]}@hub.example` as AccountName
+    const account = `${'akz'[i]}@hub.example` as AccountName
     steps.push({ name: 'absent account', read: ({ directory }) => directory.readAccount(account) })
     const device = new Uint8Array(16).fill(i) as DeviceId
     steps.push(...deviceSteps({ account, device }))
   }
-  const strangers = Array.from({ length: STRANGERS }, (_, i) => new Uint8Array(32).fill(i * 50))
+  const strangers = Array.from({ length: STRANGERS }, (_, i) => new Uint8Array(32).fill(i * 100))
   for (const reference of [...inventory.references, ...strangers]) {
     steps.push({ name: 'reference', read: ({ isKnown }) => isKnown(reference) })
   }

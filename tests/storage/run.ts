@@ -14,7 +14,7 @@ const { values } = parseArgs({
   options: {
     stride: { type: 'string', default: '1' },
     seed: { type: 'string', default: '1' },
-    frames: { type: 'string', default: '600' },
+    frames: { type: 'string', default: '560' },
   },
 })
 const [stride, seed] = [Number(values.stride), Number(values.seed)]
@@ -53,22 +53,25 @@ async function flipAll(story: Story): Promise<number> {
   const scratch = `${folder}/scratch`
   let wrong = 0
   const closed = await DamagedFolder.of({ folder: story.closed, scratch, inventory })
-  // Every byte by its lowest bit; one in eight by its highest and by all.
-  for (const [mask, every] of [[0x01, 1], [0x80, 8], [0xff, 8]] as const) {
+  const killed = await DamagedFolder.of({ folder: story.killed, scratch, inventory })
+  const flip = async (title: string, run: (counts: Counts) => Promise<void>) => {
     const counts = newCounts()
     const startedMs = performance.now()
-    await closed.flipDatabase({ stride: stride * every, offset: seed % every, mask }, counts)
-    await closed.flipFile('hub.sqlite-commits', { stride: 1, offset: 0, mask }, counts)
-    report(`drained, ^0x${mask.toString(16)}`, counts, startedMs)
+    await run(counts)
+    report(title, counts, startedMs)
     wrong += counts.wrong.length
   }
-  const killed = await DamagedFolder.of({ folder: story.killed, scratch, inventory })
-  const counts = newCounts()
-  const startedMs = performance.now()
-  await killed.flipFile('hub.sqlite-wal', { stride, offset: 0, mask: 0x01 }, counts)
-  await killed.flipFile('hub.sqlite-commits', { stride: 1, offset: 0, mask: 0x01 }, counts)
-  report('killed, write-ahead log, ^0x1', counts, startedMs)
-  return wrong + counts.wrong.length
+  for (const name of ['hub.sqlite-wal', 'hub.sqlite-commits']) {
+    const flipping = { stride: name.endsWith('wal') ? stride : 1, offset: 0, mask: 0x01 }
+    await flip(`${name} after a kill, ^0x1`, (counts) => killed.flipFile(name, flipping, counts))
+  }
+  // Every byte by its lowest bit; one in sixteen by its highest and by all.
+  for (const [mask, every] of [[0x01, 1], [0x80, 16], [0xff, 16]] as const) {
+    const flipping = { stride: stride * every, offset: seed % every, mask }
+    const title = `hub.sqlite, ^0x${mask.toString(16)}`
+    await flip(title, (counts) => closed.flipDatabase(flipping, counts))
+  }
+  return wrong
 }
 
 try {

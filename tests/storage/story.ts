@@ -33,7 +33,7 @@ export interface Story {
   readonly inventory: Inventory
 }
 
-const SINGLE_PACKAGES = 12
+const SINGLE_PACKAGES = 8
 
 /** Lives the story below `folder`, with about `frameCount` frames. */
 export async function liveStory(
@@ -114,7 +114,7 @@ class Teller {
     await this.#publish(erin, 2)
     const room = await erin.createRoom()
     this.#rooms.push(room.id)
-    for (let i = 0; i < 20; i++) await erin.write(room)
+    for (let i = 0; i < 3; i++) await erin.write(room)
     await erin.change(room, {})
     await erin.write(room)
     await this.#leave(erin)
