@@ -289,17 +289,16 @@ export function readNodes(sql: Sql, id: RoomId, page: NodePage): readonly Stored
     `SELECT sum(checksum) AS sum FROM group_nodes
      WHERE room_no = ? AND node >= ? AND ${OF_VERSION}`,
   ).get(roomNo, page.from, at, at)
-  mustHold(head.nodesSum === addUp([sumOf(below?.sum), sumOf(others?.sum)]))
+  const sums = { before: sumOf(below?.sum), others: sumOf(others?.sum), all: head.nodesSum }
   const rows = sql(
     `SELECT node, position, checksum, bytes FROM group_nodes
      WHERE room_no = ? AND node >= ? AND ${OF_VERSION} ORDER BY node LIMIT ?`,
   ).iterate(roomNo, page.from, at, at, page.limit)
-  return pageOf(rows, page.bytesMax, (row) => {
+  return pageOf(rows, { ...page, sums }, (row) => {
     const [node, position, bytes] = [integerOf(row.node), integerOf(row.position), row.bytes]
-    const sound = checksumOf('group_nodes', [roomNo, node, position, bytesOf(bytes)])
-    mustHold(row.checksum === sound)
-    return { node, bytes: bytesOf(bytes) }
-  }, ({ bytes }) => bytes.length)
+    const checksum = checksumOf('group_nodes', [roomNo, node, position, bytesOf(bytes)])
+    return { item: { node, bytes: bytesOf(bytes) }, checksum, length: bytesOf(bytes).length }
+  })
 }
 
 export function readCertificates(
@@ -320,34 +319,53 @@ export function readCertificates(
     `SELECT sum(checksum) AS sum FROM group_certificates
      WHERE room_no = ? AND hash > ? AND ${OF_VERSION}`,
   ).get(roomNo, after, at, at)
-  mustHold(head.certificatesSum === addUp([sumOf(before?.sum), sumOf(others?.sum)]))
+  const sums = { before: sumOf(before?.sum), others: sumOf(others?.sum), all: head.certificatesSum }
   const rows = sql(
     `SELECT hash, position, checksum, certificate FROM group_certificates
      WHERE room_no = ? AND hash > ? AND ${OF_VERSION} ORDER BY hash LIMIT ?`,
   ).iterate(roomNo, after, at, at, page.limit)
-  return pageOf(rows, page.bytesMax, (row) => {
+  return pageOf(rows, { ...page, sums }, (row) => {
     const [hash, certificate] = [bytesOf(row.hash), bytesOf(row.certificate)]
     const position = integerOf(row.position)
-    const sound = checksumOf('group_certificates', [roomNo, hash, position, certificate])
-    mustHold(row.checksum === sound)
-    return { hash, certificate }
-  }, ({ certificate }) => certificate.length)
+    const checksum = checksumOf('group_certificates', [roomNo, hash, position, certificate])
+    return { item: { hash, certificate }, checksum, length: certificate.length }
+  })
 }
 
-/** Rows until there is more of them than `bytesMax`, but at least one. */
+interface PageBounds {
+  readonly limit: number
+  readonly bytesMax: number
+  /** Of the rows before the page, of those from its first on, and what both must make. */
+  readonly sums: { readonly before: number; readonly others: number; readonly all: number }
+}
+
+interface PageItem<T> {
+  readonly item: T
+  /** As it must stand in the row. */
+  readonly checksum: number
+  readonly length: number
+}
+
+/**
+ * Rows until there is more of them than `bytesMax`, but at least one. An iteration that fails ends
+ * without an error, so the rows of an ended one must make the sum of all that there are.
+ */
 function pageOf<T>(
   rows: Iterable<Row>,
-  bytesMax: number,
-  read: (row: Row) => T,
-  sizeOf: (item: T) => number,
+  { limit, bytesMax, sums }: PageBounds,
+  read: (row: Row) => PageItem<T>,
 ): readonly T[] {
+  mustHold(addUp([sums.before, sums.others]) === sums.all)
   const page: T[] = []
-  let bytes = 0
+  let [bytes, sum] = [0, 0]
   for (const row of rows) {
-    const item = read(row)
-    bytes += sizeOf(item)
-    if (page.length > 0 && bytes > bytesMax) break
+    const { item, checksum, length } = read(row)
+    mustHold(row.checksum === checksum)
+    bytes += length
+    if (page.length > 0 && bytes > bytesMax) return page
     page.push(item)
+    sum = changeSum(sum, { more: checksum })
   }
+  mustHold(page.length === limit || sum === addUp([sums.others]))
   return page
 }

@@ -39,7 +39,7 @@ export const newCounts = (): Counts => ({
   codes: new Map(),
 })
 
-type Verdict =
+export type Verdict =
   | { readonly kind: 'harmless' }
   | { readonly kind: 'detected'; readonly by: string }
   | { readonly kind: 'wrong'; readonly by: string }
@@ -267,7 +267,7 @@ interface PageNeed {
   readonly steps: readonly number[]
 }
 
-function count(counts: Counts, verdict: Verdict, place: string): void {
+export function count(counts: Counts, verdict: Verdict, place: string): void {
   counts.flipped++
   if (verdict.kind === 'harmless') counts.harmless++
   else if (verdict.kind === 'wrong') counts.wrong.push(`${place} ${verdict.by}`)
@@ -277,7 +277,7 @@ function count(counts: Counts, verdict: Verdict, place: string): void {
   }
 }
 
-function flipByte(path: string, at: number, mask: number): void {
+export function flipByte(path: string, at: number, mask: number): void {
   const file = Deno.openSync(path, { read: true, write: true })
   const byte = new Uint8Array(1)
   file.seekSync(at, Deno.SeekMode.Start)
