@@ -27,6 +27,8 @@ export function openCommitsFile(path: string): CommitsFile {
     read = file.readSync(slots.subarray(length))
     length += read ?? 0
   }
+  // Takes its place on the disk while there is some.
+  writeAt(file, 0, slots)
   const slot = new Uint8Array(SLOT_LENGTH)
   return {
     noted: Math.max(...[0, 1].map((index) => readSlot(slots, index * SLOT_LENGTH))),
@@ -34,11 +36,15 @@ export function openCommitsFile(path: string): CommitsFile {
       const view = new DataView(slot.buffer)
       view.setFloat64(0, commits)
       view.setUint32(8, checksumOf('commits', [commits]))
-      file.seekSync((commits % SLOT_COUNT) * SLOT_LENGTH, Deno.SeekMode.Start)
-      for (let offset = 0; offset < slot.length;) offset += file.writeSync(slot.subarray(offset))
+      writeAt(file, (commits % SLOT_COUNT) * SLOT_LENGTH, slot)
     },
     close: () => file.close(),
   }
+}
+
+function writeAt(file: Deno.FsFile, at: number, bytes: Uint8Array): void {
+  file.seekSync(at, Deno.SeekMode.Start)
+  for (let offset = 0; offset < bytes.length;) offset += file.writeSync(bytes.subarray(offset))
 }
 
 function readSlot(slots: Uint8Array, offset: number): number {
