@@ -58,7 +58,7 @@ for (const [name, options] of [['hub.sqlite', closed], ['hub.sqlite-wal', killed
   })
 }
 
-Deno.test('HUB-10, DIR-2: a hub that goes on with a changed byte gives out nothing wrong', async () => {
+Deno.test('HUB-10, DIR-2: a hub that writes on past a changed byte does nothing wrong', async () => {
   const going = await GoingOn.of(closed)
   const counts = newCounts()
   for (const [at, mask] of places(`${story.closed}/hub.sqlite`, FLIPS_WRITTEN_ON)) {

@@ -178,7 +178,7 @@ Deno.test({
   name: 'HUB-3: a full disk rejects appends, keeps what it took, and takes more with room again',
   ignore: noDisk !== null,
   fn() {
-    const program = fileURLToPath(new URL('full-disk.ts', import.meta.url))
+    const program = fileURLToPath(new URL('./full-disk.ts', import.meta.url))
     const command = `mount -t tmpfs -o ${DISK} none "$1" && exec "$2" run --quiet --no-check -A ` +
       '"$3" "$1"'
     const { success, stdout, stderr } = inNamespace(command, mountPoint, deno(), program)
