@@ -1,0 +1,46 @@
+/**
+ * The worlds of `worlds.ts`, each as far as a few seconds go, and the search itself: it visits each
+ * state once and finds the shortest path to what is broken.
+ */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { holds, search, type World } from './search.ts'
+import { EXPLORATIONS } from './worlds.ts'
+
+/** Two counters; they must not both be two. */
+const counters: World<readonly [number, number]> = {
+  name: 'counters',
+  bounds: 'to three',
+  initial: [0, 0],
+  keyOf: (state) => state.join(),
+  *choices([a, b]) {
+    const judged = (next: readonly [number, number]) => {
+      holds(next[0] + next[1] < 4, 'not both are two', () => next.join())
+      return next
+    }
+    if (a < 2) yield { name: 'a', run: () => judged([a + 1, b]) }
+    if (b < 2) yield { name: 'b', run: () => judged([a, b + 1]) }
+  },
+  finish: () => {},
+}
+
+Deno.test('a search visits each state once and finds the shortest path to a fault', async () => {
+  const found = await search(counters, { statesMax: 100, depthMax: 100 })
+  const { states, violation } = found
+  strictEqual(states, 8)
+  deepStrictEqual(violation, {
+    invariant: 'not both are two',
+    detail: '2,2',
+    path: ['a', 'a', 'b', 'b'],
+  })
+  const near = await search(counters, { statesMax: 100, depthMax: 3 })
+  strictEqual(near.violation, null)
+  ok(!near.exhausted && near.depth === 3)
+})
+
+for (const { name, small, explore } of EXPLORATIONS) {
+  Deno.test(`VOTE-3, VOTE-4, VOTE-6, SEQ-5: ${name}, in every order`, async () => {
+    const report = await explore(small)
+    strictEqual(report.violation, null, JSON.stringify(report.violation, null, 1))
+    ok(report.states > 1_000 && report.depth >= 6, JSON.stringify(report))
+  })
+}
