@@ -50,6 +50,12 @@ export interface LogMember {
   readonly chain: readonly MadeEpoch[]
   readonly finals: readonly string[]
   readonly pending: SmallCommit | null
+  /** The hub was given the pending commit in this session. */
+  readonly isGiven: boolean
+  /** The hub said that it was too much: nothing is committed before time has passed (WIRE-5). */
+  readonly isHeld: boolean
+  /** It does nothing before it has read so far: the end of the log when its session began. */
+  readonly until: bigint
   readonly items: readonly Item[]
   readonly shown: readonly Shown[]
   readonly seals: number
@@ -74,6 +80,9 @@ export function openLogMember(seat: Seat, epoch: SmallEpoch): LogMember {
     chain: [{ position, epoch }],
     finals: [epoch.name],
     pending: null,
+    isGiven: false,
+    isHeld: false,
+    until: 0n,
     items: [],
     shown: [],
     seals: 0,
@@ -225,25 +234,34 @@ export function hearRefusal(member: LogMember): LogMember {
     const { upward } = refused
     const heard = { ...member, down }
     if (upward.kind === 'commit') {
-      return heard.pending === upward.commit ? { ...heard, pending: null } : heard
+      const isHeld = heard.isHeld || refused.code === 'tooMany'
+      return heard.pending === upward.commit ? { ...heard, pending: null, isHeld } : heard
     }
     if (upward.kind === 'vote') return heard
     // A replayed generation is this very frame: it stands in the log.
     if (refused.code === 'replayed') return heard
-    const items = heard.items.map((item) => item.sealed === upward.frame ? unsealed(item) : item)
+    const items = heard.items.map((item) =>
+      item.sealed === upward.frame && item.sequencedAt === null ? unsealed(item) : item
+    )
     return { ...heard, items }
   })
 }
 
+/** True where it has read all that stood in the log when its session began (ROOM-6). */
+export function isCaughtUp({ next, until }: LogMember): boolean {
+  return next >= until
+}
+
 export function mayCommit(member: LogMember): boolean {
-  const { pending, finality, seat } = member
-  return pending === null && heldIn(member, topOf(member)) !== null && maySpeak(finality, seat)
+  const { pending, finality, seat, isHeld } = member
+  return pending === null && !isHeld && heldIn(member, topOf(member)) !== null &&
+    maySpeak(finality, seat)
 }
 
 /** Its place was lost for good, or hangs for too long (VOTE-7). */
 export function mayResync(member: LogMember, nowMs: TimeMs): boolean {
-  const { pending, finality, chain } = member
-  if (pending !== null || heldIn(member, topOf(member)) !== null) return false
+  const { pending, finality, chain, isHeld } = member
+  if (pending !== null || isHeld || heldIn(member, topOf(member)) !== null) return false
   if (heldIn(member, chain[0] as MadeEpoch) === null) return true
   const since = chain.findIndex((each) => heldIn(member, each) === null)
   const open = finality.open[since - 1]
@@ -254,6 +272,7 @@ export function give(member: LogMember, commit: SmallCommit): LogMember {
   return remembered(member, `give ${commit.name}`, () => ({
     ...member,
     pending: commit,
+    isGiven: true,
     up: [...member.up, { kind: 'commit', name: `commit ${commit.name}`, commit }],
   }))
 }
@@ -335,14 +354,29 @@ export function leave(member: LogMember): LogMember {
   }))
 }
 
-/** It comes back, and gives its commit once more. */
-export function comeBack(member: LogMember): LogMember {
-  return remembered(member, 'come back', () => {
+/** It comes back, and follows the log from where it was. */
+export function comeBack(member: LogMember, until: bigint): LogMember {
+  return remembered(member, `come back ${until}`, () => ({
+    ...member,
+    isHere: true,
+    isGiven: false,
+    until,
+  }))
+}
+
+/** Time has passed. */
+export function wait(member: LogMember): LogMember {
+  if (!member.isHeld) return member
+  return remembered(member, 'wait', () => ({ ...member, isHeld: false }))
+}
+
+/** The hub is given the same commit once more. */
+export function giveAgain(member: LogMember): LogMember {
+  return remembered(member, 'give again', () => {
     const { pending } = member
-    const up: readonly Upward[] = pending === null
-      ? []
-      : [{ kind: 'commit', name: `commit ${pending.name}`, commit: pending }]
-    return { ...member, isHere: true, up }
+    holds(pending !== null, 'there is a commit to give', () => NAMES[member.seat])
+    const again = { kind: 'commit', name: `commit ${pending.name}`, commit: pending } as const
+    return { ...member, isGiven: true, up: [...member.up, again] }
   })
 }
 
@@ -385,7 +419,8 @@ function keyOf(member: LogMember): string {
   )
   return [
     ...[seat, next, finality.lastVoid, member.isHere, member.seals, member.said],
-    ...[open, member.voted, pending?.name],
+    ...[open, member.voted, pending?.name, member.isGiven, member.isHeld],
+    member.until > next ? member.until : '',
     ...[chain.map(({ position, epoch }) => `${position}:${epoch.name}`), member.finals],
     items.map((item) =>
       `${item.message} ${item.sealed?.name} ${item.inFlight} ${item.sequencedAt}`

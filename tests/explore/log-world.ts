@@ -6,9 +6,10 @@
 import type { TimeMs } from '#core/base/ids.ts'
 import { askNewcomer, type LogHub, openLogHub, standing, take, tick } from './log-hub.ts'
 import { futureOf, LOG_BEGINS } from './log-hub.ts'
-import { answered, comeBack, give, hearRefusal, heldIn, leave, mayCommit } from './log-member.ts'
+import { answered, comeBack, give, giveAgain, hearRefusal, heldIn } from './log-member.ts'
+import { isCaughtUp, leave, mayCommit } from './log-member.ts'
 import { type LogMember, mayResync, maySay, maySend, openLogMember, read } from './log-member.ts'
-import { say, send, topOf, vote, votesOf } from './log-member.ts'
+import { say, send, topOf, vote, votesOf, wait } from './log-member.ts'
 import { Broken, type Choice, holds, type World } from './search.ts'
 import { type CommitKind, commitOf, MALLORY, NAMES, SEATS } from './small-room.ts'
 import { START_MS } from './small-room.ts'
@@ -81,9 +82,7 @@ function* choicesOf(state: LogState, bounds: LogBounds): Iterable<Choice<LogStat
       continue
     }
     yield* arrivals(state, member)
-    yield* votes(state, member, bounds)
-    yield* changes(state, member, bounds)
-    yield* words(state, member, bounds)
+    yield* acts(state, member, bounds)
     if (state.ends > 0) {
       yield {
         name: `the session of ${who} ends`,
@@ -99,6 +98,24 @@ function* choicesOf(state: LogState, bounds: LogBounds): Iterable<Choice<LogStat
   }
 }
 
+/** What a member does by itself, once it has caught up. */
+function* acts(
+  state: LogState,
+  member: LogMember,
+  bounds: LogBounds,
+): Iterable<Choice<LogState>> {
+  if (!isCaughtUp(member)) return
+  if (mayGiveAgain(member)) {
+    const run = () => with_(state, giveAgain(member))
+    yield { name: `${NAMES[member.seat]} gives its commit again`, run }
+  }
+  yield* votes(state, member, bounds)
+  yield* changes(state, member, bounds)
+  yield* words(state, member, bounds)
+}
+
+const mayGiveAgain = ({ pending, isGiven }: LogMember): boolean => pending !== null && !isGiven
+
 function with_(state: LogState, member: LogMember): LogState {
   const members = state.members.map((each) => each.seat === member.seat ? member : each)
   return judged({ ...state, members })
@@ -106,7 +123,7 @@ function with_(state: LogState, member: LogMember): LogState {
 
 function back(state: LogState, member: LogMember): LogState {
   const hub = askNewcomer(state.hub, member.seat)
-  return with_({ ...state, hub }, comeBack(member))
+  return with_({ ...state, hub }, comeBack(member, endOf(state)))
 }
 
 const endOf = ({ hub }: LogState): bigint => BigInt(hub.log.length + LOG_BEGINS)
@@ -139,7 +156,8 @@ function arrive(state: LogState, member: LogMember): LogState {
 
 function later(state: LogState, ms: number): LogState {
   const nowMs = state.nowMs + ms as TimeMs
-  return judged({ ...state, nowMs, hub: tick(state.hub, { nowMs, here: hereIn(state) }) })
+  const hub = tick(state.hub, { nowMs, here: hereIn(state) })
+  return judged({ ...state, nowMs, hub, members: state.members.map(wait) })
 }
 
 function* votes(
@@ -257,6 +275,7 @@ async function prompted(state: LogState): Promise<LogState | null> {
     if (arrival !== undefined) return await arrival.run()
   }
   for (const member of state.members) {
+    if (mayGiveAgain(member)) return with_(state, giveAgain(member))
     if (member.seat === MALLORY) continue
     const [ballot] = votesOf(member, false)
     if (ballot !== undefined) return with_(state, vote(member, ballot))

@@ -77,7 +77,7 @@ export async function search<State>(world: World<State>, limits: Limits): Promis
     transitions,
     depth,
     ends,
-    exhausted,
+    exhausted: exhausted && violation === null,
     seconds,
     violation,
   }

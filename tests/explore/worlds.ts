@@ -1,4 +1,6 @@
 /** The worlds that are explored, and how far. Owns the table alone. */
+import { type Deed, type DeviceBounds, deviceWorld } from './device-world.ts'
+import type { Lie } from './device-room.ts'
 import { type LogBounds, logWorld } from './log-world.ts'
 import { type Limits, type Report, search } from './search.ts'
 
@@ -12,7 +14,8 @@ export interface Exploration {
   explore(limits: Limits): Promise<Report>
 }
 
-const SMALL = { statesMax: 8_000, depthMax: 40 }
+const SMALL = { statesMax: 5_000, depthMax: 60 }
+const SMALL_DEVICES = { statesMax: 400, depthMax: 60 }
 const TWO_SECONDS = 2_000
 const TEN_SECONDS = 10_000
 const SEVEN_DAYS = 7 * 24 * 3_600_000
@@ -31,10 +34,44 @@ const QUIET: LogBounds = {
 const log = (name: string, lane: 0 | 1, bounds: Partial<LogBounds>): Exploration => ({
   name,
   lane,
-  limits: { statesMax: 1_200_000, depthMax: 60 },
+  limits: { statesMax: 700_000, depthMax: 60 },
   small: SMALL,
   explore: async (limits) => search(await logWorld(name, { ...QUIET, ...bounds }), limits),
 })
+
+const device = (
+  name: string,
+  lane: 0 | 1,
+  bounds: Pick<DeviceBounds, 'deeds'> & Partial<DeviceBounds>,
+): Exploration => ({
+  name,
+  lane,
+  limits: { statesMax: 60_000, depthMax: 60 },
+  small: SMALL_DEVICES,
+  explore: async (limits) => search(await deviceWorld(name, { ...ALONE, ...bounds }), limits),
+})
+
+const ALONE = {
+  ends: 0,
+  isMalloryDeaf: false,
+  waits: [{ ms: TWO_SECONDS, count: 1 }],
+} as const
+
+const [MALLORY, ANN, BEN] = [0, 1, 2] as const
+
+/** A commit with a link in it. */
+function invites(seat: number, lie?: Lie): Deed {
+  const limits = { usesMax: 3, lifetimeMs: 3_600_000 }
+  const command = (room: string) => ({ kind: 'invite', room, limits }) as const
+  return lie === undefined
+    ? { seat, name: 'invites', command }
+    : { seat, name: `invites, lying to ${lie}`, command, lie }
+}
+
+function says(seat: number, text: string): Deed {
+  const command = (room: string) => ({ kind: 'sendMessage', room, text, localId: text }) as const
+  return { seat, name: `says ${text}`, command }
+}
 
 export const EXPLORATIONS: readonly Exploration[] = [
   log('races', 0, { commits: 2, messages: [0, 1, 1], falseVotes: true }),
@@ -61,6 +98,19 @@ export const EXPLORATIONS: readonly Exploration[] = [
     resyncs: 1,
     waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: SEVEN_DAYS, count: 1 }],
     falseVotes: true,
+  }),
+  device('devices that race', 0, { deeds: [invites(ANN), invites(BEN), says(ANN, 'm')] }),
+  device('devices and a lie', 1, {
+    deeds: [invites(MALLORY, 'none'), says(MALLORY, 'x'), says(ANN, 'm')],
+  }),
+  device('devices and a complaint', 0, {
+    deeds: [invites(ANN), says(ANN, 'm')],
+    isMalloryDeaf: true,
+  }),
+  device('devices whose sessions end', 1, { deeds: [invites(ANN), says(ANN, 'm')], ends: 1 }),
+  device('devices on a way back', 1, {
+    deeds: [invites(MALLORY, 'first'), says(BEN, 'm')],
+    waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: TEN_SECONDS, count: 1 }],
   }),
 ]
 
