@@ -1,7 +1,7 @@
 /**
  * The hub of a device world: the checks of the gateway and the production sequencer over states
- * that are never changed. Owns what lies between them in the gateway: to whom what is given, and in which
- * frames. Rates, queues and the store are not part of this world.
+ * that are never changed. Owns what lies between them in the gateway: to whom what is given, and
+ * in which frames. Rates, queues and the store are not part of this world.
  */
 import { toHex, utf8Encode } from '#core/base/bytes.ts'
 import { type LogPosition, NO_ROOM, type RequestId, type TimeMs } from '#core/base/ids.ts'
