@@ -4,17 +4,20 @@
  * wipe is left alone, since other branches hold it too. Owns the timeline as the store would have
  * it, and the invariants of one device.
  */
-import { toHex } from '#core/base/bytes.ts'
-import type { TimeMs } from '#core/base/ids.ts'
+import { equalBytes, toHex, utf8Encode } from '#core/base/bytes.ts'
+import type { RoomId, TimeMs } from '#core/base/ids.ts'
 import { decodeContent, plainText } from '#core/content/mimi-content.ts'
 import { createDeviceMachine, type DeviceMachine } from '#core/device/device.ts'
 import type { DeviceInput, RequiredChange, TimerName } from '#core/device/io.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
+import { decodeInviteLink, invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
+import type { InviteLink } from '#core/identity/invitation.ts'
 import { decode } from '#core/wire/codec.ts'
 import { mix } from '../support/mixer.ts'
-import { type DeviceHub, type Letter, letterOf, seedOf } from './device-hub.ts'
-import { type Beginning, type Lie, LYING, NAMES, portOf } from './device-room.ts'
+import type { DeviceHub } from './device-hub.ts'
+import { type Letter, letterOf } from './letters.ts'
+import { type Beginning, DAN, type Lie, LYING, NAMES, portOf } from './device-room.ts'
 import { digestOf } from './digest.ts'
 import { holds } from './search.ts'
 
@@ -32,6 +35,8 @@ export interface NodeStep {
   readonly node: DeviceNode
   readonly sent: readonly Letter[]
   readonly hangsUp: boolean
+  /** Links that were given to a person. */
+  readonly links: readonly InviteLink[]
 }
 
 /** What happens to a device, and whether it lies. */
@@ -76,7 +81,7 @@ async function stepped(
   nowMs: TimeMs,
 ): Promise<NodeStep> {
   const machine = machines[node.seat] as DeviceMachine
-  entropy.seed = seedOf(node.digest, name, `${nowMs}`)
+  entropy.seed = utf8Encode(`${node.digest}/${name}/${nowMs}`)
   entropy.count = 0
   LYING.lie = lie ?? null
   LYING.count = 0
@@ -85,6 +90,7 @@ async function stepped(
   const timers = new Map(node.timers)
   if (input.kind === 'timerFired') timers.delete(input.timer)
   const sent: Letter[] = []
+  const links: InviteLink[] = []
   let hangsUp = false
   for (const effect of effects) {
     if (effect.kind === 'reportFault') throw effect.error
@@ -92,11 +98,15 @@ async function stepped(
     if (effect.kind === 'armTimer' && (effect.timer === 'wake' || effect.timer === 'retry')) {
       timers.set(effect.timer, effect.atMs)
     }
+    if (effect.kind === 'settleCommand' && effect.outcome.kind === 'done') {
+      const link = decodeInviteLink(effect.outcome.value ?? '')
+      if (link !== null) links.push(link)
+    }
     const letter = effect.kind === 'send' ? letterOf(effect.frame) : null
     if (letter !== null) sent.push(letter)
   }
   const timeline = written(node.timeline, changes)
-  return { node: known({ ...node, state, timeline, timers }), sent, hangsUp }
+  return { node: known({ ...node, state, timeline, timers }), sent, hangsUp, links }
 }
 
 function written(
@@ -130,10 +140,9 @@ function known(node: Omit<DeviceNode, 'digest'>): DeviceNode {
   return fresh
 }
 
-export function roomOf(node: DeviceNode, { key }: Pick<Beginning, 'key'>): RoomState {
-  const room = node.state.rooms.get(key)
-  holds(room !== undefined, 'a device keeps its room', () => NAMES[node.seat] as string)
-  return room
+/** Null where it has never heard of the room. */
+export function roomOf(node: DeviceNode, { key }: Pick<Beginning, 'key'>): RoomState | null {
+  return node.state.rooms.get(key) ?? null
 }
 
 export interface ShownText {
@@ -153,14 +162,27 @@ export function textsOf({ timeline }: DeviceNode): readonly ShownText[] {
   })
 }
 
+/** Whoever has a link can join by it (JOIN-3). */
+export function judgeLink({ room, secret }: InviteLink, hub: DeviceHub): void {
+  const { publicKey } = invitationKeyPair(portOf(DAN), secret, room as RoomId)
+  const id = invitationId(portOf(DAN), publicKey)
+  const hasAnchor = hub.room.kept.some((each) =>
+    each.kind === 'anchor' && equalBytes(each.anchor.invitation, id)
+  )
+  holds(hasAnchor, 'a link that is given has its anchor', () => toHex(id))
+}
+
 // ---- Invariants of a device -----------------------------------------------------------------
 
 /** What holds of a device that follows this log, whatever it has read of it. */
 export function judgeNode(node: DeviceNode, hub: DeviceHub, at: Pick<Beginning, 'key'>): void {
   const room = roomOf(node, at)
   const who = NAMES[node.seat] as string
+  if (room === null) return holds(node.seat === DAN, 'a device keeps its room', () => who)
   const { phase, code, next } = room.record
-  holds(phase === 'live', 'no room breaks', () => `${who}: ${phase} ${code}`)
+  const isComing = phase === 'joining' && node.seat === DAN
+  holds(phase === 'live' || isComing, 'no room breaks', () => `${who}: ${phase} ${code}`)
+  if (isComing) return
   const { finality, final, chain } = room
   holds(finality !== null && final !== null, 'a member has epochs', () => who)
   const name = `${finality.final.position}:${toHex(finality.final.epochId)}`
@@ -173,9 +195,9 @@ export function judgeNode(node: DeviceNode, hub: DeviceHub, at: Pick<Beginning, 
     () => `${who}: ${held} of ${open}`,
   )
   holds(final.position === finality.final.position, 'a device holds what is final', () => who)
-  if (next === hub.sequenced.next) {
+  if (next === hub.room.sequenced.next) {
     const mine = finality.open.map((each) => `${each.position}:${digestOf(each.votes)}`).join()
-    const hubs = hub.sequenced.finality?.open
+    const hubs = hub.room.sequenced.finality?.open
       .map((each) => `${each.position}:${digestOf(each.votes)}`).join()
     holds(mine === hubs, 'who has read all stands as the hub does', () => `${who}: ${mine}`)
   }

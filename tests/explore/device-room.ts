@@ -10,7 +10,8 @@ import type { DeviceState } from '#core/device/state.ts'
 import { createGateway } from '#hub/gateway/gateway.ts'
 import { readEpochs } from '#hub/gateway/load-group.ts'
 import type { HubIdentity } from '#hub/gateway/model.ts'
-import type { StoredEntry } from '#hub/ports.ts'
+import type { RoomLog, StoredEntry } from '#hub/ports.ts'
+import type { Kept } from './device-gateway.ts'
 import { decodeState, restoreRoom, type SequencedRoom } from '#hub/sequencer/room-state.ts'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
@@ -22,7 +23,9 @@ export const crypto = createFastCrypto()
 const DOMAIN = 'hub.example' as HubDomain
 export const HOME = 'http://hub.example'
 export const BEGIN_MS = 1_800_000_000_000 as TimeMs
-export const NAMES = ['mallory', 'ann', 'ben'] as const
+export const NAMES = ['mallory', 'ann', 'ben', 'dan'] as const
+/** He is not in the room, but Ann has made a link for him. */
+export const DAN = 3
 
 const pair = crypto.signatureKeyPair('ed25519', new Uint8Array(32).fill(5))
 export const IDENTITY: HubIdentity = { domain: DOMAIN, ...pair, appVersion: 1, features: [] }
@@ -73,7 +76,11 @@ export interface Beginning {
   readonly key: string
   readonly sequenced: SequencedRoom
   readonly entries: readonly StoredEntry[]
+  readonly kept: readonly Kept[]
+  /** By seat. */
   readonly devices: readonly DeviceState[]
+  /** The link that Ann has made. */
+  readonly link: string
   readonly nowMs: TimeMs
 }
 
@@ -81,6 +88,7 @@ interface Stage {
   readonly links: SlowLinks
   readonly devices: readonly SimDevice[]
   readonly stores: MemoryHubPorts
+  readonly kept: readonly Kept[]
 }
 
 let beginning: Promise<Beginning> | null = null
@@ -100,18 +108,22 @@ async function makeRoom(): Promise<Beginning> {
   }
   const key = await told(stage, mallory, { kind: 'createRoom', title: 'Small' })
   ok(key !== null)
-  for (const name of NAMES.slice(1)) {
+  for (const name of NAMES.slice(1, DAN)) {
     const account = `${name}@${DOMAIN}`
     await told(stage, mallory, { kind: 'addMember', room: key, account })
   }
+  const ann = devices[1] as SimDevice
+  const link = await told(stage, ann, { kind: 'invite', room: key, limits: null })
+  ok(link !== null)
   const states = devices.map(({ state }) => state)
-  for (const { state, faults } of devices) {
+  for (const { state, faults } of devices.slice(0, DAN)) {
     const room = state.rooms.get(key)
     ok(faults.length === 0 && room?.record.phase === 'live' && room.chain.length === 0)
   }
   const room = devices[0]?.room(key)?.id
   ok(room !== undefined)
-  return { ...await readRoom(stage.stores, room), room, key, devices: states, nowMs: BEGIN_MS }
+  const read = await readRoom(stage.stores, room)
+  return { ...read, kept: stage.kept, room, key, link, devices: states, nowMs: BEGIN_MS }
 }
 
 async function openStage(): Promise<Stage> {
@@ -120,11 +132,12 @@ async function openStage(): Promise<Stage> {
   const entropy = { randomBytes: (length: number) => prng.bytes(length) }
   const stores = createMemoryHubPorts({ clock })
   const faults: unknown[] = []
+  const kept: Kept[] = []
   const gateway = createGateway({
     crypto,
     clock,
     entropy,
-    log: stores.log,
+    log: noting(stores.log, kept),
     directory: stores.directory,
     identity: IDENTITY,
     effects: { observe: () => {}, faulted: (error) => void faults.push(error) },
@@ -136,7 +149,23 @@ async function openStage(): Promise<Stage> {
     const ports = { crypto: portOf(seat), entropy, appVersion: 1, clock, dialer }
     devices.push(await SimDevice.open(name, ports, HOME))
   }
-  return { links, devices, stores }
+  return { links, devices, stores, kept }
+}
+
+/** Notes what is stored beside the log. */
+function noting(log: RoomLog, kept: Kept[]): RoomLog {
+  return {
+    ...log,
+    append(batch) {
+      const versions = batch.flatMap(({ effects }) => effects?.finals ?? [])
+      kept.push(...versions.map((version) => ({ kind: 'version', version }) as const))
+      return log.append(batch)
+    },
+    leaveAnchor(room, anchor) {
+      kept.push({ kind: 'anchor', anchor })
+      return log.leaveAnchor(room, anchor)
+    },
+  }
 }
 
 /** Gives a command, and lets everything arrive that follows from it. */

@@ -8,21 +8,32 @@
 import { NO_ROOM, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Command } from '#core/device/io.ts'
-import { signGreeting } from '#core/identity/session-proof.ts'
+import { sessionHash, signGreeting } from '#core/identity/session-proof.ts'
 import { encodeMessage } from '#core/wire/bodies.ts'
-import type { Author } from '#hub/sequencer/group-view.ts'
-import { type DeviceHub, hubTakes, hubTicks, type Letter, messageOf } from './device-hub.ts'
-import { openDeviceHub, type Presence } from './device-hub.ts'
-import { type DeviceNode, judgeNode, type NodeInput, openNode, roomOf } from './device-node.ts'
+import type { DeviceState, RoomState } from '#core/device/state.ts'
+import { NEVER } from '#hub/gateway/model.ts'
+import { type DeviceHub, type HubStep, hubTakes, hubTicks } from './device-hub.ts'
+import { type Moment, openDeviceHub } from './device-hub.ts'
+import type { Follower } from './device-gateway.ts'
+import type { Letter } from './letters.ts'
+import {
+  type DeviceNode,
+  judgeLink,
+  judgeNode,
+  type NodeInput,
+  openNode,
+  roomOf,
+} from './device-node.ts'
 import { stepNode, textsOf } from './device-node.ts'
-import { type Beginning, beginRoom, crypto, IDENTITY, type Lie, NAMES } from './device-room.ts'
+import { type Beginning, beginRoom, crypto, DAN, IDENTITY, type Lie, NAMES } from './device-room.ts'
+import { digestOf } from './digest.ts'
 import { Broken, type Choice, holds, type World } from './search.ts'
 
 /** Something that a person does, once. */
 export interface Deed {
   readonly seat: number
   readonly name: string
-  command(room: string): Command
+  command(at: Pick<Beginning, 'key' | 'link'>): Command
   readonly lie?: Lie
 }
 
@@ -37,7 +48,7 @@ export interface DeviceBounds {
 interface Party {
   readonly node: DeviceNode
   readonly isHere: boolean
-  readonly follows: boolean
+  readonly follower: Follower
   readonly up: readonly Letter[]
   readonly control: readonly Letter[]
   readonly lane: readonly Letter[]
@@ -66,14 +77,7 @@ export async function deviceWorld(
   const { deeds, ends, waits, isMalloryDeaf } = bounds
   const initial: DeviceWorldState = {
     hub: openDeviceHub(beginning),
-    parties: beginning.devices.map((state, seat) => ({
-      node: openNode(seat, state),
-      isHere: true,
-      follows: true,
-      up: [],
-      control: [],
-      lane: [],
-    })),
+    parties: beginning.devices.map((state, seat) => openParty(state, seat)),
     nowMs: beginning.nowMs,
     done: 0,
     ends,
@@ -91,10 +95,27 @@ export async function deviceWorld(
   }
 }
 
+function openParty(state: DeviceState, seat: number): Party {
+  const { account } = state
+  holds(account.kind === 'registered', 'devices are registered', () => account.kind)
+  const follower = {
+    author: { account: account.record.name, device: account.record.device },
+    following: seat === DAN ? null : { holesBefore: 0n, holesFrom: NEVER },
+    right: null,
+    session: sessionOf(state),
+  }
+  const node = openNode(seat, state)
+  return { node, isHere: true, follower, up: [], control: [], lane: [] }
+}
+
+function sessionOf({ session }: DeviceState): Uint8Array | null {
+  return session.kind === 'ready' ? sessionHash(crypto, session) : null
+}
+
 function keyOf({ hub, parties, nowMs, done, ends }: DeviceWorldState): string {
   const idsOf = (letters: readonly Letter[]) => letters.map(({ id }) => id).join()
-  const ways = parties.map(({ node, isHere, follows, up, control, lane }) =>
-    `${node.id} ${isHere} ${follows} ${idsOf(up)};${idsOf(control)};${idsOf(lane)}`
+  const ways = parties.map(({ node, isHere, follower, up, control, lane }) =>
+    `${node.id} ${isHere} ${digestOf(follower)} ${idsOf(up)};${idsOf(control)};${idsOf(lane)}`
   )
   return [hub.id, nowMs, done, ends, ...ways].join('|')
 }
@@ -104,15 +125,10 @@ type Way = 'control' | 'lane'
 class Stage {
   readonly #beginning: Beginning
   readonly #bounds: DeviceBounds
-  readonly #authors: readonly Author[]
 
   constructor(beginning: Beginning, bounds: DeviceBounds) {
     this.#beginning = beginning
     this.#bounds = bounds
-    this.#authors = beginning.devices.map(({ account }) => {
-      holds(account.kind === 'registered', 'devices are registered', () => account.kind)
-      return { account: account.record.name, device: account.record.device }
-    })
   }
 
   *choices(state: DeviceWorldState): Iterable<Choice<DeviceWorldState>> {
@@ -144,7 +160,7 @@ class Stage {
     const { up, control, lane } = state.parties[seat] as Party
     const who = NAMES[seat]
     if (up[0] !== undefined) {
-      const name = `the hub takes ${up[0].kind} of ${who}`
+      const name = `the hub takes ${up[0].message.kind} of ${who}`
       yield { name, run: () => this.#hubTakes(state, seat) }
     }
     for (const [way, letters] of [['control', control], ['lane', lane]] as const) {
@@ -170,11 +186,12 @@ class Stage {
     const up = party.isHere ? [...party.up, ...step.sent] : party.up
     const after = replaced(state, seat, { ...party, node: step.node, up })
     judgeNode(step.node, after.hub, this.#beginning)
+    for (const link of step.links) judgeLink(link, after.hub)
     return after
   }
 
   #do(state: DeviceWorldState, deed: Deed): Promise<DeviceWorldState> {
-    const command = deed.command(this.#beginning.key)
+    const command = deed.command(this.#beginning)
     const input = { kind: 'commandGiven', id: 1, command } as const
     const name = `${deed.name}/${deed.lie ?? ''}`
     return this.#step(state, deed.seat, { name, input, ...lieOf(deed) })
@@ -195,34 +212,40 @@ class Stage {
     return this.#step(state, seat, { name: `take ${letter.id}`, input })
   }
 
-  #presence({ parties }: DeviceWorldState): Presence {
-    return { authors: this.#authors, follows: parties.map(({ follows }) => follows) }
+  #moment({ parties, nowMs }: DeviceWorldState): Moment {
+    return { nowMs, followers: parties.map(({ follower }) => follower) }
   }
 
   async #hubTakes(from: DeviceWorldState, seat: number): Promise<DeviceWorldState> {
     const party = from.parties[seat] as Party
     const [letter, ...up] = party.up
     holds(letter !== undefined, 'there is something to take', () => 'up')
-    const moment = { ...this.#presence(from), nowMs: from.nowMs }
-    const step = await hubTakes(from.hub, { seat, letter }, moment)
-    const follows = party.follows || step.begins
-    let state = replaced({ ...from, hub: step.hub }, seat, { ...party, up, follows })
-    state = given(state, step.lanes)
-    for (const answer of step.control) {
-      if (answer.kind === 'accepted') state = await this.#heard(state, seat, answer)
-      else {
-        const now = state.parties[seat] as Party
-        state = replaced(state, seat, { ...now, control: [...now.control, answer] })
-      }
+    const step = await hubTakes(from.hub, { seat, letter }, this.#moment(from))
+    const left = replaced(from, seat, { ...party, up })
+    return await this.#given(left, step)
+  }
+
+  /** What the hub sends is on its way; that something was taken is known at once. */
+  async #given(from: DeviceWorldState, step: HubStep): Promise<DeviceWorldState> {
+    let state: DeviceWorldState = { ...from, hub: step.hub }
+    for (const [seat, { control, lane }] of step.given.entries()) {
+      const party = state.parties[seat] as Party
+      const isTaken = ({ message }: Letter) => message.kind === 'accepted'
+      state = replaced(state, seat, {
+        ...party,
+        follower: step.followers[seat] as Follower,
+        control: [...party.control, ...control.filter((letter) => !isTaken(letter))],
+        lane: [...party.lane, ...lane],
+      })
+      for (const letter of control.filter(isTaken)) state = await this.#heard(state, seat, letter)
     }
     return judgedAll(state, this.#beginning)
   }
 
   async #later(from: DeviceWorldState, ms: number): Promise<DeviceWorldState> {
     const nowMs = from.nowMs + ms as TimeMs
-    const ticked = hubTicks(from.hub, { ...this.#presence(from), nowMs })
     let state: DeviceWorldState = { ...from, nowMs }
-    if (ticked !== null) state = given({ ...state, hub: ticked.hub }, ticked.lanes)
+    state = await this.#given(state, await hubTicks(from.hub, this.#moment(state)))
     for (const seat of state.parties.keys()) {
       const { timers } = (state.parties[seat] as Party).node
       for (const [timer, atMs] of timers) {
@@ -238,8 +261,9 @@ class Stage {
     const party = from.parties[seat] as Party
     const { session } = party.node.state
     const attempt = 'attempt' in session ? session.attempt : 0
-    const gone = { isHere: false, follows: false, up: [], control: [], lane: [] }
-    const state = replaced(from, seat, { ...party, ...gone })
+    const follower = { ...party.follower, following: null, right: null, session: null }
+    const gone = { isHere: false, up: [], control: [], lane: [] }
+    const state = replaced(from, seat, { ...party, ...gone, follower })
     const input = { kind: 'sessionClosed', attempt } as const
     return await this.#step(state, seat, { name: 'session ends', input })
   }
@@ -257,14 +281,16 @@ class Stage {
     const opened = { kind: 'sessionOpened', attempt, transport: 'memory' } as const
     let step = await stepNode(node, { name: 'opened', input: opened }, from.nowMs)
     const [hello] = step.sent
-    holds(hello?.kind === 'hello', 'a device says hello', () => `${hello?.kind}`)
+    holds(hello !== undefined, 'a device says hello', () => `${attempt}`)
     for (const bytes of [await greetingFor(hello, from.nowMs), readyAt(from.nowMs)]) {
       node = step.node
       const heard = { kind: 'framesReceived', attempt, frames: [bytes] } as const
       step = await stepNode(node, { name: `session ${bytes.length}`, input: heard }, from.nowMs)
     }
     const party = from.parties[seat] as Party
-    return replaced(from, seat, { ...party, node: step.node, isHere: true, up: step.sent })
+    const follower = { ...party.follower, session: sessionOf(step.node.state) }
+    const back = { ...party, node: step.node, isHere: true, follower, up: step.sent }
+    return replaced(from, seat, back)
   }
 
   // ---- The end ----------------------------------------------------------------------------
@@ -304,13 +330,13 @@ class Stage {
   }
 
   #isAtRest(state: DeviceWorldState): boolean {
-    const { hub, parties } = state
-    if ((hub.sequenced.finality?.open.length ?? 0) > 0) return false
-    const honest = parties.filter((_party, seat) => seat !== MALLORY)
+    const { hub: { room: { sequenced } }, parties } = state
+    if ((sequenced.finality?.open.length ?? 0) > 0) return false
+    const honest = parties.filter((_party, seat) => seat !== MALLORY && this.#isIn(state, seat))
     const isQuiet = honest.every(({ node }) => {
-      const { record, outbox, pending, jobs, final, chain } = roomOf(node, this.#beginning)
-      return record.next === hub.sequenced.next && outbox.length === 0 && pending === null &&
-        jobs.length === 0 && chain.length === 0 && final?.group != null
+      const room = roomOf(node, this.#beginning)
+      return room !== null && room.record.phase === 'live' && isCalm(room) &&
+        room.record.next === sequenced.next
     })
     return isQuiet &&
       this.#wordsOf(state).every((text) =>
@@ -318,44 +344,55 @@ class Stage {
       )
   }
 
+  /** Dan is where he has taken the link. */
+  #isIn({ done }: DeviceWorldState, seat: number): boolean {
+    const comes = this.#bounds.deeds.findIndex((deed) => deed.seat === DAN)
+    return seat !== DAN || (comes >= 0 && (done & (1 << comes)) !== 0)
+  }
+
   /** What Ann and Ben have written. */
   #wordsOf({ done }: DeviceWorldState): readonly string[] {
     return this.#bounds.deeds.flatMap((deed, index) => {
-      const command = deed.command('')
+      const command = deed.command(this.#beginning)
       const isSaid = (done & (1 << index)) !== 0 && deed.seat !== MALLORY
       return isSaid && command.kind === 'sendMessage' ? [command.text] : []
     })
   }
 
   #pictureOf({ hub, parties }: DeviceWorldState): string {
-    return JSON.stringify({
-      log: hub.entries.slice(8).map(({ entry }) => entry.header.entry),
-      open: hub.sequenced.finality?.open.map(({ position }) => String(position)),
-      parties: parties.map(({ node }) => {
-        const { record, outbox, pending, jobs, chain, final, subscription } = roomOf(
-          node,
-          this.#beginning,
-        )
-        return {
-          next: String(record.next),
-          phase: `${record.phase} ${record.code}`,
-          outbox: outbox.map((item) => [item.inFlight, item.record.refused]),
-          pending: pending !== null,
-          jobs: jobs.length,
-          chain: chain.map(({ position, group }) => `${position} ${group !== null}`),
-          final: `${final?.position} ${final?.group != null}`,
-          subscription: subscription.kind,
-          texts: textsOf(node).map(({ text }) => text),
-        }
-      }),
-    })
+    const { entries, sequenced } = hub.room
+    const log = entries.slice(this.#beginning.entries.length).map(({ entry }) => entry.header.entry)
+    const open = sequenced.finality?.open.map(({ position }) => String(position))
+    return JSON.stringify({ log, open, parties: parties.map((each) => this.#portraitOf(each)) })
   }
+
+  #portraitOf({ node }: Party): unknown {
+    const room = roomOf(node, this.#beginning)
+    if (room === null) return null
+    const { record, outbox, pending, jobs, chain, final, subscription } = room
+    return {
+      next: String(record.next),
+      phase: `${record.phase} ${record.code}`,
+      outbox: outbox.map((item) => [item.inFlight, item.record.refused]),
+      pending: pending !== null,
+      jobs: jobs.length,
+      chain: chain.map(({ position, group }) => `${position} ${group !== null}`),
+      final: `${final?.position} ${final?.group != null}`,
+      subscription: subscription.kind,
+      texts: textsOf(node).map(({ text }) => text),
+    }
+  }
+}
+
+/** Nothing is open, nothing waits. */
+function isCalm({ outbox, pending, jobs, chain, final }: RoomState): boolean {
+  return outbox.length === 0 && pending === null && jobs.length === 0 && chain.length === 0 &&
+    final?.group != null
 }
 
 const lieOf = ({ lie }: Deed): { readonly lie?: Lie } => lie === undefined ? {} : { lie }
 
-function titleOf(letter: Letter): string {
-  const message = messageOf(letter)
+function titleOf({ message }: Letter): string {
   if (message.kind !== 'entries') return message.kind
   const { first, entries } = message.body
   return `${entries.map(({ header }) => header.entry).join(' and ')} at ${first}`
@@ -365,24 +402,13 @@ function replaced(state: DeviceWorldState, seat: number, party: Party): DeviceWo
   return { ...state, parties: state.parties.map((each, at) => at === seat ? party : each) }
 }
 
-function given(
-  state: DeviceWorldState,
-  lanes: readonly (readonly Letter[])[],
-): DeviceWorldState {
-  const parties = state.parties.map((party, seat): Party => {
-    const letters = lanes[seat] ?? []
-    return letters.length === 0 ? party : { ...party, lane: [...party.lane, ...letters] }
-  })
-  return { ...state, parties }
-}
-
 function judgedAll(state: DeviceWorldState, at: Beginning): DeviceWorldState {
   for (const { node } of state.parties) judgeNode(node, state.hub, at)
   return state
 }
 
 async function greetingFor(letter: Letter, time: TimeMs): Promise<Uint8Array> {
-  const message = messageOf(letter)
+  const { message } = letter
   holds(message.kind === 'hello', 'a device says hello', () => message.kind)
   const hello = message.body
   const { domain, publicKey, secretKey, appVersion } = IDENTITY

@@ -1,6 +1,6 @@
 /** The worlds that are explored, and how far. Owns the table alone. */
 import { type Deed, type DeviceBounds, deviceWorld } from './device-world.ts'
-import type { Lie } from './device-room.ts'
+import { DAN, type Lie } from './device-room.ts'
 import { type LogBounds, logWorld } from './log-world.ts'
 import { type Limits, type Report, search } from './search.ts'
 
@@ -59,17 +59,27 @@ const ALONE = {
 
 const [MALLORY, ANN, BEN] = [0, 1, 2] as const
 
+type Place = Parameters<Deed['command']>[0]
+
+/** Dan takes the link that Ann has made. */
+const joins: Deed = {
+  seat: DAN,
+  name: 'joins by the link',
+  command: ({ link }) => ({ kind: 'joinByLink', link }),
+}
+
 /** A commit with a link in it. */
 function invites(seat: number, lie?: Lie): Deed {
   const limits = { usesMax: 3, lifetimeMs: 3_600_000 }
-  const command = (room: string) => ({ kind: 'invite', room, limits }) as const
+  const command = ({ key: room }: Place) => ({ kind: 'invite', room, limits }) as const
   return lie === undefined
     ? { seat, name: 'invites', command }
     : { seat, name: `invites, lying to ${lie}`, command, lie }
 }
 
 function says(seat: number, text: string): Deed {
-  const command = (room: string) => ({ kind: 'sendMessage', room, text, localId: text }) as const
+  const command = ({ key: room }: Place) =>
+    ({ kind: 'sendMessage', room, text, localId: text }) as const
   return { seat, name: `says ${text}`, command }
 }
 
@@ -111,6 +121,12 @@ export const EXPLORATIONS: readonly Exploration[] = [
   device('devices on a way back', 1, {
     deeds: [invites(MALLORY, 'first'), says(BEN, 'm')],
     waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: TEN_SECONDS, count: 1 }],
+  }),
+  device('devices and a newcomer', 0, { deeds: [joins, invites(MALLORY, 'none'), says(ANN, 'm')] }),
+  device('a newcomer whose session ends', 1, { deeds: [joins, invites(BEN)], ends: 1 }),
+  device('a newcomer who is complained of', 0, {
+    deeds: [joins, says(BEN, 'm')],
+    isMalloryDeaf: true,
   }),
 ]
 
