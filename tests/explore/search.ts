@@ -83,6 +83,38 @@ export async function search<State>(world: World<State>, limits: Limits): Promis
   }
 }
 
+/** Goes one path, by the names of its steps, and plays what it comes to to its end. */
+export async function walk<State>(
+  world: World<State>,
+  path: readonly string[],
+): Promise<Violation | null> {
+  let state = world.initial
+  const gone: string[] = []
+  try {
+    for (const name of path) {
+      const choice = [...world.choices(state)].find((each) => each.name === name)
+      if (choice === undefined) throw new Broken('a path can be gone', name)
+      gone.push(name)
+      state = await choice.run()
+    }
+    gone.push(TO_ITS_END)
+    await world.finish(state)
+    return null
+  } catch (error) {
+    return violationOf(gone, error)
+  }
+}
+
+const TO_ITS_END = 'played to its end'
+
+function violationOf(path: readonly string[], error: unknown): Violation {
+  if (error instanceof Broken) {
+    return { invariant: error.invariant, detail: error.message, path }
+  }
+  const detail = error instanceof Error ? error.stack ?? error.message : String(error)
+  return { invariant: 'no assertion of the product fails', detail, path }
+}
+
 interface Visit<State> {
   readonly state: State
   readonly index: number
@@ -139,7 +171,7 @@ class Run<State> {
         if (!this.#seen.add(this.#world.keyOf(state))) continue
         reached.push({ state, index: this.#note(visit.index, choice.name) })
       } catch (error) {
-        return this.#violation([...this.#path(visit.index), choice.name], error)
+        return violationOf([...this.#path(visit.index), choice.name], error)
       }
     }
     if (count > 0) return null
@@ -148,7 +180,7 @@ class Run<State> {
     try {
       await this.#world.finish(visit.state)
     } catch (error) {
-      return this.#violation([...this.#path(visit.index), 'played to its end'], error)
+      return violationOf([...this.#path(visit.index), TO_ITS_END], error)
     }
     return null
   }
@@ -165,14 +197,6 @@ class Run<State> {
       path.unshift(this.#names.at(this.#labels[at] as number))
     }
     return path
-  }
-
-  #violation(path: readonly string[], error: unknown): Violation {
-    if (error instanceof Broken) {
-      return { invariant: error.invariant, detail: error.message, path }
-    }
-    const detail = error instanceof Error ? error.stack ?? error.message : String(error)
-    return { invariant: 'no assertion of the product fails', detail, path }
   }
 }
 

@@ -2,7 +2,7 @@
 import { type Deed, type DeviceBounds, deviceWorld } from './device-world.ts'
 import { DAN, type Lie } from './device-room.ts'
 import { type LogBounds, logWorld } from './log-world.ts'
-import { type Limits, type Report, search } from './search.ts'
+import { type Limits, type Report, search, type Violation, walk } from './search.ts'
 
 export interface Exploration {
   readonly name: string
@@ -12,6 +12,8 @@ export interface Exploration {
   /** As far as a test goes. */
   readonly small: Limits
   explore(limits: Limits): Promise<Report>
+  /** Goes one path (`walk`). */
+  go(path: readonly string[]): Promise<Violation | null>
 }
 
 const SMALL = { statesMax: 5_000, depthMax: 60 }
@@ -37,6 +39,7 @@ const log = (name: string, lane: 0 | 1, bounds: Partial<LogBounds>): Exploration
   limits: { statesMax: 700_000, depthMax: 60 },
   small: SMALL,
   explore: async (limits) => search(await logWorld(name, { ...QUIET, ...bounds }), limits),
+  go: async (path) => walk(await logWorld(name, { ...QUIET, ...bounds }), path),
 })
 
 const device = (
@@ -49,6 +52,7 @@ const device = (
   limits: { statesMax: 60_000, depthMax: 60 },
   small: SMALL_DEVICES,
   explore: async (limits) => search(await deviceWorld(name, { ...ALONE, ...bounds }), limits),
+  go: async (path) => walk(await deviceWorld(name, { ...ALONE, ...bounds }), path),
 })
 
 const ALONE = {
