@@ -1,10 +1,10 @@
 /**
- * The worlds of `worlds.ts`, each as far as a few seconds go, and the search itself: it visits each
- * state once and finds the shortest path to what is broken.
+ * The worlds of `worlds.ts`, each as far as a few seconds go; paths on which something broke once;
+ * and the search itself: it visits each state once and finds the shortest path to what is broken.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { holds, search, type World } from './search.ts'
-import { EXPLORATIONS } from './worlds.ts'
+import { explorationOf, EXPLORATIONS } from './worlds.ts'
 
 /** Two counters; they must not both be two. */
 const counters: World<readonly [number, number]> = {
@@ -44,3 +44,35 @@ for (const { name, small, explore } of EXPLORATIONS) {
     ok(report.states >= small.statesMax && report.depth >= 4, JSON.stringify(report))
   })
 }
+
+function go(world: string, path: readonly string[]) {
+  const exploration = explorationOf(world)
+  ok(exploration !== null)
+  return exploration.go(path)
+}
+
+Deno.test('JOIN-3: a link is given when its anchor is there, not when it was refused', async () => {
+  // Another epoch has become final at the hub, which the inviter has not heard of.
+  const late = await go('devices that race', [
+    'ann invites',
+    'the hub takes submitCommit of ann',
+    'mallory takes commit at 12',
+    'mallory takes askVote',
+    '2000 ms pass',
+    'the hub takes submitVote of mallory',
+    'ann takes commit at 12',
+  ])
+  strictEqual(late, null)
+  // A void took the invitation away.
+  const gone = await go('devices and a complaint', [
+    'ann invites',
+    'the hub takes submitCommit of ann',
+    'mallory takes commit at 12',
+    'the hub takes submitVote of mallory',
+    'ann takes commit at 12',
+    '2000 ms pass',
+    'the hub takes leaveAnchor of ann',
+    'ann takes refused',
+  ])
+  strictEqual(gone, null)
+})
