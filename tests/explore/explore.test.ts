@@ -76,3 +76,16 @@ Deno.test('JOIN-3: a link is given when its anchor is there, not when it was ref
   ])
   strictEqual(gone, null)
 })
+
+Deno.test('JOIN-7: a newcomer whose commit meets a void replays the log and tries again', async () => {
+  const met = await go('devices and a newcomer', [
+    'mallory invites, lying to none',
+    'the hub takes submitCommit of mallory',
+    '2000 ms pass',
+    'dan joins by the link',
+    'the hub takes requestGroup of dan',
+    'dan takes group',
+    'the hub takes subscribe of dan',
+  ])
+  strictEqual(met, null)
+})
