@@ -1,7 +1,7 @@
 /**
- * The production gateway for the length of one frame: hub, room, sessions and subscriptions are made
- * from a state that is never changed, run until nothing goes on by itself, and read out again. Owns
- * that making and reading. Rates and the queues of slow readers begin anew with each frame, and
+ * The production gateway for the length of one frame: hub, room, sessions and subscriptions are
+ * made from a state that is never changed, run until nothing goes on by itself, and read out again.
+ * Owns that making and reading. Rates and the queues of slow readers begin anew with each frame, and
  * heads are not signed.
  */
 import { toHex } from '#core/base/bytes.ts'
@@ -22,18 +22,12 @@ import { seatOf } from '#hub/gateway/seats.ts'
 import { check, submit } from '#hub/gateway/submissions.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
 import type { HubSession, RoomAppend, RoomLog, StoredAnchor, StoredEntry } from '#hub/ports.ts'
-import type { StoredVersion } from '#hub/ports.ts'
 import { type Author, deviceKey } from '#hub/sequencer/group-view.ts'
 import type { SequencedRoom } from '#hub/sequencer/room-state.ts'
 import { createMemoryGroup } from '../support/memory-group.ts'
-import { crypto, IDENTITY } from './device-room.ts'
+import { crypto, IDENTITY, type Kept } from './device-room.ts'
 import { type Letter, letterOf } from './letters.ts'
 import { Broken } from './search.ts'
-
-/** What a hub stores of a room besides its log, in the order in which it came. */
-export type Kept =
-  | { readonly kind: 'version'; readonly version: StoredVersion }
-  | { readonly kind: 'anchor'; readonly anchor: StoredAnchor }
 
 /** A room as its hub has it between two frames. */
 export interface HubRoom {

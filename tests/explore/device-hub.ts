@@ -1,6 +1,6 @@
 /**
- * The hub of a device world: states that are never changed, the gateway between them, each step made
- * once. Owns the names of states and the invariants of the log.
+ * The hub of a device world: states that are never changed, the gateway between them, each step
+ * made once. Owns the names of states and the invariants of the log.
  */
 import { toHex } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'

@@ -11,7 +11,7 @@ import { createGateway } from '#hub/gateway/gateway.ts'
 import { readEpochs } from '#hub/gateway/load-group.ts'
 import type { HubIdentity } from '#hub/gateway/model.ts'
 import type { RoomLog, StoredEntry } from '#hub/ports.ts'
-import type { Kept } from './device-gateway.ts'
+import type { StoredAnchor, StoredVersion } from '#hub/ports.ts'
 import { decodeState, restoreRoom, type SequencedRoom } from '#hub/sequencer/room-state.ts'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
@@ -70,6 +70,11 @@ const flipped = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => byte ^ 1)
 export const LYING = createLyingCrypto()
 
 export const portOf = (seat: number): Crypto => seat === 0 ? LYING.port : crypto
+
+/** What a hub stores of a room besides its log, in the order in which it came. */
+export type Kept =
+  | { readonly kind: 'version'; readonly version: StoredVersion }
+  | { readonly kind: 'anchor'; readonly anchor: StoredAnchor }
 
 export interface Beginning {
   readonly room: RoomId
