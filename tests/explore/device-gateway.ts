@@ -1,8 +1,8 @@
 /**
  * The production gateway for the length of one frame: hub, room, sessions and subscriptions are
  * made from a state that is never changed, run until nothing goes on by itself, and read out again.
- * Owns that making and reading. Rates and the queues of slow readers begin anew with each frame, and
- * heads are not signed.
+ * Owns that making and reading. Rates and the queues of slow readers begin anew with each frame,
+ * and heads are not signed.
  */
 import { toHex } from '#core/base/bytes.ts'
 import type { RequestId, RoomId, TimeMs } from '#core/base/ids.ts'

@@ -8,12 +8,13 @@ import { chooseAsked } from '#core/policy/asking.ts'
 import { isElector, nextVerdict, type OpenEpoch, type VoteChoice } from '#core/policy/finality.ts'
 import { decode } from '#core/wire/codec.ts'
 import { type VerdictEntry, verdictEntryCodec } from '#core/wire/log-entry.ts'
-import { leafOf } from '#hub/sequencer/group-view.ts'
+import { type EpochView, leafOf } from '#hub/sequencer/group-view.ts'
 import { emptyRoom, headView, type SequencedRoom, viewAt } from '#hub/sequencer/room-state.ts'
 import { type Decision, install, sequence, type Submission } from '#hub/sequencer/sequencer.ts'
 import { holds } from './search.ts'
-import { authorOf, ENTRY_HASH, openSmallRoom, ROOM, type Seat } from './small-room.ts'
-import { SEATS, seenAt, type SmallCommit, type SmallEpoch, START_MS, SUITE } from './small-room.ts'
+import { authorOf, leafOfSeat, ROOM, type Seat, SEATS, START_MS, SUITE } from './small-members.ts'
+import { ENTRY_HASH, openSmallRoom, seenAt, type SmallCommit } from './small-room.ts'
+import type { SmallEpoch } from './small-room.ts'
 
 /** A message as it was sealed once. */
 export interface Frame {
@@ -108,13 +109,16 @@ function decided(room: SequencedRoom, batch: readonly Submission[], moment: Mome
   return sequence(room, batch, {
     nowMs,
     sha256: () => ENTRY_HASH,
-    hasElectorHere: (_view, facts) =>
-      SEATS.some((seat) => (here & (1 << seat)) !== 0 && elects(facts, seat)),
+    hasElectorHere: (view, facts) =>
+      SEATS.some((seat) => isIn(view, seat, here) && elects(facts, seat)),
   })
 }
 
+const isIn = (view: EpochView, seat: Seat, here: Here): boolean =>
+  (here & (1 << seat)) !== 0 && leafOf(view, authorOf(seat)) !== null
+
 const elects = (facts: Pick<OpenEpoch, 'account' | 'added'>, seat: Seat): boolean =>
-  isElector(facts as OpenEpoch, { leaf: seat, account: authorOf(seat).account })
+  isElector(facts as OpenEpoch, { leaf: leafOfSeat(seat), account: authorOf(seat).account })
 
 /** What the hub makes of what arrives. */
 export function take(hub: LogHub, upward: Upward, moment: Moment): Taken {
@@ -138,7 +142,8 @@ export function askNewcomer(hub: LogHub, seat: Seat): LogHub {
   return remembered(hub, `ask/${seat}`, () => {
     const { room } = hub
     const asks = (room.finality?.open ?? []).flatMap((epoch) => {
-      const isOver = epoch.votes.some(({ leaf }) => leaf === seat) || isAsked(room, epoch, seat)
+      const own = leafOfSeat(seat)
+      const isOver = epoch.votes.some(({ leaf }) => leaf === own) || isAsked(room, epoch, own)
       return isOver ? [] : asksOf(room, epoch.position, 1 << seat)
     })
     const hubAfter = asks.length === 0
@@ -148,16 +153,17 @@ export function askNewcomer(hub: LogHub, seat: Seat): LogHub {
   }).hub
 }
 
-function isAsked(room: SequencedRoom, epoch: OpenEpoch, seat: Seat): boolean {
-  return epoch.asked.includes(seat) ||
-    room.asks.some(({ position, leaf }) => position === epoch.position && leaf === seat)
+function isAsked(room: SequencedRoom, epoch: OpenEpoch, own: number): boolean {
+  return epoch.asked.includes(own) ||
+    room.asks.some(({ position, leaf }) => position === epoch.position && leaf === own)
 }
 
 function asksOf(room: SequencedRoom, position: LogPosition, here: Here) {
   const epoch = room.finality?.open.find((each) => each.position === position)
-  if (epoch === undefined) return []
-  const connected = SEATS.filter((seat) => (here & (1 << seat)) !== 0)
-    .map((seat) => ({ leaf: seat as number, account: authorOf(seat).account }))
+  const view = viewAt(room, position)
+  if (epoch === undefined || view === null) return []
+  const connected = SEATS.filter((seat) => isIn(view, seat, here))
+    .map((seat) => ({ leaf: leafOfSeat(seat), account: authorOf(seat).account }))
   const random = new Uint8Array(connected.length * 4)
   const chosen = chooseAsked({ facts: epoch, connected, asked: [], random })
   return chosen.map(({ leaf }) => ({ position, leaf }))
@@ -179,7 +185,7 @@ function submissionOf(room: SequencedRoom, upward: Upward, { nowMs }: Moment): S
         suite: SUITE,
         epoch: frame.epoch.public.context.epoch,
         epochId: frame.epoch.epochId,
-        leaf: frame.seat,
+        leaf: leafOfSeat(frame.seat),
         lane: 0,
         generation: frame.generation,
         seen: seenAt(frame.seen),
@@ -192,8 +198,8 @@ function submissionOf(room: SequencedRoom, upward: Upward, { nowMs }: Moment): S
       const author = authorOf(seat)
       const view = viewAt(room, position)
       // `checkVote`: about nothing that is open, or from no leaf of that device.
-      if (view === null || leafOf(view, author) !== seat) return null
-      const vote = { position, leaf: seat, account: author.account, choice }
+      if (view === null || leafOf(view, author) !== leafOfSeat(seat)) return null
+      const vote = { position, leaf: leafOfSeat(seat), account: author.account, choice }
       return { kind: 'vote', author, vote, bytes: Uint8Array.of(1) }
     }
   }
@@ -267,19 +273,21 @@ function judgeVerdict(log: readonly Entry[], at: VerdictAt): void {
   const below = log.filter((entry) => entry.position < at.position)
   const commit = below.find((entry) => entry.position === position)
   holds(commit?.kind === 'commit', 'a verdict is about a commit', () => at.name)
-  const cast = below.filter((entry) => entry.kind === 'vote' && entry.ballot.position === position)
-  const words = new Map<Seat, VoteChoice>()
-  for (const entry of cast) {
-    if (entry.kind === 'vote' && !words.has(entry.ballot.seat)) {
-      words.set(entry.ballot.seat, entry.ballot.choice)
-    }
+  const { account: committer } = authorOf(commit.commit.seat)
+  const words = new Map<string, VoteChoice>()
+  const agreed = new Set<number>()
+  for (const entry of below) {
+    if (entry.kind !== 'vote' || entry.ballot.position !== position) continue
+    const { seat, choice } = entry.ballot
+    const { account } = authorOf(seat)
+    if (account === committer) continue
+    if (!words.has(account)) words.set(account, choice)
+    if (choice === 'agree') agreed.add(leafOfSeat(seat))
   }
-  // Who came in by the commit itself is no elector: here, the resyncing member.
-  words.delete(commit.commit.seat)
-  const agreeing = [...words].filter(([, choice]) => choice === 'agree').map(([seat]) => seat)
+  const agreeing = [...words.values()].filter((choice) => choice === 'agree')
   const balance = agreeing.length * 2 - words.size
   const ageMs = at.timeMs - commit.timeMs
-  const agreesOfAsked = agreeing.filter((seat) => asked.includes(seat)).length
+  const agreesOfAsked = asked.filter((leaf) => agreed.has(leaf)).length
   const right = verdict === 'void'
     ? balance < 0 && ageMs >= 2_000
     : (balance > 0 && (ageMs >= 2_000 || agreesOfAsked * 2 > asked.length)) ||

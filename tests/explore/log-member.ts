@@ -6,13 +6,15 @@
 import type { LogPosition, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Group } from '#core/mls/group.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
 import { appendCommit, applyVerdict, castVote, type Finality } from '#core/policy/finality.ts'
 import { hasSeenVoids, isElector, judgeAppend, maySpeak } from '#core/policy/finality.ts'
 import { openFinality, type VoteChoice } from '#core/policy/finality.ts'
 import type { Ballot, Entry, Frame, Upward } from './log-hub.ts'
 import { LOG_BEGINS, standing } from './log-hub.ts'
 import { holds } from './search.ts'
-import { authorOf, NAMES, type Seat, type SmallCommit, type SmallEpoch } from './small-room.ts'
+import { authorOf, leafOfSeat, NAMES, type Seat, SECOND } from './small-members.ts'
+import type { CommitKind, SmallCommit, SmallEpoch } from './small-room.ts'
 
 /** A message until it stands in the log for good (DEV-5). */
 export interface Item {
@@ -174,7 +176,7 @@ function frameRead(member: LogMember, { frame, position, name }: Of<'frame'>): L
 function voteRead(member: LogMember, { ballot }: Of<'vote'>): LogMember {
   const { position, seat, choice } = ballot
   const { account } = authorOf(seat)
-  const cast = castVote(member.finality, { position, leaf: seat, account, choice })
+  const cast = castVote(member.finality, { position, leaf: leafOfSeat(seat), account, choice })
   return cast.kind === 'taken' ? { ...member, finality: cast.finality } : member
 }
 
@@ -255,7 +257,18 @@ export function isCaughtUp({ next, until }: LogMember): boolean {
 export function mayCommit(member: LogMember): boolean {
   const { pending, finality, seat, isHeld } = member
   return pending === null && !isHeld && heldIn(member, topOf(member)) !== null &&
-    maySpeak(finality, seat)
+    maySpeak(finality, leafOfSeat(seat))
+}
+
+function sitsIn({ public: { tree } }: SmallEpoch, seat: Seat): boolean {
+  return leafAt(tree, leafOfSeat(seat)) !== null
+}
+
+/** How a member comes in, or back. */
+export function entryOf(member: LogMember): CommitKind {
+  const { seat } = member
+  if (sitsIn(topOf(member).epoch, seat)) return 'resync'
+  return seat === SECOND ? 'newDevice' : 'link'
 }
 
 /** Its place was lost for good, or hangs for too long (VOTE-7). */
@@ -280,13 +293,14 @@ export function give(member: LogMember, commit: SmallCommit): LogMember {
 /** The votes that a member may give now; a liar may say either. */
 export function votesOf(member: LogMember, isLiar: boolean): readonly Ballot[] {
   const { finality, chain, seat, voted } = member
-  const voter = { leaf: seat, account: authorOf(seat).account }
+  const voter = { leaf: leafOfSeat(seat), account: authorOf(seat).account }
   return finality.open.flatMap((open, index): readonly Ballot[] => {
     const { position, committer, votes } = open
-    const isOver = committer === seat || voted.includes(position) ||
-      votes.some(({ leaf }) => leaf === seat)
-    if (isOver) return []
-    const truth = (chain[index + 1] as MadeEpoch).epoch.choices[seat] as VoteChoice
+    const { epoch } = chain[index + 1] as MadeEpoch
+    const isOver = committer === voter.leaf || voted.includes(position) ||
+      votes.some(({ leaf }) => leaf === voter.leaf)
+    if (isOver || !sitsIn(epoch, seat)) return []
+    const truth = epoch.choices[seat] as VoteChoice
     const said: readonly VoteChoice[] = isLiar ? ['agree', 'cannot'] : [truth]
     return said.filter((choice) => choice === 'agree' || isElector(open, voter))
       .map((choice) => ({ name: `${seat} ${choice} ${position}`, seat, position, choice }))
@@ -319,7 +333,7 @@ const isWaiting = (item: Item): boolean => !item.inFlight && item.sequencedAt ==
 /** True where something waits and may go out: in an epoch that it holds and may speak in. */
 export function maySend(member: LogMember): boolean {
   return member.pending === null && heldIn(member, topOf(member)) !== null &&
-    maySpeak(member.finality, member.seat) && member.items.some(isWaiting)
+    maySpeak(member.finality, leafOfSeat(member.seat)) && member.items.some(isWaiting)
 }
 
 /** Seals what waits, or gives again what was sealed in this epoch, oldest first. */

@@ -7,12 +7,12 @@ import type { TimeMs } from '#core/base/ids.ts'
 import { askNewcomer, type LogHub, openLogHub, standing, take, tick } from './log-hub.ts'
 import { futureOf, LOG_BEGINS } from './log-hub.ts'
 import { answered, comeBack, give, giveAgain, hearRefusal, heldIn } from './log-member.ts'
-import { isCaughtUp, leave, mayCommit } from './log-member.ts'
+import { entryOf, isCaughtUp, leave, mayCommit } from './log-member.ts'
 import { type LogMember, mayResync, maySay, maySend, openLogMember, read } from './log-member.ts'
 import { say, send, topOf, vote, votesOf, wait } from './log-member.ts'
 import { Broken, type Choice, holds, type World } from './search.ts'
-import { type CommitKind, commitOf, MALLORY, NAMES, SEATS } from './small-room.ts'
-import { START_MS } from './small-room.ts'
+import { DAN, MALLORY, NAMES, type Seat, SEATS, START_MS } from './small-members.ts'
+import { type CommitKind, commitOf } from './small-room.ts'
 
 /** How often each thing may happen. */
 export interface LogBounds {
@@ -20,9 +20,12 @@ export interface LogBounds {
   /** Commits of Mallory's that lie, each of one of these kinds. */
   readonly lies: number
   readonly lieKinds: readonly CommitKind[]
-  readonly resyncs: number
+  /** Commits from outside. */
+  readonly entries: number
+  /** Who may come in. */
+  readonly newcomer: Seat | null
   /** Messages of each member. */
-  readonly messages: readonly [number, number, number]
+  readonly messages: readonly number[]
   readonly ends: number
   /** Steps of time, by their length. */
   readonly waits: readonly { readonly ms: number; readonly count: number }[]
@@ -36,7 +39,7 @@ interface LogState {
   readonly nowMs: TimeMs
   readonly commits: number
   readonly lies: number
-  readonly resyncs: number
+  readonly entries: number
   readonly ends: number
   readonly waits: readonly number[]
 }
@@ -45,21 +48,23 @@ const WEEK_MS = 7 * 24 * 3_600_000
 
 export async function logWorld(name: string, bounds: LogBounds): Promise<World<LogState>> {
   const { hub, epoch } = await openLogHub()
-  const { commits, lies, resyncs, ends, waits } = bounds
+  const { commits, lies, entries, newcomer, ends, waits } = bounds
   const initial: LogState = {
     hub,
-    members: SEATS.map((seat) => openLogMember(seat, epoch)),
+    members: [...SEATS.slice(0, DAN), ...newcomer === null ? [] : [newcomer]]
+      .map((seat) => openLogMember(seat, epoch)),
     nowMs: START_MS,
     commits,
     lies,
-    resyncs,
+    entries,
     ends,
     waits: waits.map(({ count }) => count),
   }
   const said = waits.map(({ ms, count }) => `${count} × ${ms} ms`).join(', ')
   return {
     name,
-    bounds: `${commits} commits, ${lies} lies (${bounds.lieKinds}), ${resyncs} resyncs, ` +
+    bounds: `${commits} commits, ${lies} lies (${bounds.lieKinds}), ${entries} from outside` +
+      `${newcomer === null ? '' : ` (${NAMES[newcomer]})`}, ` +
       `messages ${bounds.messages}, ${ends} ends of sessions, ${said}`,
     initial,
     keyOf,
@@ -68,10 +73,10 @@ export async function logWorld(name: string, bounds: LogBounds): Promise<World<L
   }
 }
 
-function keyOf({ hub, members, nowMs, commits, lies, resyncs, ends }: LogState): string {
+function keyOf({ hub, members, nowMs, commits, lies, entries, ends }: LogState): string {
   const ids = members.map(({ id }) => id)
   const read = members.reduce((least, { next }) => next < least ? next : least, hub.room.next)
-  return `${futureOf(hub, read)},${ids},${nowMs},${commits},${lies},${resyncs},${ends}`
+  return `${futureOf(hub, read)},${ids},${nowMs},${commits},${lies},${entries},${ends}`
 }
 
 function* choicesOf(state: LogState, bounds: LogBounds): Iterable<Choice<LogState>> {
@@ -178,15 +183,15 @@ function* changes(
   { lieKinds }: LogBounds,
 ): Iterable<Choice<LogState>> {
   const { seat } = member
-  const { commits, lies, resyncs } = state
+  const { commits, lies, entries } = state
   if (mayCommit(member)) {
     if (commits > 0) yield commitChoice({ ...state, commits: commits - 1 }, member, 'honest')
     if (lies > 0 && seat === MALLORY) {
       for (const kind of lieKinds) yield commitChoice({ ...state, lies: lies - 1 }, member, kind)
     }
   }
-  if (resyncs > 0 && mayResync(member, state.nowMs)) {
-    yield commitChoice({ ...state, resyncs: resyncs - 1 }, member, 'resync')
+  if (entries > 0 && mayResync(member, state.nowMs)) {
+    yield commitChoice({ ...state, entries: entries - 1 }, member, entryOf(member))
   }
 }
 
@@ -213,7 +218,7 @@ function* words(
   { messages }: LogBounds,
 ): Iterable<Choice<LogState>> {
   const who = NAMES[member.seat]
-  if (maySay(member, messages[member.seat])) {
+  if (maySay(member, messages[member.seat] ?? 0)) {
     yield { name: `${who} writes`, run: () => with_(state, say(member)) }
   }
   if (maySend(member)) yield { name: `${who} sends`, run: () => with_(state, send(member)) }
@@ -279,7 +284,7 @@ async function prompted(state: LogState): Promise<LogState | null> {
     if (member.seat === MALLORY) continue
     const [ballot] = votesOf(member, false)
     if (ballot !== undefined) return with_(state, vote(member, ballot))
-    if (mayResync(member, state.nowMs)) return await committed(state, member, 'resync')
+    if (mayResync(member, state.nowMs)) return await committed(state, member, entryOf(member))
     if (maySend(member)) return with_(state, send(member))
   }
   return null

@@ -4,56 +4,50 @@
  * lie in hers. Owns no log and no order.
  */
 import { ok } from 'node:assert/strict'
-import { equalBytes, utf8Encode } from '#core/base/bytes.ts'
-import type { AccountName, DeviceId, LogPosition, RoomId, TimeMs } from '#core/base/ids.ts'
+import { equalBytes } from '#core/base/bytes.ts'
+import type { EpochId, LogPosition } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
-import type { KeyPair } from '#core/crypto/crypto.ts'
-import { SUITES } from '#core/crypto/suites.ts'
 import { externalPubOf } from '#core/device/external.ts'
 import { groupIdOf } from '#core/identity/genesis.ts'
-import { encodeIdentity } from '#core/identity/leaf-identity.ts'
-import { cipherSuite } from '#core/mls/cipher-suite.ts'
 import { makeCommit } from '#core/mls/commit-make.ts'
 import { EXTENSION_TYPE, externalPub, makeExtension } from '#core/mls/extension.ts'
-import { decodeMlsMessage, encodeMlsMessage } from '#core/mls/framing.ts'
+import { encodeMlsMessage } from '#core/mls/framing.ts'
 import { createGroup, externalPublicKey, type Group, makeGroupInfo } from '#core/mls/group.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import { signGroupInfo } from '#core/mls/group-info.ts'
 import { joinByExternalCommit } from '#core/mls/join-external.ts'
 import { joinByWelcome } from '#core/mls/join-welcome.ts'
 import { processMessage } from '#core/mls/messages.ts'
-import { type LeafTemplate, makeKeyPackage } from '#core/mls/own-leaf.ts'
+import { makeKeyPackage } from '#core/mls/own-leaf.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import type { CommitChange } from '#core/mls/staged-commit.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { makeAdmission } from '#core/policy/admission.ts'
 import { judgeCommit, type JudgedCommit } from '#core/policy/commit-rules.ts'
 import { openFinality, type VoteChoice } from '#core/policy/finality.ts'
-import { ROOM_EXTENSION_TYPES, roomExtensions } from '#core/policy/room-policy.ts'
+import { roomExtensions, withPolicy } from '#core/policy/room-policy.ts'
 import { encode } from '#core/wire/codec.ts'
 import { type CommitEntry, commitEntryCodec, seenCodec } from '#core/wire/log-entry.ts'
-import type { Author } from '#hub/sequencer/group-view.ts'
 import type { CommitSubmission, GenesisSubmission } from '#hub/sequencer/sequencer.ts'
-import { createFastCrypto } from '../support/fast-crypto.ts'
-import { mix } from '../support/mixer.ts'
+import {
+  authorOf,
+  crypto,
+  DAN,
+  engine,
+  entropyOf,
+  INVITATION,
+  leafOfSeat,
+} from './small-members.ts'
+import { LINK, MALLORY, type Member, memberAt, ROOM, type Seat } from './small-members.ts'
+import { SEATS, START_MS } from './small-members.ts'
 
-export const crypto = createFastCrypto()
-const QUICK = SUITES.interoperation
-export const SUITE = QUICK.id
-const engine = cipherSuite(crypto, QUICK)
-export const ROOM = new Uint8Array(32).fill(7) as RoomId
-export const START_MS = 1_800_000_000_000 as TimeMs
 /** The hash of every entry: in this room positions alone say what was seen. */
 export const ENTRY_HASH = new Uint8Array(32).fill(9)
 const SECONDS = BigInt(START_MS) / 1_000n
 const lifetime = { notBefore: SECONDS - 3_600n, notAfter: SECONDS + 3_600n }
 
-/** Members by their seats, which are their leaves. */
-export const NAMES = ['mallory', 'ann', 'ben'] as const
-export const SEATS = [0, 1, 2] as const
-export type Seat = typeof SEATS[number]
-export const MALLORY: Seat = 0
-
-/** How a commit is made. All but the first and the last are lies. */
+/** How a commit is made: honestly, with a lie, or from outside. */
 export const COMMITS = [
   'honest',
   /** The first, the last, or no path secret opens. */
@@ -64,6 +58,9 @@ export const COMMITS = [
   'externalPub',
   /** Back into the room by an external commit (JOIN-5). */
   'resync',
+  /** In by Ann's link, or as her second device, by one too (JOIN-4, JOIN-6). */
+  'link',
+  'newDevice',
 ] as const
 export type CommitKind = typeof COMMITS[number]
 
@@ -90,53 +87,6 @@ export interface SmallCommit {
   readonly submission: Omit<CommitSubmission, 'facts'>
 }
 
-interface Member extends Author {
-  readonly key: KeyPair
-  readonly template: LeafTemplate
-}
-
-/** Bytes that follow from a name alone. */
-function entropyOf(name: string): Entropy {
-  const seed = utf8Encode(name)
-  let count = 0
-  return {
-    randomBytes: (length) => mix(77, [seed, Uint8Array.of(++count & 255, count >> 8)], length),
-  }
-}
-
-const MEMBERS: readonly Member[] = NAMES.map((name, seat) => {
-  const account = `${name}@hub.example` as AccountName
-  const device = new Uint8Array(16).fill(seat + 1) as DeviceId
-  const key = crypto.signatureKeyPair('ed25519', mix(76, [utf8Encode(name)]))
-  const rootHash = new Uint8Array(32).fill(seat + 1)
-  const certificateHash = rootHash
-  const identity = encodeIdentity({
-    account,
-    device,
-    manifestVersion: 1,
-    rootHash,
-    certificateHash,
-  })
-  const template: LeafTemplate = {
-    credential: { kind: 'basic', identity },
-    signatureKey: key.publicKey,
-    capabilities: {
-      versions: [1],
-      cipherSuites: [SUITE],
-      extensions: [...ROOM_EXTENSION_TYPES],
-      proposals: [],
-      credentials: [1],
-    },
-    extensions: [],
-  }
-  return { account, device, key, template }
-})
-
-export function authorOf(seat: Seat): Author {
-  const { account, device } = MEMBERS[seat] as Member
-  return { account, device }
-}
-
 const making = ({ template, key }: Member, entropy: Entropy) => ({
   template,
   signatureSecret: key.secretKey,
@@ -151,12 +101,21 @@ export interface Opening {
   readonly epoch: SmallEpoch
 }
 
-export async function openSmallRoom(): Promise<Opening> {
-  const [mallory, ...others] = MEMBERS as [Member, ...Member[]]
+let opening: Promise<Opening> | null = null
+
+/** One for all worlds: what follows from it is shared by them. */
+export function openSmallRoom(): Promise<Opening> {
+  opening ??= makeOpening()
+  return opening
+}
+
+async function makeOpening(): Promise<Opening> {
+  const mallory = memberAt(MALLORY)
+  const others = SEATS.slice(1, DAN).map(memberAt)
   const group = await createGroup(engine, {
     ...making(mallory, entropyOf('genesis')),
     groupId: groupIdOf(ROOM),
-    extensions: roomExtensions(),
+    extensions: withPolicy(roomExtensions(), { invitations: [INVITATION] }),
   })
   const packages = await Promise.all(
     others.map((each) => makeKeyPackage(engine, making(each, entropyOf(each.account)))),
@@ -189,8 +148,8 @@ export async function openSmallRoom(): Promise<Opening> {
     public: taken.group,
     epochId: epochIdOf(engine, taken.group.context),
     groupInfo: await groupInfoOf(made.next),
-    held,
-    choices: held.map(() => 'agree' as const),
+    held: [...held, null, null],
+    choices: SEATS.map(() => 'agree' as const),
   }
   return { ...submissionsOf(group.public, { taken, welcome, bytes: made.message }), epoch }
 }
@@ -281,7 +240,8 @@ export function commitOf(wish: CommitWish): Promise<SmallCommit> {
 
 async function makeSmallCommit(name: string, wish: CommitWish): Promise<SmallCommit> {
   const { seat, kind, before, seen } = wish
-  const own = kind === 'resync' ? await resynced(name, wish) : await committed(name, wish)
+  const isExternal = kind === 'resync' || kind === 'link' || kind === 'newDevice'
+  const own = isExternal ? await entered(name, wish) : await committed(name, wish)
   const taken = await publicProcess(before.public, own.message, { timeMs: START_MS })
   ok(taken.kind === 'commit', 'everybody can judge it')
   const groupInfo = kind === 'externalPub'
@@ -290,7 +250,7 @@ async function makeSmallCommit(name: string, wish: CommitWish): Promise<SmallCom
   const entry: CommitEntry = {
     commit: own.message,
     groupInfo,
-    certificates: [],
+    certificates: isExternal && kind !== 'resync' ? [memberAt(seat).certificate] : [],
     seen: seenPair(seen),
   }
   const epochId = epochIdOf(engine, taken.group.context)
@@ -302,7 +262,7 @@ async function makeSmallCommit(name: string, wish: CommitWish): Promise<SmallCom
     entry,
     timeMs: START_MS,
     // What finality says of it depends on the log, and is judged where it comes to stand.
-    finality: openFinality({ position: 0n as LogPosition, epochId: before.epochId as never }),
+    finality: openFinality({ position: 0n as LogPosition, epochId: before.epochId as EpochId }),
   })
   ok(judged.kind === 'judged', `a commit that the hub takes: ${JSON.stringify(judged)}`)
   const held = await Promise.all(SEATS.map((each) => {
@@ -325,7 +285,10 @@ async function makeSmallCommit(name: string, wish: CommitWish): Promise<SmallCom
     before: before.public,
     after: taken.group,
     change: taken.change,
-    certificates: [],
+    certificates: judged.certificates.map(({ hash }) => ({
+      hash,
+      certificate: memberAt(seat).certificate,
+    })),
     welcome: new Uint8Array(0),
     bytes: encode(commitEntryCodec, entry),
   } as const
@@ -378,20 +341,44 @@ async function falseGroupInfo(next: Group, entropy: Entropy): Promise<Uint8Array
   return encodeMlsMessage({ kind: 'groupInfo', groupInfo: signed })
 }
 
-async function resynced(name: string, { seat, before, seen }: CommitWish): Promise<OwnCommit> {
-  const { template, key } = MEMBERS[seat] as Member
+/** The commit by which somebody comes in, or back. */
+async function entered(name: string, wish: CommitWish): Promise<OwnCommit> {
+  const { seat, kind, before, seen } = wish
+  const { template, key } = memberAt(seat)
   const published = externalPubOf(before.groupInfo)
-  ok(published !== null && decodeMlsMessage('groupInfo', before.groupInfo) !== null)
+  ok(published !== null)
+  const removed = kind === 'resync' ? leafOfSeat(seat) : null
+  const old = removed === null ? null : leafAt(before.public.tree, removed)
   const own = await joinByExternalCommit(before.public, {
     externalPub: published,
-    template,
+    // An admission stays what it was.
+    template: old === null ? template : { ...template, extensions: old.extensions },
+    ...(kind === 'link' ? { extensionsFor: admission(wish) } : {}),
     signatureSecret: key.secretKey,
-    removed: seat,
+    removed,
     psks: () => null,
     authenticatedData: encode(seenCodec, seenPair(seen)),
     timeMs: START_MS,
     entropy: entropyOf(name),
   })
-  ok(own.kind === 'committed', 'a way back')
+  ok(own.kind === 'committed', 'a way in')
   return own
+}
+
+function admission({ seat, before }: CommitWish) {
+  const { account, device, rootHash, certificateHash, key } = memberAt(seat)
+  return async (encryptionKey: Uint8Array) => {
+    const content = {
+      room: ROOM,
+      epochIdBefore: before.epochId as EpochId,
+      invitation: INVITATION.id,
+      account,
+      device,
+      rootHash,
+      signatureKey: key.publicKey,
+      encryptionKey,
+      certificateHash,
+    }
+    return [await makeAdmission(crypto, content, LINK.secretKey)]
+  }
 }

@@ -1,6 +1,7 @@
 /** The worlds that are explored, and how far. Owns the table alone. */
 import { type Deed, type DeviceBounds, deviceWorld } from './device-world.ts'
 import { DAN, type Lie } from './device-room.ts'
+import { SECOND } from './small-members.ts'
 import { type LogBounds, logWorld } from './log-world.ts'
 import { type Limits, type Report, search, type Violation, walk } from './search.ts'
 
@@ -16,8 +17,8 @@ export interface Exploration {
   go(path: readonly string[]): Promise<Violation | null>
 }
 
-const SMALL = { statesMax: 5_000, depthMax: 60 }
-const SMALL_DEVICES = { statesMax: 400, depthMax: 60 }
+const SMALL = { statesMax: 3_000, depthMax: 60 }
+const SMALL_DEVICES = { statesMax: 250, depthMax: 60 }
 const TWO_SECONDS = 2_000
 const TEN_SECONDS = 10_000
 const SEVEN_DAYS = 7 * 24 * 3_600_000
@@ -26,7 +27,8 @@ const QUIET: LogBounds = {
   commits: 0,
   lies: 0,
   lieKinds: [],
-  resyncs: 0,
+  entries: 0,
+  newcomer: null,
   messages: [0, 0, 0],
   ends: 0,
   waits: [{ ms: TWO_SECONDS, count: 1 }],
@@ -100,7 +102,7 @@ export const EXPLORATIONS: readonly Exploration[] = [
   log('resyncs', 1, {
     lies: 1,
     lieKinds: ['first', 'last', 'none', 'externalPub'],
-    resyncs: 2,
+    entries: 2,
     messages: [0, 0, 1],
     waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: TEN_SECONDS, count: 1 }],
     falseVotes: true,
@@ -109,8 +111,23 @@ export const EXPLORATIONS: readonly Exploration[] = [
     commits: 1,
     lies: 1,
     lieKinds: ['last'],
-    resyncs: 1,
+    entries: 1,
     waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: SEVEN_DAYS, count: 1 }],
+    falseVotes: true,
+  }),
+  log('a link', 0, {
+    commits: 1,
+    lies: 1,
+    lieKinds: ['first', 'externalPub'],
+    entries: 2,
+    newcomer: DAN,
+    messages: [0, 1, 0],
+  }),
+  log('a new device', 1, {
+    commits: 1,
+    entries: 2,
+    newcomer: SECOND,
+    messages: [0, 1, 0],
     falseVotes: true,
   }),
   device('devices that race', 0, { deeds: [invites(ANN), invites(BEN), says(ANN, 'm')] }),
