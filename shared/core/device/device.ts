@@ -17,7 +17,7 @@ import {
   joinByLink,
   welcomeReceived,
 } from '#core/device/joining.ts'
-import { anchorAnswered } from '#core/device/invitations.ts'
+import { anchorAnswered, anchorOutdated } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
@@ -306,7 +306,8 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
       return
     case 'anchor':
       if (holdRoom(turn, pending.room, refusal)) return turn.fail(pending.command, refusal.kind)
-      return anchorAnswered(turn, pending.room, pending)
+      if (refusal.kind !== 'badAnchor') return turn.fail(pending.command, refusal.kind)
+      return await anchorOutdated(turn, pending.room, pending.anchor)
     case 'group':
       if (holdRoom(turn, pending.room, refusal)) return
       return groupRefused(turn, pending.room, refusal.kind)
