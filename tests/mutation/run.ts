@@ -1,0 +1,122 @@
+/**
+ * `npm run mutate -- [AREA...] [--sample N] [--seed S]`: makes the mutants of each area, runs the
+ * tests against them and ends with 1 where a score is too low or a survivor has no reason.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import process from 'node:process'
+import { createPrng } from '../core/prng.ts'
+import { type Area, AREAS } from './areas.ts'
+import { type Mutant, mutantsOf } from './mutants.ts'
+import { type AreaResult, faultsOf, type KnownSurvivor, lineOf, outdated } from './report.ts'
+import { survivorLine, survivorsOf } from './report.ts'
+import { filesOfCheckout, Sandbox } from './sandbox.ts'
+import { judge, observe } from './trial.ts'
+import { Compiler } from './validity.ts'
+
+const root = path.join(import.meta.dirname as string, '../..')
+const here = import.meta.dirname as string
+
+interface Options {
+  readonly areas: readonly Area[]
+  /** Mutants of each area that run; null: all. */
+  readonly sample: number | null
+  readonly seed: number
+}
+
+function readOptions(args: readonly string[]): Options | null {
+  const names: string[] = []
+  let sample: number | null = null
+  let seed = 1
+  for (let at = 0; at < args.length; at++) {
+    const word = args[at] as string
+    if (word === '--sample') sample = Number(args[++at])
+    else if (word === '--seed') seed = Number(args[++at])
+    else names.push(word)
+  }
+  const areas = AREAS.filter(({ name }) => names.length === 0 || names.includes(name))
+  const isKnown = names.every((name) => AREAS.some((area) => area.name === name))
+  const isWhole = Number.isInteger(seed) && (sample === null || sample > 0)
+  return isKnown && isWhole ? { areas, sample, seed } : null
+}
+
+function testFilesOf({ tests }: Area): readonly string[] {
+  return tests.flatMap((folder) =>
+    readdirSync(path.join(root, 'tests', folder)).filter((name) => name.endsWith('.test.ts'))
+      .sort().map((name) => `tests/${folder}/${name}`)
+  )
+}
+
+function sampled<T>(values: readonly T[], { sample, seed }: Options): readonly T[] {
+  if (sample === null || sample >= values.length) return values
+  const prng = createPrng(seed)
+  const places = new Set<number>()
+  while (places.size < sample) places.add(prng.integer(values.length))
+  return values.filter((_, place) => places.has(place))
+}
+
+/** The mutants of an area that compile, and how many do not. */
+function validMutants(area: Area, options: Options): { valid: readonly Mutant[]; invalid: number } {
+  const compiler = new Compiler(root, area.files)
+  for (const file of area.files) {
+    const [error] = compiler.errors(file)
+    if (error !== undefined) throw new Error(`${file} does not compile: ${error}`)
+  }
+  const { program } = compiler
+  const all = area.files.flatMap((file) => mutantsOf(program, path.join(root, file), file))
+  const some = sampled(all, options)
+  const valid = some.filter((mutant) => compiler.accepts(mutant))
+  return { valid, invalid: some.length - valid.length }
+}
+
+const secondsSince = (startedMs: number): string =>
+  `${((performance.now() - startedMs) / 1_000).toFixed(0)} s`
+
+async function runArea(area: Area, options: Options): Promise<AreaResult> {
+  const started = performance.now()
+  const { valid, invalid } = validMutants(area, options)
+  console.log(`${area.name}: ${valid.length} mutants compile, after ${secondsSince(started)}`)
+  const sandbox = new Sandbox(root, filesOfCheckout(root))
+  try {
+    sandbox.mutate(valid)
+    const trial = { sandbox, modules: area.files, files: testFilesOf(area), mutants: valid }
+    const observed = await observe(trial)
+    for (const each of observed.failing) console.log(`  fails without a mutant: ${each}`)
+    console.log(`${area.name}: ${observed.tests.length} tests, after ${secondsSince(started)}`)
+    let done = 0
+    const judged = await judge(trial, observed, () => {
+      done++
+      if (done % 100 === 0) console.log(`  ${done} judged, after ${secondsSince(started)}`)
+    })
+    const result = { area: area.name, judged, invalid }
+    console.log(`${lineOf(result)}, in ${secondsSince(started)}`)
+    return result
+  } finally {
+    sandbox.remove()
+  }
+}
+
+const options = readOptions(process.argv.slice(2))
+if (options === null) {
+  console.log(`[${AREAS.map(({ name }) => name).join(' | ')}] [--sample N] [--seed S]`)
+  process.exit(2)
+}
+process.env['KALANDRA_VECTORS'] ??= path.join(root, '../shared/vectors')
+const known = JSON.parse(readFileSync(path.join(here, 'survivors.json'), 'utf8')) as KnownSurvivor[]
+const results: AreaResult[] = []
+for (const area of options.areas) results.push(await runArea(area, options))
+mkdirSync(path.join(root, 'test-results'), { recursive: true })
+for (const result of results) {
+  const name = `test-results/mutants-${result.area}.json`
+  writeFileSync(path.join(root, name), JSON.stringify(result, null, 1))
+  console.log(`\n${lineOf(result)}`)
+  for (const survivor of survivorsOf(result, known)) console.log(survivorLine(survivor))
+}
+if (options.sample === null) {
+  for (const { file, inside, change } of outdated(results, known)) {
+    console.log(`no survivor any more: ${file} ${inside}: ${change}`)
+  }
+}
+const faults = faultsOf(results, known)
+for (const fault of faults) console.log(fault)
+process.exit(faults.length > 0 ? 1 : 0)
