@@ -3,6 +3,7 @@
  * form of `survivors.json`.
  */
 import { SCORE_MIN } from './areas.ts'
+import type { Mutant } from './mutants.ts'
 import type { Judged } from './trial.ts'
 
 /** A survivor that is known, by its place in the code and not by its line. */
@@ -20,10 +21,12 @@ export interface AreaResult {
   readonly invalid: number
 }
 
-const isSurvivor = ({ verdict }: Judged): boolean =>
+/** No test found it. */
+export const isSurvivor = ({ verdict }: Judged): boolean =>
   verdict === 'survived' || verdict === 'unreached'
 
-const keyOf = (place: Omit<KnownSurvivor, 'reason'>): string =>
+/** The same while its line moves. */
+export const keyOf = (place: Omit<KnownSurvivor, 'reason'>): string =>
   [place.file, place.inside, place.change].join('\n')
 
 export interface Survivor {
@@ -76,8 +79,11 @@ export function lineOf(result: AreaResult): string {
   ].join(', ')
 }
 
+export const placeOf = ({ file, line, inside, change }: Mutant): string =>
+  `${file}:${line} ${inside}: ${change}`
+
 export const survivorLine = ({ judged: { mutant, verdict }, reason }: Survivor): string =>
-  `  ${mutant.file}:${mutant.line} ${mutant.inside}: ${mutant.change}\n    ` +
+  `  ${placeOf(mutant)}\n    ` +
   `${verdict === 'unreached' ? 'met by no test; ' : ''}${reason ?? 'NO REASON GIVEN'}`
 
 /** What makes a run fail. */

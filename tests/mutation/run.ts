@@ -1,6 +1,7 @@
 /**
- * `npm run mutate -- [AREA...] [--sample N] [--seed S]`: makes the mutants of each area, runs the
- * tests against them and ends with 1 where a score is too low or a survivor has no reason.
+ * `npm run mutate -- [AREA...] [--sample N] [--seed S] [--again]`: makes the mutants of each area,
+ * runs the tests against them and ends with 1 where a score is too low or a survivor has no reason.
+ * `--again`: only what survived when the area last ran, for who writes tests against it.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -8,8 +9,8 @@ import process from 'node:process'
 import { createPrng } from '../core/prng.ts'
 import { type Area, AREAS } from './areas.ts'
 import { type Mutant, mutantsOf } from './mutants.ts'
-import { type AreaResult, faultsOf, type KnownSurvivor, lineOf, outdated } from './report.ts'
-import { survivorLine, survivorsOf } from './report.ts'
+import { type AreaResult, faultsOf, isSurvivor, keyOf, type KnownSurvivor } from './report.ts'
+import { lineOf, outdated, placeOf, survivorLine, survivorsOf } from './report.ts'
 import { filesOfCheckout, Sandbox } from './sandbox.ts'
 import { judge, observe } from './trial.ts'
 import { Compiler } from './validity.ts'
@@ -22,22 +23,25 @@ interface Options {
   /** Mutants of each area that run; null: all. */
   readonly sample: number | null
   readonly seed: number
+  readonly again: boolean
 }
 
 function readOptions(args: readonly string[]): Options | null {
   const names: string[] = []
   let sample: number | null = null
   let seed = 1
+  let again = false
   for (let at = 0; at < args.length; at++) {
     const word = args[at] as string
     if (word === '--sample') sample = Number(args[++at])
     else if (word === '--seed') seed = Number(args[++at])
+    else if (word === '--again') again = true
     else names.push(word)
   }
   const areas = AREAS.filter(({ name }) => names.length === 0 || names.includes(name))
   const isKnown = names.every((name) => AREAS.some((area) => area.name === name))
   const isWhole = Number.isInteger(seed) && (sample === null || sample > 0)
-  return isKnown && isWhole ? { areas, sample, seed } : null
+  return isKnown && isWhole ? { areas, sample, seed, again } : null
 }
 
 function testFilesOf({ tests }: Area): readonly string[] {
@@ -55,6 +59,14 @@ function sampled<T>(values: readonly T[], { sample, seed }: Options): readonly T
   return values.filter((_, place) => places.has(place))
 }
 
+const resultFile = (area: string): string => path.join(root, `test-results/mutants-${area}.json`)
+
+function survivedBefore(area: Area, mutants: readonly Mutant[]): readonly Mutant[] {
+  const before = JSON.parse(readFileSync(resultFile(area.name), 'utf8')) as AreaResult
+  const keys = new Set(before.judged.filter(isSurvivor).map(({ mutant }) => keyOf(mutant)))
+  return mutants.filter((mutant) => keys.has(keyOf(mutant)))
+}
+
 /** The mutants of an area that compile, and how many do not. */
 function validMutants(area: Area, options: Options): { valid: readonly Mutant[]; invalid: number } {
   const compiler = new Compiler(root, area.files)
@@ -64,7 +76,7 @@ function validMutants(area: Area, options: Options): { valid: readonly Mutant[];
   }
   const { program } = compiler
   const all = area.files.flatMap((file) => mutantsOf(program, path.join(root, file), file))
-  const some = sampled(all, options)
+  const some = sampled(options.again ? survivedBefore(area, all) : all, options)
   const valid = some.filter((mutant) => compiler.accepts(mutant))
   return { valid, invalid: some.length - valid.length }
 }
@@ -84,8 +96,9 @@ async function runArea(area: Area, options: Options): Promise<AreaResult> {
     for (const each of observed.failing) console.log(`  fails without a mutant: ${each}`)
     console.log(`${area.name}: ${observed.tests.length} tests, after ${secondsSince(started)}`)
     let done = 0
-    const judged = await judge(trial, observed, () => {
+    const judged = await judge(trial, observed, (each) => {
       done++
+      if (isSurvivor(each)) console.log(`  ${each.verdict}: ${placeOf(each.mutant)}`)
       if (done % 100 === 0) console.log(`  ${done} judged, after ${secondsSince(started)}`)
     })
     const result = { area: area.name, judged, invalid }
@@ -98,7 +111,7 @@ async function runArea(area: Area, options: Options): Promise<AreaResult> {
 
 const options = readOptions(process.argv.slice(2))
 if (options === null) {
-  console.log(`[${AREAS.map(({ name }) => name).join(' | ')}] [--sample N] [--seed S]`)
+  console.log(`[${AREAS.map(({ name }) => name).join(' | ')}] [--sample N] [--seed S] [--again]`)
   process.exit(2)
 }
 process.env['KALANDRA_VECTORS'] ??= path.join(root, '../shared/vectors')
@@ -107,12 +120,11 @@ const results: AreaResult[] = []
 for (const area of options.areas) results.push(await runArea(area, options))
 mkdirSync(path.join(root, 'test-results'), { recursive: true })
 for (const result of results) {
-  const name = `test-results/mutants-${result.area}.json`
-  writeFileSync(path.join(root, name), JSON.stringify(result, null, 1))
+  writeFileSync(resultFile(result.area), JSON.stringify(result, null, 1))
   console.log(`\n${lineOf(result)}`)
   for (const survivor of survivorsOf(result, known)) console.log(survivorLine(survivor))
 }
-if (options.sample === null) {
+if (options.sample === null && !options.again) {
   for (const { file, inside, change } of outdated(results, known)) {
     console.log(`no survivor any more: ${file} ${inside}: ${change}`)
   }
