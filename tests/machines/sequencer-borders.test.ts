@@ -10,7 +10,7 @@ import { createRoomQueue } from '#hub/sequencer/room-queue.ts'
 import { emptyRoom } from '#hub/sequencer/room-state.ts'
 import { install } from '#hub/sequencer/sequencer.ts'
 import { ALICE, authorOf, BOB, CAROL, codes, commit, decide } from '../support/sequencer-parts.ts'
-import { frame, headOf, openedRoom, pass, person, proposal } from '../support/sequencer-parts.ts'
+import { frame, headOf, openedRoom, pass, proposal } from '../support/sequencer-parts.ts'
 import { run, seenNow, START_MS, type Story, vote } from '../support/sequencer-parts.ts'
 
 /** Alice, Bob and Carol in a final epoch, and nobody has spoken in it. */
