@@ -67,6 +67,7 @@ async function judgeFixture({ root, mutants }: Fixture): Promise<readonly Judged
       modules: ['shared/part.ts'],
       files: ['tests/part.test.ts'],
       mutants,
+      importing: () => new Set<string>(),
     }
     const observed = await observe(trial)
     deepStrictEqual([observed.tests.length, observed.failing], [2, []])

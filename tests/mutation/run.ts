@@ -51,6 +51,15 @@ function testFilesOf({ tests }: Area): readonly string[] {
   )
 }
 
+/** Which of some test files name a folder in an import. */
+function importersAmong(files: readonly string[]): (folder: string) => ReadonlySet<string> {
+  const texts = files.map((file) => [file, readFileSync(path.join(root, file), 'utf8')] as const)
+  return (folder) => {
+    const alias = folder.replace('edge-hub/', '#hub/').replace('shared/core/', '#core/')
+    return new Set(texts.filter(([, text]) => text.includes(`'${alias}/`)).map(([file]) => file))
+  }
+}
+
 function sampled<T>(values: readonly T[], { sample, seed }: Options): readonly T[] {
   if (sample === null || sample >= values.length) return values
   const prng = createPrng(seed)
@@ -91,7 +100,9 @@ async function runArea(area: Area, options: Options): Promise<AreaResult> {
   const sandbox = new Sandbox(root, filesOfCheckout(root))
   try {
     sandbox.mutate(valid)
-    const trial = { sandbox, modules: area.files, files: testFilesOf(area), mutants: valid }
+    const files = testFilesOf(area)
+    const importing = importersAmong(files)
+    const trial = { sandbox, modules: area.files, files, mutants: valid, importing }
     const observed = await observe(trial)
     for (const each of observed.failing) console.log(`  fails without a mutant: ${each}`)
     console.log(`${area.name}: ${observed.tests.length} tests, after ${secondsSince(started)}`)

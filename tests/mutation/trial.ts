@@ -2,12 +2,13 @@
  * Runs mutants against tests. Owns which tests a mutant meets and in which order, and what becomes
  * of a mutant whose process ends early.
  */
+import path from 'node:path'
 import { type ProcessEnd, runProbe } from './process.ts'
 import type { Job, Plan, Said, Verdict } from './probe.ts'
 import type { Mutant } from './mutants.ts'
 import type { Sandbox } from './sandbox.ts'
 
-/** Time of tests that one mutant may cost; the fastest come first. */
+/** Time of tests that one mutant may cost. */
 const testMsMax = 8_000
 const loadMsMax = 120_000
 
@@ -38,6 +39,8 @@ export interface Trial {
   readonly modules: readonly string[]
   readonly files: readonly string[]
   readonly mutants: readonly Mutant[]
+  /** Test files that import something of a folder. */
+  importing(folder: string): ReadonlySet<string>
 }
 
 const planOf = (trial: Trial, rest: Partial<Plan>): Plan => ({
@@ -71,14 +74,19 @@ export async function observe(trial: Trial): Promise<Observed> {
 
 // ---- Which tests ----------------------------------------------------------------------------
 
-const faster = (a: SeenTest, b: SeenTest): number => a.ms - b.ms
-
-/** The fastest tests, as many as fit. */
-function affordable(tests: readonly SeenTest[]): readonly SeenTest[] {
+/** First those of files that import from the mutant's folder, then the others; the fastest first. */
+function affordable(
+  { importing }: Trial,
+  { file }: Mutant,
+  tests: readonly SeenTest[],
+): readonly SeenTest[] {
+  const near = importing(path.dirname(file))
+  const order = (test: SeenTest) => near.has(test.file) ? 0 : 1
   let spentMs = 0
-  return tests.toSorted(faster).filter(({ ms }, place) => {
+  return tests.toSorted((a, b) => order(a) - order(b) || a.ms - b.ms).filter(({ ms }, place) => {
+    if (place > 0 && spentMs + ms > testMsMax) return false
     spentMs += ms
-    return place === 0 || spentMs <= testMsMax
+    return true
   })
 }
 
@@ -100,16 +108,14 @@ function metWhileLoading(trial: Trial, { loading }: Observed, mutant: number) {
 function testsFromTheStart(trial: Trial, observed: Observed, mutant: number): readonly SeenTest[] {
   const met = metWhileLoading(trial, observed, mutant)
   if (met.kind === 'never') return []
-  const { file } = trial.mutants[mutant] as Mutant
+  const own = trial.mutants[mutant] as Mutant
   const siblings = new Set(
-    trial.mutants.flatMap((each, place) => each.file === file ? [place] : []),
+    trial.mutants.flatMap((each, place) => each.file === own.file ? [place] : []),
   )
-  return affordable(
-    observed.tests.filter((test) =>
-      met.kind === 'tests'
-        ? met.files.includes(test.file)
-        : [...test.reached.keys()].some((place) => siblings.has(place))
-    ),
+  return observed.tests.filter((test) =>
+    met.kind === 'tests'
+      ? met.files.includes(test.file)
+      : [...test.reached.keys()].some((place) => siblings.has(place))
   )
 }
 
@@ -137,8 +143,9 @@ export async function judge(
     if (isOpen) again.push(mutant)
     else settle(mutant, verdict, by)
   }
-  let jobs: readonly Job[] = trial.mutants.flatMap((_, place) => {
-    const tests = affordable(observed.tests.filter(({ reached }) => reached.has(place)))
+  let jobs: readonly Job[] = trial.mutants.flatMap((mutant, place) => {
+    const reaching = observed.tests.filter(({ reached }) => reached.has(place))
+    const tests = affordable(trial, mutant, reaching)
     if (tests.length > 0) return [jobOf(place, tests)]
     if (isMetEarly(place)) again.push(place)
     else settle(place, 'unreached', '')
@@ -152,7 +159,8 @@ export async function judge(
   for (const place of again) {
     const reaching = observed.tests.filter(({ reached }) => reached.has(place))
     const early = testsFromTheStart(trial, observed, place)
-    const tests = affordable([...new Set([...reaching, ...early])])
+    const own = trial.mutants[place] as Mutant
+    const tests = affordable(trial, own, [...new Set([...reaching, ...early])])
     await judgeAlone(trial, { job: jobOf(place, tests), usualMs }, settle)
   }
   return trial.mutants.map((_, place) => results.get(place) as Judged)
