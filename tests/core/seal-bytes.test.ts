@@ -195,7 +195,7 @@ Deno.test('KEY-2, KEY-6: a message secret is derived by hand, from the root down
   const step = (secret: Uint8Array, label: string, context: Uint8Array) =>
     expand(secret, label, context)
   // Leaf 5 of 8: nodes 7, 11, 9 and 10 (RFC 9420 appendix C).
-  const node = [11, 9, 10].reduce(
+  const node = [11, 9, 10].reduce<Uint8Array>(
     (secret, at) => step(secret, 'senderKeyNode', big(at, 4)),
     root.slice(),
   )

@@ -1,7 +1,8 @@
 /**
  * `npm run mutate -- [AREA...] [--sample N] [--seed S] [--again]`: makes the mutants of each area,
  * runs the tests against them and ends with 1 where a score is too low or a survivor has no reason.
- * `--again`: only what survived when the area last ran, for who writes tests against it.
+ * `--again`: only what survived when the area last ran, for who writes tests against it; the score
+ * is of the whole area, and holds as long as the product is as it was then.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -12,7 +13,7 @@ import { type Mutant, mutantsOf } from './mutants.ts'
 import { type AreaResult, faultsOf, isSurvivor, keyOf, type KnownSurvivor } from './report.ts'
 import { lineOf, outdated, placeOf, survivorLine, survivorsOf } from './report.ts'
 import { filesOfCheckout, Sandbox } from './sandbox.ts'
-import { judge, observe } from './trial.ts'
+import { judge, type Judged, observe } from './trial.ts'
 import { Compiler } from './validity.ts'
 
 const root = path.join(import.meta.dirname as string, '../..')
@@ -70,10 +71,20 @@ function sampled<T>(values: readonly T[], { sample, seed }: Options): readonly T
 
 const resultFile = (area: string): string => path.join(root, `test-results/mutants-${area}.json`)
 
+const lastResult = ({ name }: Area): AreaResult =>
+  JSON.parse(readFileSync(resultFile(name), 'utf8')) as AreaResult
+
 function survivedBefore(area: Area, mutants: readonly Mutant[]): readonly Mutant[] {
-  const before = JSON.parse(readFileSync(resultFile(area.name), 'utf8')) as AreaResult
-  const keys = new Set(before.judged.filter(isSurvivor).map(({ mutant }) => keyOf(mutant)))
+  const { judged } = lastResult(area)
+  const keys = new Set(judged.filter(isSurvivor).map(({ mutant }) => keyOf(mutant)))
   return mutants.filter((mutant) => keys.has(keyOf(mutant)))
+}
+
+/** The last result of an area, with what came of its survivors since. */
+function renewed(area: Area, judged: readonly Judged[]): AreaResult {
+  const before = lastResult(area)
+  const others = before.judged.filter((each) => !isSurvivor(each))
+  return { ...before, judged: [...others, ...judged] }
 }
 
 /** The mutants of an area that compile, and how many do not. */
@@ -112,7 +123,7 @@ async function runArea(area: Area, options: Options): Promise<AreaResult> {
       if (isSurvivor(each)) console.log(`  ${each.verdict}: ${placeOf(each.mutant)}`)
       if (done % 100 === 0) console.log(`  ${done} judged, after ${secondsSince(started)}`)
     })
-    const result = { area: area.name, judged, invalid }
+    const result = options.again ? renewed(area, judged) : { area: area.name, judged, invalid }
     console.log(`${lineOf(result)}, in ${secondsSince(started)}`)
     return result
   } finally {
@@ -131,7 +142,9 @@ const results: AreaResult[] = []
 for (const area of options.areas) results.push(await runArea(area, options))
 mkdirSync(path.join(root, 'test-results'), { recursive: true })
 for (const result of results) {
-  writeFileSync(resultFile(result.area), JSON.stringify(result, null, 1))
+  if (options.sample === null) {
+    writeFileSync(resultFile(result.area), JSON.stringify(result, null, 1))
+  }
   console.log(`\n${lineOf(result)}`)
   for (const survivor of survivorsOf(result, known)) console.log(survivorLine(survivor))
 }
