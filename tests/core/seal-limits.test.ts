@@ -7,15 +7,16 @@ import { epoch, type EpochId, leafIndex, type RoomId, timeMs } from '#core/base/
 import { LIMITS } from '#core/base/limits.ts'
 import { type Crypto, SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
-import { SUITES } from '#core/crypto/suites.ts'
+import { type Suite, SUITES } from '#core/crypto/suites.ts'
 import { BurstCache, type BurstOrigin } from '#core/sender-keys/burst-cache.ts'
 import { type Chain, ChainTable } from '#core/sender-keys/chains.ts'
 import { decodeEphemeral, openTypingFrame } from '#core/sender-keys/ephemeral.ts'
 import { sealTypingFrame } from '#core/sender-keys/ephemeral.ts'
 import { type Inclusion, leafHash, merkleRoot, merkleTree } from '#core/sender-keys/merkle.ts'
 import { pad, paddedLength, unpad } from '#core/sender-keys/padding.ts'
-import { openWithSecret, seal } from '#core/sender-keys/seal.ts'
-import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import { openWithSecret, seal, type SealContext } from '#core/sender-keys/seal.ts'
+import { decodeSealedFrame, encodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import { verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { createSenderKeys, decodeSenderKeys, take } from '#core/sender-keys/secret-tree.ts'
 import { encodeChain, encodeNodes } from '#core/sender-keys/secret-tree.ts'
 import { createPrng } from './prng.ts'
@@ -134,6 +135,43 @@ Deno.test('SES-8: whoever says or hears that somebody types wipes the key', asyn
   const hearing = watched()
   ok(openTypingFrame(hearing, ephemeral, frame) !== null)
   ok(hearing.seen.length > 0 && hearing.seen.every(isWiped))
+})
+
+// ---- What a frame may be ------------------------------------------------------------------------
+
+Deno.test('SEAL-1: a frame has at most its size, to the byte', () => {
+  const { context, item } = createScene()
+  const { room: _room, signatureSecret: _secret, lane: _lane, suite: _suite, ...place } = context
+  const frameOf = (length: number) =>
+    encodeSealedFrame({
+      header: {
+        ...{ format: 1, suite: suite.id, ...place, generation: 0, flags: 0, contentType: 1 },
+        ...{ nonce: item.nonce, extensions: [] },
+      },
+      commitment: new Uint8Array(32),
+      ciphertext: new Uint8Array(length),
+      authenticator: { kind: 'single', signature: new Uint8Array(64) },
+    })
+  const around = frameOf(20_000).length - 20_000
+  const most = LIMITS.sealedFrameSizeMax - around
+  strictEqual(frameOf(most).length, LIMITS.sealedFrameSizeMax)
+  ok(decodeSealedFrame(frameOf(most)) !== null)
+  strictEqual(decodeSealedFrame(frameOf(most + 1)), null)
+})
+
+Deno.test('SEAL-3: a nonce and an epoch id have the lengths of the suite, whoever signs', async () => {
+  const { context, item, room, prng } = createScene()
+  const publicKey = crypto.signatureKeyPair('ed25519', context.signatureSecret).publicKey
+  const isTaken = async (over: Partial<SealContext>, nonce = item.nonce): Promise<boolean> => {
+    const bytes = await seal(crypto, { ...context, ...over }, { ...item, nonce })
+    const frame = decodeSealedFrame(bytes)
+    return frame !== null && await verifySealedFrame(crypto, { frame, room, publicKey })
+  }
+  strictEqual(await isTaken({}), true)
+  const short: Suite = { ...suite, frameAead: 'aes256gcm', frameNonceLength: 12 }
+  strictEqual(await isTaken({ suite: short }, prng.bytes(12)), false)
+  strictEqual(await isTaken({ epochId: prng.bytes(48) as EpochId }), false)
+  strictEqual(await isTaken({ suite: { ...suite, id: 0x7777 } }), false)
 })
 
 // ---- Bursts ------------------------------------------------------------------------------------
