@@ -9,7 +9,7 @@ import type { Mutant } from './mutants.ts'
 import type { Sandbox } from './sandbox.ts'
 
 /** Time of tests that one mutant may cost. */
-const testMsMax = 8_000
+const testMsMax = 5_000
 const loadMsMax = 120_000
 
 export interface Judged {
