@@ -3,7 +3,7 @@
  * has them, made with Node's own primitives. Two sides that share one mistake would agree on it.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import { createDecipheriv, createHash, createHmac } from 'node:crypto'
+import { createDecipheriv, createHash } from 'node:crypto'
 import { concat } from '#core/base/bytes.ts'
 import { epoch, type EpochId, leafIndex, type RoomId, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
@@ -19,9 +19,15 @@ import {
 } from '#core/sender-keys/ephemeral.ts'
 import { EPOCH_EXPORTS } from '#core/sender-keys/exports.ts'
 import { seal, sealBurst, type SealContext } from '#core/sender-keys/seal.ts'
-import { decodeSealedFrame, laneOf, packFlags } from '#core/sender-keys/sealed-frame.ts'
+import {
+  decodeSealedFrame,
+  FRAME_CLASSES,
+  laneOf,
+  packFlags,
+} from '#core/sender-keys/sealed-frame.ts'
 import { createSenderKeys, encodeChain, encodeNodes } from '#core/sender-keys/secret-tree.ts'
 import { reserve, take } from '#core/sender-keys/secret-tree.ts'
+import { big, expand as expandByHand, named, opaque, signContent } from './by-hand.ts'
 import { createPrng } from './prng.ts'
 
 const crypto = createNobleCrypto()
@@ -30,39 +36,15 @@ const suite = SUITES.compliance
 
 // ---- Encodings by hand ---------------------------------------------------------------------
 
-const ascii = (text: string): Uint8Array => new TextEncoder().encode(text)
-
-function big(value: number | bigint, bytes: number): Uint8Array {
-  const digits = BigInt(value).toString(16).padStart(bytes * 2, '0')
-  return Uint8Array.from(digits.match(/../g) ?? [], (each) => parseInt(each, 16))
-}
-
-/** With its length in front (RFC 9000 section 16). */
-function opaque(bytes: Uint8Array): Uint8Array {
-  const { length } = bytes
-  const head = length < 64 ? [length] : [0x40 | (length >> 8), length & 0xff]
-  return concat(Uint8Array.from(head), bytes)
-}
-
 const sha256 = (...parts: readonly Uint8Array[]): Uint8Array =>
   new Uint8Array(createHash('sha256').update(concat(...parts)).digest())
 
-/** HKDF-Expand (RFC 5869 section 2.3) of a KDFLabel (RFC 9420 section 8). */
-function expand(secret: Uint8Array, label: string, context: Uint8Array, length = 48): Uint8Array {
-  const info = concat(big(length, 2), opaque(ascii(`Kalandra 1.0 ${label}`)), opaque(context))
-  let block = new Uint8Array(0)
-  const blocks: Uint8Array[] = []
-  for (let count = 1; blocks.length * 48 < length; count++) {
-    const mac = createHmac('sha384', secret).update(block).update(info)
-    block = new Uint8Array(mac.update(Uint8Array.of(count)).digest())
-    blocks.push(block)
-  }
-  return concat(...blocks).subarray(0, length)
-}
+const expand = (secret: Uint8Array, label: string, context: Uint8Array, length = 48) =>
+  expandByHand({ hash: 'sha384', secret, label, context, length })
 
 function isSigned(scene: Scene, label: string, content: Uint8Array, signature: Uint8Array) {
   const { publicKey } = scene.keyPair
-  const signed = concat(opaque(ascii(`Kalandra 1.0 ${label}`)), opaque(content))
+  const signed = signContent(label, content)
   return crypto.verify(suite.signature, { publicKey, content: signed, signature })
 }
 
@@ -170,6 +152,7 @@ Deno.test('SEAL-6: a burst of three signs the root of a tree that is made by han
 })
 
 Deno.test('SEAL-1, KEY-6: class, expiry and lane have their bits', () => {
+  deepStrictEqual(FRAME_CLASSES, { ephemeral: 0, bulk: 1, normal: 2, urgent: 3 })
   strictEqual(packFlags({ frameClass: 3, expiry: 7, lane: 3 }), 0b11_111_11_0)
   strictEqual(packFlags({ frameClass: 1, expiry: 0, lane: 0 }), 0b01_000_00_0)
   strictEqual(packFlags({ frameClass: 0, expiry: 5, lane: 0 }), 0b00_101_00_0)
@@ -220,7 +203,6 @@ Deno.test('KEY-2, KEY-6: a message secret is derived by hand, from the root down
 Deno.test('DEV-3, KEY-1: records and exports bear their names', () => {
   const keys = createSenderKeys({ suite, root: createPrng(4).bytes(48), leafCount: 2 })
   const { keys: next, touched } = reserve(crypto, keys, { leaf: leafIndex(1), lane: 0, count: 1 })
-  const named = (label: string) => concat(opaque(ascii(label)), big(1, 2))
   const nodes = encodeNodes(next)
   const head = concat(named('sender key nodes'), big(0xf004, 2), big(2, 4))
   deepStrictEqual(nodes.slice(0, head.length), head)
