@@ -34,7 +34,7 @@ export const AREAS: readonly Area[] = [
   },
   {
     name: 'validation',
-    tests: ['core', 'vectors', 'interop'],
+    tests: ['core', 'vectors'],
     files: within(
       'shared/core/mls',
       ...['leaf-validation', 'leaf-census', 'tree-validation', 'proposal-list'],
