@@ -8,8 +8,8 @@ import type { Job, Plan, Said, Verdict } from './probe.ts'
 import type { Mutant } from './mutants.ts'
 import type { Sandbox } from './sandbox.ts'
 
-/** Time of tests that one mutant may cost. */
-const testMsMax = 5_000
+/** Time of the processor for tests that one mutant may cost. */
+const testMsMax = 8_000
 const loadMsMax = 120_000
 
 export interface Judged {
@@ -23,6 +23,7 @@ interface SeenTest {
   readonly key: string
   readonly file: string
   readonly ms: number
+  readonly computedMs: number
   readonly reached: ReadonlyMap<number, number>
 }
 
@@ -62,9 +63,15 @@ export async function observe(trial: Trial): Promise<Observed> {
   const hear = (said: Said): void => {
     if (said.kind === 'loaded') loading.set(said.file, new Set(said.reached))
     if (said.kind !== 'tested') return
-    const { key, ms, passed, title, why, reached } = said
+    const { key, ms, computedMs, passed, title, why, reached } = said
     if (!passed) failing.push(`${title}: ${why}`)
-    else tests.push({ key, file: key.split('#')[0] as string, ms, reached: new Map(reached) })
+    else {tests.push({
+        key,
+        file: key.split('#')[0] as string,
+        ms,
+        computedMs,
+        reached: new Map(reached),
+      })}
   }
   const plan = planOf(trial, { kind: 'observe' })
   const end = await runProbe(trial.sandbox, { plan, silenceMsMax: () => loadMsMax, hear })
@@ -83,11 +90,13 @@ function affordable(
   const near = importing(path.dirname(file))
   const order = (test: SeenTest) => near.has(test.file) ? 0 : 1
   let spentMs = 0
-  return tests.toSorted((a, b) => order(a) - order(b) || a.ms - b.ms).filter(({ ms }, place) => {
-    if (place > 0 && spentMs + ms > testMsMax) return false
-    spentMs += ms
-    return true
-  })
+  return tests.toSorted((a, b) => order(a) - order(b) || a.computedMs - b.computedMs).filter(
+    ({ computedMs }, place) => {
+      if (place > 0 && spentMs + computedMs > testMsMax) return false
+      spentMs += computedMs
+      return true
+    },
+  )
 }
 
 /** A mutant in a loop is endless when it is asked for far more often than usual. */
@@ -172,7 +181,7 @@ interface Many {
 }
 
 const silenceMsMaxOf = (last: Said | null): number =>
-  last?.kind === 'started' ? 15_000 + 4 * testMsMax : loadMsMax
+  last?.kind === 'started' ? 15_000 + 10 * testMsMax : loadMsMax
 
 /** One process for many mutants; the one that it could not end is named. */
 async function judgeMany(
