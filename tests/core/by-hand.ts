@@ -37,7 +37,7 @@ export interface Expansion {
 /** HKDF-Expand (RFC 5869 section 2.3) of a KDFLabel (RFC 9420 section 8) under our prefix. */
 export function expand({ hash, secret, label, context, length }: Expansion): Uint8Array {
   const info = concat(big(length, 2), opaque(ascii(`Kalandra 1.0 ${label}`)), opaque(context))
-  let made = new Uint8Array(0)
+  let made: Uint8Array = new Uint8Array(0)
   let block = new Uint8Array(0)
   for (let count = 1; made.length < length; count++) {
     const mac = createHmac(hash, secret).update(block).update(info)
