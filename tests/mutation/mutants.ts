@@ -19,7 +19,7 @@ export interface Mutant {
   readonly kind: 'expression' | 'statement'
   /** In place of the span; empty: the statement is gone. */
   readonly text: string
-  /** The change in words of code: `a < b → a <= b`. */
+  /** The change in words of code: `a < b → a <= b`; with ` #2` where it is the second such. */
   readonly change: string
 }
 
@@ -57,6 +57,17 @@ const isLeftAlone = (node: ts.Node): boolean =>
   ts.isTypeNode(node) || ts.isImportDeclaration(node) || ts.isExportDeclaration(node) ||
   ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node) || isAssertion(node)
 
+/** Tells changes apart that look the same in one function: the second has a number. */
+function createNumbering(): (inside: string, change: string) => string {
+  const counts = new Map<string, number>()
+  return (inside, change) => {
+    const key = `${inside}\n${change}`
+    const count = (counts.get(key) ?? 0) + 1
+    counts.set(key, count)
+    return count === 1 ? change : `${change} #${count}`
+  }
+}
+
 /** All mutants of a file of a program, in the order of the text. */
 export function mutantsOf(program: ts.Program, path: string, file: string): readonly Mutant[] {
   const source = program.getSourceFile(path)
@@ -64,6 +75,7 @@ export function mutantsOf(program: ts.Program, path: string, file: string): read
   const checker = program.getTypeChecker()
   const found: Mutant[] = []
   const seen = new Set<string>()
+  const numbered = createNumbering()
   const add = (at: ts.Node, kind: Mutant['kind'], { node, text, shown }: Change): void => {
     const [start, end] = [node.getStart(), node.getEnd()]
     const key = `${start} ${end} ${text}`
@@ -72,8 +84,9 @@ export function mutantsOf(program: ts.Program, path: string, file: string): read
     const from = inOneLine(shown?.from ?? node.getText())
     const to = inOneLine(shown?.to ?? text)
     const line = source.getLineAndCharacterOfPosition(at.getStart()).line + 1
-    const change = `${from} → ${to === '' ? '(gone)' : to}`
-    found.push({ file, line, inside: enclosingName(node), start, end, kind, text, change })
+    const inside = enclosingName(node)
+    const change = numbered(inside, `${from} → ${to === '' ? '(gone)' : to}`)
+    found.push({ file, line, inside, start, end, kind, text, change })
   }
   const visit = (node: ts.Node): void => {
     if (isLeftAlone(node)) return

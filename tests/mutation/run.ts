@@ -1,8 +1,8 @@
 /**
  * `npm run mutate -- [AREA...] [--sample N] [--seed S] [--again]`: makes the mutants of each area,
  * runs the tests against them and ends with 1 where a score is too low or a survivor has no reason.
- * `--again`: only what survived when the area last ran, for who writes tests against it; the score
- * is of the whole area, and holds as long as the product is as it was then.
+ * `--again`: only what survived when the area last ran and has no reason, for who writes tests; the
+ * score is of the whole area, and holds as long as the product is as it was then.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -18,6 +18,7 @@ import { Compiler } from './validity.ts'
 
 const root = path.join(import.meta.dirname as string, '../..')
 const here = import.meta.dirname as string
+const known = JSON.parse(readFileSync(path.join(here, 'survivors.json'), 'utf8')) as KnownSurvivor[]
 
 interface Options {
   readonly areas: readonly Area[]
@@ -74,16 +75,22 @@ const resultFile = (area: string): string => path.join(root, `test-results/mutan
 const lastResult = ({ name }: Area): AreaResult =>
   JSON.parse(readFileSync(resultFile(name), 'utf8')) as AreaResult
 
-function survivedBefore(area: Area, mutants: readonly Mutant[]): readonly Mutant[] {
-  const { judged } = lastResult(area)
-  const keys = new Set(judged.filter(isSurvivor).map(({ mutant }) => keyOf(mutant)))
-  return mutants.filter((mutant) => keys.has(keyOf(mutant)))
+/** What survived an area's last run for no reason that is known. */
+function openBefore(area: Area): ReadonlySet<string> {
+  const open = survivorsOf(lastResult(area), known).filter(({ reason }) => reason === null)
+  return new Set(open.map(({ judged: { mutant } }) => keyOf(mutant)))
 }
 
-/** The last result of an area, with what came of its survivors since. */
+function openAmong(area: Area, mutants: readonly Mutant[]): readonly Mutant[] {
+  const open = openBefore(area)
+  return mutants.filter((mutant) => open.has(keyOf(mutant)))
+}
+
+/** The last result of an area, with what came of some of its survivors since. */
 function renewed(area: Area, judged: readonly Judged[]): AreaResult {
   const before = lastResult(area)
-  const others = before.judged.filter((each) => !isSurvivor(each))
+  const again = new Set(judged.map(({ mutant }) => keyOf(mutant)))
+  const others = before.judged.filter((each) => !isSurvivor(each) || !again.has(keyOf(each.mutant)))
   return { ...before, judged: [...others, ...judged] }
 }
 
@@ -96,7 +103,7 @@ function validMutants(area: Area, options: Options): { valid: readonly Mutant[];
   }
   const { program } = compiler
   const all = area.files.flatMap((file) => mutantsOf(program, path.join(root, file), file))
-  const some = sampled(options.again ? survivedBefore(area, all) : all, options)
+  const some = sampled(options.again ? openAmong(area, all) : all, options)
   const valid = some.filter((mutant) => compiler.accepts(mutant))
   return { valid, invalid: some.length - valid.length }
 }
@@ -137,7 +144,6 @@ if (options === null) {
   process.exit(2)
 }
 process.env['KALANDRA_VECTORS'] ??= path.join(root, '../shared/vectors')
-const known = JSON.parse(readFileSync(path.join(here, 'survivors.json'), 'utf8')) as KnownSurvivor[]
 const results: AreaResult[] = []
 for (const area of options.areas) results.push(await runArea(area, options))
 mkdirSync(path.join(root, 'test-results'), { recursive: true })
