@@ -113,18 +113,21 @@ function metWhileLoading(trial: Trial, { loading }: Observed, mutant: number) {
   return isOwn ? { kind: 'product' } as const : { kind: 'tests', files } as const
 }
 
-/** Tests for which a mutant is on before anything loads. */
+/**
+ * Tests for which a mutant is on before anything loads: those of the files that meet it; where the
+ * product does, all that come by its file or import from its folder.
+ */
 function testsFromTheStart(trial: Trial, observed: Observed, mutant: number): readonly SeenTest[] {
   const met = metWhileLoading(trial, observed, mutant)
   if (met.kind === 'never') return []
+  if (met.kind === 'tests') return observed.tests.filter(({ file }) => met.files.includes(file))
   const own = trial.mutants[mutant] as Mutant
+  const near = trial.importing(path.dirname(own.file))
   const siblings = new Set(
     trial.mutants.flatMap((each, place) => each.file === own.file ? [place] : []),
   )
-  return observed.tests.filter((test) =>
-    met.kind === 'tests'
-      ? met.files.includes(test.file)
-      : [...test.reached.keys()].some((place) => siblings.has(place))
+  return observed.tests.filter(({ file, reached }) =>
+    near.has(file) || [...reached.keys()].some((place) => siblings.has(place))
   )
 }
 
