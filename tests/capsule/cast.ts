@@ -12,7 +12,12 @@ import { attachAttestation, certificateHash } from '#core/identity/certificate.t
 import { makeAttestation, verifyCertificate } from '#core/identity/certificate.ts'
 import type { KeyPackageSecrets } from '#core/mls/own-leaf.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
-import { HandDevice, type HandIdentity, type HandParts, makeIdentity } from '../support/hand-device.ts'
+import {
+  HandDevice,
+  type HandIdentity,
+  type HandParts,
+  makeIdentity,
+} from '../support/hand-device.ts'
 
 export const DOMAIN = 'hub.example' as HubDomain
 export const HOME = 'https://hub.example'

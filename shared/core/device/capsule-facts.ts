@@ -284,7 +284,8 @@ export function effectFacts(seen: SeenStep, effect: DeviceEffect): Plain | null 
     case 'sendDatagram':
       return sentFacts(seen, effect.frame)
     case 'armTimer':
-      return { do: effect.kind, timer: effect.timer }
+      // Who types is not recorded, and so neither is when that ends.
+      return effect.timer === 'typing' ? null : { do: effect.kind, timer: effect.timer }
     case 'settleCommand': {
       const { outcome } = effect
       const code = outcome.kind === 'failed' ? { code: word(outcome.code) } : {}

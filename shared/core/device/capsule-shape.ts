@@ -171,7 +171,6 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
     racesLost: room.racesLost,
     unread: record.unread,
     readUpTo: Number(record.readUpTo),
-    typing: room.typing.length,
   }
 }
 
