@@ -9,7 +9,7 @@ import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { readVote } from '#core/policy/vote.ts'
 import { type Body, decodeMessage, isSessionKind, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
-import type { OwnWords } from './stand-in-room.ts'
+import type { OwnWords } from './room-parts.ts'
 
 export class SaidByDevice implements OwnWords {
   readonly links: InviteLink[] = []

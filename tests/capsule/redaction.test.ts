@@ -43,7 +43,7 @@ const WORDS = new Set(
   began lastVoid outbox flying sealed placed refused jobs add revoke pending sent kept
   invitations links anchors hold racesLost unread readUpTo creating joinRefused live broken
   removed link welcome request version position opcode refusal claimed of generations taken first
-  entries is genesis verdict proposal hole seen agrees adds removes policy generation lane about
+  entries is genesis verdict proposal hole seen contradicts adds removes policy generation lane about
   void malformed message created joined invitationMade titled resynced falseVote
   invitationRevoked keyPackagesLeft reason sequence last limits retryAfterMs`.split(/\s+/),
 )

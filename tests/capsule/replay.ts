@@ -29,7 +29,8 @@ import { type Facts, readCapsule, roomShapeOf, scriptOf, textOf } from './readin
 import { seatsOf, stage } from './stage.ts'
 import { makeGroup } from './stand-in-group.ts'
 import { frameOf } from './stand-in-hub.ts'
-import { NotReproduced, type RoomParts, StandInRoom, START_MS } from './stand-in-room.ts'
+import { NotReproduced, type RoomParts, START_MS } from './room-parts.ts'
+import { StandInRoom } from './stand-in-room.ts'
 
 /** Where a replay and a capsule part. */
 export interface Divergence {

@@ -3,27 +3,30 @@
  * machine itself, rooms as the shape has them. Owns the rebuilding, and says what it leaves out.
  */
 import { ok } from 'node:assert/strict'
-import { logPosition, type RequestId, type TimeMs } from '#core/base/ids.ts'
+import { leafIndex, logPosition, type RequestId, type TimeMs } from '#core/base/ids.ts'
 import type { DeviceMachine } from '#core/device/device.ts'
-import { exportKeys } from '#core/device/epoch-keys.ts'
+import { ENGINE_LANE, exportKeys } from '#core/device/epoch-keys.ts'
 import type { DeviceInput } from '#core/device/io.ts'
 import type { RoomRecord } from '#core/device/records.ts'
 import { newRoom, roomUri } from '#core/device/room.ts'
 import { type DeviceState, emptyState, type OutboxItem } from '#core/device/state.ts'
-import type { PendingRequest, RoomState, SessionState } from '#core/device/state.ts'
+import type { EpochKeys, PendingRequest, RoomState, SessionState } from '#core/device/state.ts'
+import type { PendingRequestOf } from '#core/device/turn.ts'
 import { encodeContent, textContent } from '#core/content/mimi-content.ts'
 import { accountUri } from '#core/device/outbox.ts'
 import { outboxKey } from '#core/device/records.ts'
 import { encodeInviteLink } from '#core/identity/invitation.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import { openFinality } from '#core/policy/finality.ts'
+import { reserve } from '#core/sender-keys/secret-tree.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 import { type Cast, DOMAIN, HOME } from './cast.ts'
 import type { SaidByDevice } from './own-words.ts'
 import { type Facts, factsOf, listOf, numberOf, roomShapeOf, textOf } from './reading.ts'
 import { ELSEWHERE, frameOf } from './stand-in-hub.ts'
 import { makeGroup, type Seat } from './stand-in-group.ts'
-import { type RoomParts, StandInRoom, START_MS } from './stand-in-room.ts'
+import { type RoomParts, START_MS } from './room-parts.ts'
+import { StandInRoom } from './stand-in-room.ts'
 
 export interface Staging {
   readonly machine: DeviceMachine
@@ -198,6 +201,7 @@ async function stageRoom(staging: Staging, state: DeviceState, name: string) {
   const { cast, shape } = staging
   const facts = roomShapeOf(shape, name)
   const missing = unstaged(facts).map((what) => `${name}: ${what}`)
+  const isFresh = textOf(factsOf(shape['session']), 'kind') === 'idle'
   const final = factsOf(facts['final'])
   const seats = seatsOf(final)
   ok(state.account.kind === 'registered')
@@ -226,6 +230,7 @@ async function stageRoom(staging: Staging, state: DeviceState, name: string) {
     ),
   )
   const entered = own === null || final['leaf'] === null ? null : exportKeys(made.id, own)
+  const used = numberOf(final, 'generation')
   const at = logPosition(BigInt(position))
   const entryHash = position === next - 1 ? headHash : cast.parts.entropy.randomBytes(32)
   const began = facts['began'] === null ? at : logPosition(BigInt(numberOf(facts, 'began')))
@@ -238,7 +243,7 @@ async function stageRoom(staging: Staging, state: DeviceState, name: string) {
       entryHash,
       public: entered?.group.public ?? publicGroup,
       group: entered?.group ?? null,
-      keys: entered?.keys ?? null,
+      keys: entered === null ? null : usedUp(cast, entered, used),
       groupInfo: made.groupInfo,
     },
     finality: facts['began'] === null ? null : {
@@ -251,9 +256,23 @@ async function stageRoom(staging: Staging, state: DeviceState, name: string) {
     subscription: subscriptionOf(facts, epochId),
     holdUntilMs: typeof facts['hold'] === 'number' ? START_MS + facts['hold'] : 0,
     racesLost: numberOf(facts, 'racesLost'),
-    recent: [{ position: logPosition(BigInt(Math.max(0, next - 1))), hash: headHash }],
+    // What a device chained before it was opened it does not remember.
+    recent: isFresh || next === 0
+      ? []
+      : [{ position: logPosition(BigInt(next - 1)), hash: headHash }],
   }
   return { room: { ...room, outbox: outboxOf(staging, room, facts) }, standIn, missing }
+}
+
+/** Keys whose own chain stands where it stood. */
+function usedUp(
+  cast: Cast,
+  { group, keys }: ReturnType<typeof exportKeys>,
+  count: number,
+): EpochKeys {
+  if (count === 0) return keys
+  const place = { leaf: leafIndex(group.ownLeaf), lane: ENGINE_LANE, count }
+  return { ...keys, senderKeys: reserve(cast.parts.crypto, keys.senderKeys, place).keys }
 }
 
 function subscriptionOf(facts: Facts, epochId: RoomState['recent'][number]['hash']) {

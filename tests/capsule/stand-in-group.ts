@@ -68,6 +68,8 @@ export async function makeGroup(cast: Cast, wanted: GroupWanted): Promise<MadeGr
   }
   const founder = await deviceOf(0)
   const { room } = await founder.genesis()
+  // Its log is not followed: what is committed has seen something.
+  room.next = 1n
   const invitations = await invited(cast, wanted, { founder, room })
   const blanks = Array.from({ length: width }, (_, leaf) => leaf)
     .filter((leaf) => whoAt(leaf) === null)

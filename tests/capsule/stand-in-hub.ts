@@ -20,7 +20,8 @@ import { type Cast, DOMAIN } from './cast.ts'
 import type { SaidByDevice } from './own-words.ts'
 import { type CapsuleStep, type Facts, factsOf, listOf, numberOf, textOf } from './reading.ts'
 import { roomShapeOf } from './reading.ts'
-import { NotReproduced, type StandInRoom } from './stand-in-room.ts'
+import { NotReproduced } from './room-parts.ts'
+import type { StandInRoom } from './stand-in-room.ts'
 
 export const ELSEWHERE = 'https://elsewhere.example'
 
@@ -92,7 +93,7 @@ async function roomBody(words: HubWords, facts: Facts, room: StandInRoom): Promi
     case 'entries':
       return await entries(facts, room)
     case 'head':
-      return await head(words, room, { position, agrees: facts['agrees'] })
+      return await head(words, room, { position, contradicts: facts['contradicts'] })
     case 'catchUp':
     case 'askVote':
       return { position }
@@ -160,14 +161,25 @@ function redirectOf({ state, step }: HubWords): string {
 
 // ---- Directory ----------------------------------------------------------------------------
 
-async function keyPackages({ cast }: HubWords, facts: Facts): Promise<Body<'keyPackages'>> {
+async function keyPackages(
+  { cast, said, state }: HubWords,
+  facts: Facts,
+): Promise<Body<'keyPackages'>> {
   const claimed = []
   for (const each of listOf(facts, 'claimed')) {
     const [who, lastResort] = Array.isArray(each) ? each : []
-    if (typeof who !== 'number' || who === 0) throw new NotReproduced('a claim of oneself')
+    if (typeof who !== 'number') throw new NotReproduced('a KeyPackage of nobody')
+    const isLast = { lastResort: lastResort === true }
+    if (who === 0) {
+      const own = said.keyPackage()
+      const device = 'record' in state.account ? state.account.record.device : null
+      if (own === null || device === null) throw new NotReproduced('a KeyPackage of the device')
+      claimed.push({ device, ...own, ...isLast })
+      continue
+    }
     const { device, keyPackage } = await cast.handOut(who)
     const { certificate, device: id } = device.self
-    claimed.push({ device: id, keyPackage, lastResort: lastResort === true, certificate })
+    claimed.push({ device: id, keyPackage, certificate, ...isLast })
   }
   const request = numberOf(facts, 'request') as RequestId
   return { request, claimed, padding: new Uint8Array(0) }
@@ -226,10 +238,10 @@ async function entries(facts: Facts, room: StandInRoom): Promise<Body<'entries'>
 async function head(
   { cast, nowMs }: HubWords,
   room: StandInRoom,
-  said: { readonly position: LogPosition; readonly agrees: unknown },
+  said: { readonly position: LogPosition; readonly contradicts: unknown },
 ): Promise<Body<'head'>> {
   const { crypto, entropy } = cast.parts
-  const known = said.agrees === false ? null : room.hashAt(Number(said.position))
+  const known = said.contradicts === true ? null : room.hashAt(Number(said.position))
   const unsigned = {
     term: 1n,
     keyId: new Uint8Array(8),

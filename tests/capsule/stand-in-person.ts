@@ -12,7 +12,7 @@ import { encodeInviteLink } from '#core/identity/invitation.ts'
 import type { PolicyInvitation } from '#core/policy/room-policy.ts'
 import { type Cast, DOMAIN } from './cast.ts'
 import { type CapsuleStep, listOf, numberOf, textOf } from './reading.ts'
-import { NotReproduced } from './stand-in-room.ts'
+import { NotReproduced } from './room-parts.ts'
 
 export interface CommandPlace {
   readonly step: CapsuleStep

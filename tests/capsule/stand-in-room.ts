@@ -5,12 +5,11 @@
  */
 import { ok } from 'node:assert/strict'
 import { toHex } from '#core/base/bytes.ts'
-import { leafIndex, type LogPosition, logPosition } from '#core/base/ids.ts'
+import { leafIndex, logPosition } from '#core/base/ids.ts'
 import type { RoomId, TimeMs } from '#core/base/ids.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { Group } from '#core/mls/group.ts'
 import { processMessage } from '#core/mls/messages.ts'
-import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { type PolicyInvitation, policyOf } from '#core/policy/room-policy.ts'
 import { leafOfDevice, memberAt, rosterOf } from '#core/policy/roster.ts'
@@ -22,47 +21,15 @@ import { genesisEntryCodec, type LogEntry } from '#core/wire/log-entry.ts'
 import { verdictEntryCodec, type VERDICTS, voteEntryCodec } from '#core/wire/log-entry.ts'
 import type { HandChange, HandDevice, HandRoom } from '../support/hand-device.ts'
 import { externalCommit } from '../support/hand-joiner.ts'
-import type { Cast, Handed } from './cast.ts'
+import type { Handed } from './cast.ts'
 import { type Facts, factsOf, listOf, numberOf, roomShapeOf } from './reading.ts'
 import { type ScriptedEntry, textOf } from './reading.ts'
 import { type MadeGroup, openWelcome } from './stand-in-group.ts'
+import { NotReproduced, type RoomInWords, type RoomParts, type Seen } from './room-parts.ts'
+import { type StandInEpoch, START_MS } from './room-parts.ts'
 import { sealedBy, spoiledCommit, votedBy } from './stand-in-words.ts'
 
-/** Something that no stand-in can say in the place of what was there. */
-export class NotReproduced extends Error {}
-
-/** An epoch as the stand-ins have it. */
-export interface StandInEpoch {
-  readonly position: number
-  readonly public: PublicGroup
-  /** Of the stand-ins that follow, by leaf. */
-  readonly groups: ReadonlyMap<number, Group>
-  readonly groupInfo: Uint8Array
-  /** Opens nothing twice: the chains move with what is sealed. */
-  keys: SenderKeys | null
-}
-
-/** What the device under replay has given to the hub, by what the capsule calls it. */
-export interface OwnWords {
-  /** Its newest commit in a room that was made in an epoch. */
-  commit(room: string, epoch: number): Body<'submitCommit'> | null
-  frame(room: string, epoch: number, generation: number): Uint8Array | null
-  vote(room: string, position: number): Uint8Array | null
-  created(room: string): Body<'createRoom'> | null
-  /** KeyPackages of the device at the hub, and its certificate. */
-  keyPackage(): { readonly keyPackage: Uint8Array; readonly certificate: Uint8Array } | null
-}
-
-export interface RoomParts {
-  readonly name: string
-  readonly cast: Cast
-  readonly script: ReadonlyMap<number, ScriptedEntry>
-  readonly own: OwnWords
-  /** Of the device under replay; null until it has an account. */
-  self(): HandDevice | null
-}
-
-export class StandInRoom {
+export class StandInRoom implements RoomInWords {
   readonly parts: RoomParts
   readonly id: RoomId
   readonly epochs: StandInEpoch[] = []
@@ -362,7 +329,7 @@ export class StandInRoom {
   /** What a sender had seen; where the capsule says that it was another log, it is another. */
   seenBy(facts: Facts): Seen {
     const position = facts['seen'] === undefined ? this.next - 1 : numberOf(facts, 'seen')
-    const known = facts['agrees'] === false ? null : this.hashAt(position)
+    const known = facts['contradicts'] === true ? null : this.hashAt(position)
     const hash = known ?? this.parts.cast.parts.entropy.randomBytes(32)
     return { position: logPosition(BigInt(position)), hash }
   }
@@ -383,14 +350,6 @@ export class StandInRoom {
     return epochIdOf(epoch.public.suite, epoch.public.context)
   }
 }
-
-export interface Seen {
-  readonly position: LogPosition
-  readonly hash: Uint8Array
-}
-
-/** When the capsule begins in the world of the replay. */
-export const START_MS = 1_800_000_000_000
 
 function entryOf(body: Body<'submitCommit'>, seen: Seen): Uint8Array {
   const { commit, groupInfo, certificates } = body

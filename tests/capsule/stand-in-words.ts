@@ -17,11 +17,11 @@ import type { Epoch } from '#core/base/ids.ts'
 import type { HandDevice } from '../support/hand-device.ts'
 import { DOMAIN } from './cast.ts'
 import { factsOf, listOf, numberOf, roomShapeOf, type ScriptedEntry, textOf } from './reading.ts'
-import { NotReproduced, type StandInEpoch, type StandInRoom } from './stand-in-room.ts'
+import { NotReproduced, type RoomInWords, type StandInEpoch } from './room-parts.ts'
 
 /** What the device showed of an entry; null where nothing. */
 function shownAs(
-  { parts: { name } }: StandInRoom,
+  { parts: { name } }: RoomInWords,
   { step, position }: ScriptedEntry,
 ): string | null {
   const shown = step.out.find((each) =>
@@ -33,7 +33,7 @@ function shownAs(
 // ---- Frames -------------------------------------------------------------------------------
 
 /** A sealed frame: the device's own, or one of a stand-in with the same header. */
-export async function sealedBy(room: StandInRoom, scripted: ScriptedEntry): Promise<Uint8Array> {
+export async function sealedBy(room: RoomInWords, scripted: ScriptedEntry): Promise<Uint8Array> {
   const { facts } = scripted
   const epochNumber = numberOf(facts, 'epoch')
   const leaf = numberOf(facts, 'leaf')
@@ -76,7 +76,7 @@ export async function sealedBy(room: StandInRoom, scripted: ScriptedEntry): Prom
   return shown === 'unreadable:wrongSignature' ? flippedAt(sealed, sealed.length - 1) : sealed
 }
 
-function senderKeysOf(room: StandInRoom, device: HandDevice, group: Group) {
+function senderKeysOf(room: RoomInWords, device: HandDevice, group: Group) {
   const { suite } = device
   const epochId = epochIdOf(device.engine, group.public.context)
   const root = exportSecret(group, {
@@ -89,7 +89,7 @@ function senderKeysOf(room: StandInRoom, device: HandDevice, group: Group) {
 
 /** A text where one was shown, a title where that was, and what is not shown where nothing was. */
 function plaintextOf(
-  room: StandInRoom,
+  room: RoomInWords,
   device: HandDevice,
   { shown, position }: { readonly shown: string | null; readonly position: number },
 ): Uint8Array {
@@ -115,7 +115,7 @@ function flippedAt(bytes: Uint8Array, at: number): Uint8Array {
 // ---- Votes --------------------------------------------------------------------------------
 
 /** A vote: the device's own, or one of a stand-in with the same choice. */
-export async function votedBy(room: StandInRoom, scripted: ScriptedEntry): Promise<Uint8Array> {
+export async function votedBy(room: RoomInWords, scripted: ScriptedEntry): Promise<Uint8Array> {
   const { facts } = scripted
   const about = numberOf(facts, 'about')
   const leaf = numberOf(facts, 'leaf')
@@ -148,7 +148,7 @@ export async function votedBy(room: StandInRoom, scripted: ScriptedEntry): Promi
 }
 
 /** Whether the device counted the vote; so it is where its epoch was settled in the same step. */
-function wasTaken({ parts: { name } }: StandInRoom, { facts, step }: ScriptedEntry): boolean {
+function wasTaken({ parts: { name } }: RoomInWords, { facts, step }: ScriptedEntry): boolean {
   const open = listOf(roomShapeOf(step.to, name), 'votes').map(factsOf)
     .find((each) => each['at'] === facts['about'])
   if (open === undefined) return true
@@ -156,7 +156,7 @@ function wasTaken({ parts: { name } }: StandInRoom, { facts, step }: ScriptedEnt
 }
 
 function macOf(
-  room: StandInRoom,
+  room: RoomInWords,
   device: HandDevice,
   { epoch, leaf, isFalse }: {
     readonly epoch: StandInEpoch
@@ -183,14 +183,14 @@ function macOf(
  * commit itself (RFC 9420) is stood in for by a changed signature.
  */
 export function spoiledCommit(
-  room: StandInRoom,
+  room: RoomInWords,
   { facts, step, position }: ScriptedEntry,
   body: Body<'submitCommit'>,
 ): Body<'submitCommit'> | null {
   const shape = roomShapeOf(step.to, room.parts.name)
   const code = textOf(shape, 'code')
   const stopped = code.startsWith('commit:') && numberOf(shape, 'next') === position + 1
-  if (!stopped || facts['agrees'] === false) return null
+  if (!stopped || facts['contradicts'] === true) return null
   switch (code) {
     case 'commit:groupInfo':
       return { ...body, groupInfo: body.groupInfo.map((byte) => byte ^ 1) }

@@ -169,14 +169,15 @@ function subscribedFacts(seen: SeenStep, key: string, body: Body<'subscribed'>):
   }
 }
 
-/** Whether somebody's word on an entry is what this device chained; not said where it forgot. */
+/** Whether somebody's word on an entry is another than what this device chained. */
 function sight(
   { state }: SeenStep,
   key: string,
   seen: { readonly position: bigint; readonly hash: Uint8Array },
 ): PlainRecord {
   const known = state.rooms.get(key)?.recent.find(({ position }) => position === seen.position)
-  return known === undefined ? {} : { agrees: equalBytes(known.hash, seen.hash) }
+  const contradicts = known !== undefined && !equalBytes(known.hash, seen.hash)
+  return contradicts ? { contradicts } : {}
 }
 
 // ---- Entries ------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
  * what of a state may be seen: no bytes, and no word that a person or a peer chose. Rooms and
  * accounts have names that begin and end with one capsule.
  */
-import type { AccountName, TimeMs } from '#core/base/ids.ts'
+import { type AccountName, leafIndex, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { listedInvitations } from '#core/device/invitations.ts'
 import { topEpoch } from '#core/device/chain.ts'
+import { ENGINE_LANE } from '#core/device/epoch-keys.ts'
 import type { DeviceState, PendingRequest, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
@@ -186,9 +187,16 @@ function epochShape(epoch: RoomEpoch, names: Pseudonyms): PlainRecord {
     at: Number(epoch.position),
     epoch: Number(group.context.epoch),
     leaf: epoch.group === null ? null : epoch.group.ownLeaf,
-    keys: epoch.keys !== null,
+    generation: nextGeneration(epoch),
     people: remembered(leafShapes, group.tree, names, () => peopleOf(group, names)),
   }
+}
+
+/** Of the next frame that this device seals; null where it holds no keys. */
+function nextGeneration({ group, keys }: RoomEpoch): number | null {
+  if (group === null || keys === null) return null
+  const chain = keys.senderKeys.chains.get(leafIndex(group.ownLeaf), ENGINE_LANE)
+  return keys.reserved[0]?.generation ?? chain?.generation ?? 0
 }
 
 /** Leaves with their accounts; of a room with more than a capsule shows, how many there are. */
