@@ -30,22 +30,23 @@ async function watched(world: SimWorld, name: string): Promise<Watched> {
 
 /** Words that stand in a capsule beside those of the wire's tables: kinds, phases, fields. */
 const WORDS = new Set(
-  `capsule build lost state at in out to undone fault gone hidden kind do what id command outcome
-  done failed code attempt transport memory timer frames kib room who started commandGiven
-  sessionOpened framesReceived sessionClosed timerFired networkChanged storeFailed closeRequested
-  signUp createRoom sendMessage invite revokeInvitation joinByLink addMember setTyping markRead
-  redial heartbeat typing retry wake dial hangUp send show armTimer settleCommand reportFault
-  account waits none wanted registering registered session idle waiting dialing greeting guest
-  authenticating ready closed failures beats heard hub online away redirects nextAttempt
-  nextRequest requests keyPackages rooms register publish claim createRoom subscribe frame commit
-  vote anchor group phase suite next headTime joinedAt recovery joining subscription following
-  asked epoch final leaf keys people chain own choice agree cannot voted leaves votes ms by added
-  began lastVoid outbox flying sealed placed refused jobs add revoke pending sent kept
-  invitations links anchors hold racesLost unread readUpTo creating joinRefused live broken
-  removed link welcome request version position opcode refusal claimed of generations taken first
-  entries is genesis verdict proposal hole seen contradicts adds removes policy generation lane about
-  void malformed message created joined invitationMade titled resynced falseVote
-  invitationRevoked keyPackagesLeft reason sequence last limits retryAfterMs`.split(/\s+/),
+  `capsule build lost state at in out to undone fault gone hidden kind do what id command
+  outcome done failed code attempt transport memory timer frames kib room who started
+  commandGiven sessionOpened framesReceived sessionClosed timerFired networkChanged
+  storeFailed closeRequested signUp createRoom sendMessage invite revokeInvitation joinByLink
+  addMember setTyping markRead redial heartbeat typing retry wake dial hangUp send show
+  armTimer settleCommand reportFault account waits none wanted registering registered session
+  idle waiting dialing greeting guest authenticating ready closed failures beats heard hub
+  online away redirects nextAttempt nextRequest requests keyPackages rooms register publish
+  claim createRoom subscribe frame commit vote anchor group phase suite next headTime joinedAt
+  recovery joining subscription following asked epoch final leaf keys people chain own choice
+  agree cannot voted leaves votes ms by added began lastVoid outbox flying sealed placed
+  refused jobs add revoke pending sent kept invitations links anchors hold racesLost unread
+  readUpTo creating joinRefused live broken removed link welcome request version position
+  opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
+  seen contradicts adds removes policy generation lane about void malformed message created
+  joined invitationMade titled resynced falseVote invitationRevoked keyPackagesLeft reason
+  sequence last limits retryAfterMs`.split(/\s+/),
 )
 
 function isWord(text: string): boolean {
@@ -87,7 +88,7 @@ async function meeting(world: SimWorld): Promise<readonly Watched[]> {
 }
 
 Deno.test(
-  'a capsule holds no piece of what is secret, and no word but its own',
+  'DEV-10: a capsule holds no piece of what is secret, and no word but its own',
   options,
   async () => {
     const people = await meeting(new SimWorld(1))
@@ -123,7 +124,7 @@ Deno.test('a piece of a secret in any form is found', options, async () => {
   }
 })
 
-Deno.test('DEV-9: a capsule is bounded, and says how much it let go', options, async () => {
+Deno.test('DEV-10: a capsule is bounded, and says how much it let go', options, async () => {
   const world = new SimWorld(4)
   const alice = await watched(world, 'alicia')
   for (let index = 0; index < LIMITS.capsuleStepsMax * 2; index++) {

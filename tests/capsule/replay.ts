@@ -22,7 +22,7 @@ import { invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
 import { policyOf } from '#core/policy/room-policy.ts'
 import type { HandDevice } from '../support/hand-device.ts'
 import { Cast, DOMAIN } from './cast.ts'
-import { commandOf } from './stand-in-person.ts'
+import { commandOf, type KnownLink } from './stand-in-person.ts'
 import { SaidByDevice } from './own-words.ts'
 import { type Capsule, type CapsuleStep, factsOf, listOf, numberOf } from './reading.ts'
 import { type Facts, readCapsule, roomShapeOf, scriptOf, textOf } from './reading.ts'
@@ -154,7 +154,10 @@ class Replay {
     this.#learnLinks()
     const seen = { names: this.#names, state: after.state }
     shapeOf(kept, this.#names)
-    const said = difference(plainInput(step.input), plainInput(inputFacts(seen, input)))
+    const said = difference(
+      plainInput(step.input, step),
+      plainInput(inputFacts(seen, input), step),
+    )
     const shape = shapeOf(after.state, this.#names)
     const out = [
       ...after.effects.map((effect) => effectFacts(seen, effect)).filter((each) => each !== null),
@@ -162,7 +165,7 @@ class Replay {
     ]
     const became = difference(step.to, shape)
     if (became !== null) return differs('state', became)
-    const done = difference(step.out, out)
+    const done = difference(sorted(step.out), sorted(out))
     if (done !== null) return differs('out', done)
     return said === null ? null : differs('input', said)
   }
@@ -187,7 +190,13 @@ class Replay {
         return { kind, command: typeof input['id'] === 'number' ? input['id'] : null }
       case 'commandGiven': {
         const key = async (name: string) => roomKey((await this.#room(name, step)).id)
-        const place = { step, state, key, link: () => this.#link(step), texts: ++this.#messages }
+        const place = {
+          step,
+          state,
+          key,
+          link: (name: string) => this.#link(name, step),
+          texts: ++this.#messages,
+        }
         return { kind, id: numberOf(input, 'id'), command: await commandOf(place, this.#cast) }
       }
       case 'framesReceived':
@@ -251,9 +260,7 @@ class Replay {
     return room
   }
 
-  async #link(step: CapsuleStep) {
-    const name = newRoomOf(step)
-    if (name === null) return null
+  async #link(name: string, step: CapsuleStep): Promise<KnownLink | null> {
     const room = await this.#room(name, step)
     const [known] = room.invitations
     return known === undefined ? null : { room: room.id, ...known }
@@ -302,9 +309,20 @@ function newRoomOf({ from, to }: CapsuleStep): string | null {
 
 // ---- Comparison ---------------------------------------------------------------------------
 
-/** Without sizes, which stand-ins do not keep to, and the rights of one who is nobody. */
-function plainInput(facts: Facts): Plain {
-  return JSON.parse(JSON.stringify(facts, (name, value) => name === 'kib' ? undefined : value))
+/** Without sizes, which stand-ins do not keep to, and without entries that were not taken. */
+function plainInput(input: Facts, { to }: CapsuleStep): Plain {
+  const frames = listOf(input, 'frames').map(factsOf).map(({ kib: _, ...frame }) => {
+    const next = numberOf(roomShapeOf(to, textOf(frame, 'room')), 'next')
+    const first = numberOf(frame, 'first')
+    const entries = listOf(frame, 'entries').filter((_, index) => first + index < next)
+    return { ...frame, ...('entries' in frame ? { entries } : {}) }
+  })
+  return 'frames' in input ? { ...input, frames } : input
+}
+
+/** Random ids stand in lists in their own order, and so does what is done for each of them. */
+function sorted(out: readonly Plain[]): readonly Plain[] {
+  return out.toSorted((a, b) => JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)
 }
 
 /** The first place where two values differ, in words; null where they are the same. */

@@ -2,7 +2,7 @@
  * What the person of a capsule asked for, with stand-ins for texts, names and links. Owns the
  * commands; where one was refused for its text, the stand-in is refused for the same.
  */
-import { toBase64Url } from '#core/base/bytes.ts'
+import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Command } from '#core/device/io.ts'
@@ -12,15 +12,20 @@ import { encodeInviteLink } from '#core/identity/invitation.ts'
 import type { PolicyInvitation } from '#core/policy/room-policy.ts'
 import { type Cast, DOMAIN } from './cast.ts'
 import { type CapsuleStep, listOf, numberOf, textOf } from './reading.ts'
-import { NotReproduced } from './room-parts.ts'
+
+export interface KnownLink {
+  readonly room: RoomId
+  readonly invitation: PolicyInvitation
+  readonly secret: Uint8Array
+}
 
 export interface CommandPlace {
   readonly step: CapsuleStep
   readonly state: DeviceState
   /** Key of a room by its name. */
   key(name: string): Promise<string>
-  /** The link by which the step came to a new room; null where it did not. */
-  link(): Promise<{ room: RoomId; invitation: PolicyInvitation; secret: Uint8Array } | null>
+  /** A link to a room; null where none of its links is known. */
+  link(name: string): Promise<KnownLink | null>
   /** Grows with every command. */
   readonly texts: number
 }
@@ -82,14 +87,14 @@ function revoked(state: DeviceState, key: string, code: string): string {
 
 async function linkOf(place: CommandPlace, cast: Cast, code: string): Promise<string> {
   if (code === 'badLink') return ''
-  const found = await place.link()
+  const name = textOf(place.step.input, 'room')
+  const found = name === '' ? null : await place.link(name)
   const hubDomain = code === 'otherHub' ? 'elsewhere.example' as typeof DOMAIN : DOMAIN
-  const nowhere = { room: new Uint8Array(32), secret: new Uint8Array(16) }
-  if (found === null && code === '') throw new NotReproduced('a link to a room that is known')
+  const room = name === '' ? null : fromBase64Url(await place.key(name))
   const inviter = found?.invitation.inviter ?? cast.nameOf(1)
   return encodeInviteLink({
-    room: found?.room ?? nowhere.room,
-    secret: found?.secret ?? nowhere.secret,
+    room: room ?? new Uint8Array(32),
+    secret: found?.secret ?? new Uint8Array(16),
     inviterRootHash: found?.invitation.inviterRootHash ?? new Uint8Array(32),
     hubDomain,
     inviter,

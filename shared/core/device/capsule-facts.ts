@@ -2,14 +2,15 @@
  * What a capsule says of an input and of an effect: kinds, numbers, and of a log entry what its hub
  * sees too. Owns the choice of these facts; nothing of a content, a key or a name passes.
  */
-import { equalBytes } from '#core/base/bytes.ts'
-import type { AccountName } from '#core/base/ids.ts'
+import { equalBytes, wipe } from '#core/base/bytes.ts'
+import type { AccountName, RoomId } from '#core/base/ids.ts'
 import type { DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
 import { type Plain, type PlainRecord, type Pseudonyms, word } from '#core/device/capsule-shape.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import { decodeMlsMessage, type FramedContent } from '#core/mls/framing.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
 import { decodeIdentity } from '#core/identity/leaf-identity.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import { admissionBody } from '#core/policy/admission.ts'
@@ -62,7 +63,9 @@ function commandFacts(
   { names }: SeenStep,
   { kind, ...rest }: CommandInput['command'],
 ): PlainRecord {
-  const room = 'room' in rest ? { room: names.room(rest.room) } : {}
+  const room = 'room' in rest
+    ? { room: names.room(rest.room) }
+    : linkFacts(names, 'link' in rest ? rest.link : null)
   if (kind === 'invite' && 'limits' in rest) {
     const limits = rest.limits === null ? null : [rest.limits.usesMax, rest.limits.lifetimeMs]
     return { command: kind, ...room, limits }
@@ -70,6 +73,14 @@ function commandFacts(
   const position = 'position' in rest ? { position: rest.position } : {}
   const who = 'account' in rest ? { who: names.account(rest.account as AccountName) } : {}
   return { command: kind, ...room, ...position, ...who }
+}
+
+/** To which room a link leads. */
+function linkFacts(names: Pseudonyms, fragment: string | null): PlainRecord {
+  const link = fragment === null ? null : decodeInviteLink(fragment)
+  if (link === null) return {}
+  wipe(link.secret)
+  return { room: names.room(roomKey(link.room as RoomId)) }
 }
 
 /** What a frame of the hub said. */
