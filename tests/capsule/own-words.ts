@@ -52,17 +52,24 @@ export class SaidByDevice implements OwnWords {
       case 'submitCommit':
         this.#commits.set(`${name}:${message.body.epoch}`, message.body)
         return
-      case 'submitFrame': {
-        const header = decodeSealedFrame(message.body.frame)?.header
-        if (header === undefined) return
-        this.#said.set(`${name}:${header.epoch}:${header.generation}`, message.body.frame)
-        return
-      }
+      case 'submitFrame':
+        return this.#frame(name, message.body.frame)
       case 'submitVote': {
         const vote = readVote(message.body.vote)
         if (vote !== null) this.#said.set(`${name}:vote:${vote.position}`, message.body.vote)
       }
     }
+  }
+
+  /** What it said before the capsule began. */
+  saidBefore(room: string, said: Message): void {
+    if (said.kind === 'submitCommit') this.#commits.set(`${room}:${said.body.epoch}`, said.body)
+    if (said.kind === 'submitFrame') this.#frame(room, said.body.frame)
+  }
+
+  #frame(room: string, frame: Uint8Array): void {
+    const header = decodeSealedFrame(frame)?.header
+    if (header !== undefined) this.#said.set(`${room}:${header.epoch}:${header.generation}`, frame)
   }
 
   commit(room: string, epoch: number): Body<'submitCommit'> | null {

@@ -40,13 +40,15 @@ const WORDS = new Set(
   online away redirects nextAttempt nextRequest requests keyPackages rooms register publish
   claim createRoom subscribe frame commit vote anchor group phase suite next headTime joinedAt
   recovery joining subscription following asked epoch final leaf keys people chain own choice
-  agree cannot voted leaves votes ms by added began lastVoid outbox flying sealed placed
-  refused jobs add revoke pending sent kept invitations links anchors hold racesLost unread
-  readUpTo creating joinRefused live broken removed link welcome request version position
-  opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
-  seen contradicts adds removes policy generation lane about void malformed message created
-  joined invitationMade titled resynced falseVote invitationRevoked keyPackagesLeft reason
-  sequence last limits retryAfterMs`.split(/\s+/),
+  agree cannot voted leaves votes ms by added began lastVoid outbox items purpose message
+  profile roomsUnseen flying sealed placed refused jobs add revoke pending sent kept
+  invitations links anchors hold racesLost unread readUpTo creating joinRefused live broken
+  removed link welcome request version position opcode refusal claimed of generations taken
+  first entries is genesis verdict proposal hole seen contradicts adds removes policy
+  generation lane about void malformed message created joined invitationMade titled resynced
+  falseVote invitationRevoked keyPackagesLeft reason sequence last limits retryAfterMs`.split(
+    /\s+/,
+  ),
 )
 
 function isWord(text: string): boolean {

@@ -3,11 +3,12 @@
  * a world comes again at the same step, from nothing but the capsule.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { LIMITS } from '#core/base/limits.ts'
 import { SimWorld } from '../support/sim-world.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
 import { live } from './life.ts'
 import { LIES, lyingWay } from './lies.ts'
-import { readCapsule } from './reading.ts'
+import { listOf, readCapsule, roomShapeOf } from './reading.ts'
 import { replayCapsule, type Replayed } from './replay.ts'
 import { ending, failuresOf } from './story.ts'
 import { openInWorld, rest, told, type WorldPerson } from './world.ts'
@@ -112,5 +113,45 @@ Deno.test('a capsule that begins in the midst of a life replays from there', opt
   await rest(world, [again, bob], 2_000)
   const capsule = again.sdk.exportCapsule()
   ok(capsule.split('\n')[1]?.includes('"phase":"live"'), 'the room was there before')
+  await replaysWhole(capsule)
+})
+
+Deno.test('a capsule that begins in the midst of a vote replays from there', options, async () => {
+  const { world, alice, bob, room } = await betrayed(32)
+  // Nobody is there to vote on what Alice does, and she is opened anew.
+  await bob.sdk.close()
+  await rest(world, [alice], 1_000)
+  void alice.sdk.invite({ room }).catch(() => null)
+  await rest(world, [alice], 3_000)
+  await told(world, [alice], alice.sdk.sendMessage({ room, text: 'Waiting', id: 'waiting' }))
+  await alice.sdk.close()
+  const people = [
+    await openInWorld(world, 'alice', { store: alice.store }),
+    await openInWorld(world, 'bob', { store: bob.store }),
+  ]
+  await rest(world, people, 8_000)
+  const [again, other] = people as [WorldPerson, WorldPerson]
+  await told(world, people, other.sdk.sendMessage({ room, text: 'Here', id: 'here' }))
+  await rest(world, people, 2_000)
+  const capsule = again.sdk.exportCapsule()
+  const { start } = readCapsule(capsule)
+  ok(listOf(roomShapeOf(start, 'r1'), 'chain').length > 0, 'an epoch waited')
+  await replaysWhole(capsule)
+})
+
+Deno.test('a capsule whose beginning was let go replays from its first step', options, async () => {
+  const { world, alice, bob, room } = await betrayed(33)
+  const people = [alice, bob]
+  for (let steps = 0; steps < LIMITS.capsuleStepsMax; steps++) {
+    bob.sdk.networkChanged(true)
+    if (steps % 1_000 === 0) await rest(world, people, 500)
+  }
+  for (const text of ['One', 'Two', 'Three']) {
+    await told(world, people, alice.sdk.sendMessage({ room, text, id: text }))
+    await told(world, people, bob.sdk.sendMessage({ room, text, id: text }))
+    await rest(world, people, 1_000)
+  }
+  const capsule = bob.sdk.exportCapsule()
+  ok(readCapsule(capsule).lost > 0, 'something was let go')
   await replaysWhole(capsule)
 })

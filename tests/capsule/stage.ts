@@ -3,38 +3,18 @@
  * machine itself, rooms as the shape has them. Owns the rebuilding, and says what it leaves out.
  */
 import { ok } from 'node:assert/strict'
-import { leafIndex, logPosition, type RequestId, type TimeMs } from '#core/base/ids.ts'
-import type { DeviceMachine } from '#core/device/device.ts'
-import { ENGINE_LANE, exportKeys } from '#core/device/epoch-keys.ts'
+import type { RequestId, TimeMs } from '#core/base/ids.ts'
 import type { DeviceInput } from '#core/device/io.ts'
-import type { RoomRecord } from '#core/device/records.ts'
-import { newRoom, roomUri } from '#core/device/room.ts'
-import { type DeviceState, emptyState, type OutboxItem } from '#core/device/state.ts'
-import type { EpochKeys, PendingRequest, RoomState, SessionState } from '#core/device/state.ts'
+import { roomKey } from '#core/device/room.ts'
+import { type DeviceState, emptyState } from '#core/device/state.ts'
+import type { PendingRequest, RoomState, SessionState } from '#core/device/state.ts'
 import type { PendingRequestOf } from '#core/device/turn.ts'
-import { encodeContent, textContent } from '#core/content/mimi-content.ts'
-import { accountUri } from '#core/device/outbox.ts'
-import { outboxKey } from '#core/device/records.ts'
-import { encodeInviteLink } from '#core/identity/invitation.ts'
-import { epochIdOf } from '#core/mls/group-context.ts'
-import { openFinality } from '#core/policy/finality.ts'
-import { reserve } from '#core/sender-keys/secret-tree.ts'
-import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
-import { type Cast, DOMAIN, HOME } from './cast.ts'
-import type { SaidByDevice } from './own-words.ts'
-import { type Facts, factsOf, listOf, numberOf, roomShapeOf, textOf } from './reading.ts'
+import { HOME } from './cast.ts'
+import { type Facts, factsOf, listOf, numberOf, textOf } from './reading.ts'
+import { START_MS } from './room-parts.ts'
+import { stageRoom, type Staging } from './stage-room.ts'
 import { ELSEWHERE, frameOf } from './stand-in-hub.ts'
-import { makeGroup, type Seat } from './stand-in-group.ts'
-import { type RoomParts, START_MS } from './room-parts.ts'
-import { StandInRoom } from './stand-in-room.ts'
-
-export interface Staging {
-  readonly machine: DeviceMachine
-  readonly cast: Cast
-  readonly said: SaidByDevice
-  readonly shape: Facts
-  parts(room: string): RoomParts
-}
+import type { StandInRoom } from './stand-in-room.ts'
 
 export interface Staged {
   readonly state: DeviceState
@@ -51,18 +31,24 @@ export async function stage(staging: Staging): Promise<Staged> {
   const missing: string[] = []
   const signedUp = await signUp(staging)
   if (kind !== 'registered') missing.push(`an account that is ${kind}`)
+  if (numberOf(shape, 'roomsUnseen') > 0) missing.push('more rooms than are shown')
   const rooms = new Map<string, StandInRoom>()
   let state: DeviceState = { ...signedUp, rooms: new Map() }
   for (const name of Object.keys(factsOf(shape['rooms']))) {
-    const made = await stageRoom(staging, state, name)
+    const made = await stageRoom(staging, signedUp, name)
     missing.push(...made.missing)
     rooms.set(name, made.standIn)
     state = { ...state, rooms: new Map(state.rooms).set(made.room.key, made.room) }
   }
   const requests = new Map<RequestId, PendingRequest>()
+  const flying = new Map<string, number>()
   for (const each of listOf(shape, 'requests')) {
     const [id, what, sentAt, room] = Array.isArray(each) ? each : []
-    const request = requestOf(String(what), rooms.get(String(room)))
+    const nth = flying.get(String(room)) ?? 0
+    if (what === 'frame') flying.set(String(room), nth + 1)
+    const standIn = rooms.get(String(room))
+    const staged = standIn === undefined ? undefined : state.rooms.get(roomKey(standIn.id))
+    const request = requestOf(String(what), staged, nth)
     if (request === null) missing.push(`a request: ${what}`)
     else {
       const sentAtMs = START_MS + Number(sentAt)
@@ -158,215 +144,21 @@ function sessionOf({ session }: DeviceState, shape: Facts): SessionState {
   }
 }
 
-/** A request that needs nothing but its room; null for the others. */
+/** A request as far as it is known by its kind and room; null for the others. */
 function requestOf(
   kind: string,
-  room: StandInRoom | undefined,
+  room: RoomState | undefined,
+  nth: number,
 ): PendingRequestOf | null {
-  const key = room === undefined ? null : keyOf(room)
   if (kind === 'publish' || kind === 'register') return { kind }
-  if (key === null) return null
+  if (room === undefined) return null
+  const { key, pending } = room
   const isPlain = kind === 'subscribe' || kind === 'vote' || kind === 'createRoom' ||
     kind === 'group'
-  return isPlain ? { kind, room: key } : null
-}
-
-function keyOf(room: StandInRoom): string {
-  return newRoomOf(room.id).key
-}
-
-function newRoomOf(id: StandInRoom['id']): RoomState {
-  return newRoom({
-    id,
-    phase: 'live',
-    suite: 0xf003,
-    domain: DOMAIN,
-    title: 'stand-in',
-    opening: new Uint8Array(0),
-    inviterRootHash: new Uint8Array(0),
-    createdAt: START_MS as TimeMs,
-  })
-}
-
-// ---- Rooms --------------------------------------------------------------------------------
-
-export function seatsOf(epoch: Facts): readonly Seat[] {
-  return listOf(epoch, 'people').flatMap((each) => {
-    const [leaf, who] = Array.isArray(each) ? each : []
-    return typeof leaf === 'number' && typeof who === 'number' ? [{ leaf, who }] : []
-  })
-}
-
-async function stageRoom(staging: Staging, state: DeviceState, name: string) {
-  const { cast, shape } = staging
-  const facts = roomShapeOf(shape, name)
-  const missing = unstaged(facts).map((what) => `${name}: ${what}`)
-  const isFresh = textOf(factsOf(shape['session']), 'kind') === 'idle'
-  const final = factsOf(facts['final'])
-  const seats = seatsOf(final)
-  ok(state.account.kind === 'registered')
-  const { record: account } = state.account
-  const invitations = listOf(facts, 'invitations').map(Number) as unknown as [number, number]
-  const made = await makeGroup(cast, {
-    seats: seats.length === 0 ? [{ leaf: 0, who: 0 }] : seats,
-    epoch: numberOf(final, 'epoch'),
-    invitations,
-    own: cast.own(account),
-  })
-  const position = numberOf(final, 'at')
-  const next = numberOf(facts, 'next')
-  const standIn = StandInRoom.midst(staging.parts(name), made, { position, next })
-  const headHash = cast.parts.entropy.randomBytes(32)
-  standIn.knows(next - 1, headHash)
-  const fresh = newRoomOf(made.id)
-  const own = made.groups.get(numberOf(final, 'leaf')) ?? null
-  const publicGroup = standIn.top.public
-  const epochId = epochIdOf(publicGroup.suite, publicGroup.context)
-  const certificates = new Map(
-    await Promise.all(
-      seats.map(async ({ who }) =>
-        cast.certificateRecord(who === 0 ? cast.own(account) : await cast.person(who))
-      ),
-    ),
-  )
-  const entered = own === null || final['leaf'] === null ? null : exportKeys(made.id, own)
-  const used = numberOf(final, 'generation')
-  const at = logPosition(BigInt(position))
-  const entryHash = position === next - 1 ? headHash : cast.parts.entropy.randomBytes(32)
-  const began = facts['began'] === null ? at : logPosition(BigInt(numberOf(facts, 'began')))
-  const lastVoid = facts['lastVoid']
-  const room: RoomState = {
-    ...fresh,
-    record: { ...fresh.record, ...recordOf(facts, headHash), ...linksOf(standIn, facts, account) },
-    final: facts['final'] === null ? null : {
-      position: at,
-      entryHash,
-      public: entered?.group.public ?? publicGroup,
-      group: entered?.group ?? null,
-      keys: entered === null ? null : usedUp(cast, entered, used),
-      groupInfo: made.groupInfo,
-    },
-    finality: facts['began'] === null ? null : {
-      ...openFinality({ position: at, epochId }),
-      began,
-      lastVoid: typeof lastVoid === 'number' ? logPosition(BigInt(lastVoid)) : null,
-    },
-    asked: listOf(facts, 'asked').map((each) => logPosition(BigInt(Number(each)))),
-    certificates,
-    subscription: subscriptionOf(facts, epochId),
-    holdUntilMs: typeof facts['hold'] === 'number' ? START_MS + facts['hold'] : 0,
-    racesLost: numberOf(facts, 'racesLost'),
-    // What a device chained before it was opened it does not remember.
-    recent: isFresh || next === 0
-      ? []
-      : [{ position: logPosition(BigInt(next - 1)), hash: headHash }],
+  if (isPlain) return { kind, room: key }
+  const item = room.outbox.filter(({ inFlight }) => inFlight)[nth]
+  if (kind === 'frame' && item !== undefined && item.record.sealed !== null) {
+    return { kind, room: key, outboxKey: item.key, sealed: item.record.sealed.bytes }
   }
-  return { room: { ...room, outbox: outboxOf(staging, room, facts) }, standIn, missing }
-}
-
-/** Keys whose own chain stands where it stood. */
-function usedUp(
-  cast: Cast,
-  { group, keys }: ReturnType<typeof exportKeys>,
-  count: number,
-): EpochKeys {
-  if (count === 0) return keys
-  const place = { leaf: leafIndex(group.ownLeaf), lane: ENGINE_LANE, count }
-  return { ...keys, senderKeys: reserve(cast.parts.crypto, keys.senderKeys, place).keys }
-}
-
-function subscriptionOf(facts: Facts, epochId: RoomState['recent'][number]['hash']) {
-  const [kind, until] = listOf(facts, 'subscription')
-  if (kind !== 'following') return { kind: kind === 'asked' ? 'asked' : 'none' } as const
-  return {
-    kind: 'following',
-    until: logPosition(BigInt(Number(until))),
-    epochId: epochId as never,
-    lastGenerations: [],
-  } as const
-}
-
-function recordOf(facts: Facts, headHash: Uint8Array): Partial<RoomRecord> {
-  const position = (name: string) => {
-    const value = facts[name]
-    return typeof value === 'number' ? logPosition(BigInt(value)) : null
-  }
-  return {
-    phase: textOf(facts, 'phase') as RoomRecord['phase'],
-    code: textOf(facts, 'code'),
-    next: logPosition(BigInt(numberOf(facts, 'next'))),
-    headHash,
-    headTime: (facts['headTime'] === null ? 0 : START_MS + numberOf(facts, 'headTime')) as TimeMs,
-    joinedAt: position('joinedAt'),
-    readUpTo: logPosition(BigInt(numberOf(facts, 'readUpTo'))),
-    unread: numberOf(facts, 'unread'),
-    nextOutboxKey: numberOf(facts, 'outbox'),
-  }
-}
-
-/** Links and anchors of the device's own invitations, as many as there were. */
-function linksOf(room: StandInRoom, facts: Facts, account: { name: string; rootHash: Uint8Array }) {
-  const own = room.invitations.filter(({ invitation }) => invitation.inviter === account.name)
-  const links = own.slice(0, numberOf(facts, 'links')).map(({ invitation, secret }) => ({
-    id: invitation.id,
-    fragment: encodeInviteLink({
-      room: room.id,
-      secret,
-      inviterRootHash: account.rootHash,
-      hubDomain: DOMAIN,
-      inviter: invitation.inviter,
-      title: 'stand-in',
-      suite: 0xf003,
-    }),
-  }))
-  const anchors = listOf(facts, 'anchors').flatMap((each, index) => {
-    const [position, time] = Array.isArray(each) ? each.map(Number) : []
-    const id = own[index]?.invitation.id
-    if (id === undefined || position === undefined || time === undefined) return []
-    return [{ id, position: logPosition(BigInt(position)), time: START_MS + time as TimeMs }]
-  })
-  return { links, anchors }
-}
-
-function outboxOf({ cast }: Staging, room: RoomState, facts: Facts): readonly OutboxItem[] {
-  const count = numberOf(facts, 'outbox')
-  const refused = numberOf(facts, 'refused')
-  const placed = listOf(facts, 'placed').map(Number)
-  return Array.from({ length: count }, (_, index): OutboxItem => {
-    const content = textContent({
-      salt: cast.parts.entropy.randomBytes(16),
-      senderUri: accountUri(`p0@${DOMAIN}`),
-      roomUri: roomUri(room),
-      text: 'stand-in',
-    })
-    const sequencedAt = placed[index]
-    return {
-      key: outboxKey(room.key, index),
-      record: {
-        format: STRUCTURE_VERSION,
-        localId: `before ${index}`,
-        purpose: 'message',
-        content: encodeContent(content),
-        createdAt: START_MS as TimeMs,
-        refused: index >= count - refused ? 'refused' : '',
-        sealed: null,
-        sequencedAt: sequencedAt === undefined ? null : logPosition(BigInt(sequencedAt)),
-      },
-      inFlight: false,
-      attempts: 0,
-    }
-  })
-}
-
-/** What of a room's shape no stage can rebuild. */
-function unstaged(facts: Facts): readonly string[] {
-  const missing: string[] = []
-  if (listOf(facts, 'chain').length > 0) missing.push('epochs that wait for votes')
-  if (numberOf(facts, 'sealed') > 0) missing.push('sealed messages')
-  if (facts['pending'] !== null) missing.push('a commit under way')
-  if (listOf(facts, 'jobs').length > 0) missing.push('things to commit')
-  if (facts['joining'] !== null) missing.push(`a way in: ${textOf(facts, 'joining')}`)
-  if (facts['recovery'] !== null) missing.push('a walk through the log')
-  if (typeof factsOf(facts['final'])['people'] === 'number') missing.push('more people than shown')
-  return missing
+  return kind === 'commit' && pending !== null ? { kind, room: key, commit: pending.commit } : null
 }

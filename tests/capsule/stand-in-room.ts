@@ -200,22 +200,30 @@ export class StandInRoom implements RoomInWords {
     const { facts } = scripted
     const by = facts['by']
     const isOwn = typeof by === 'number' ? by === this.ownLeaf : facts['who'] === 0
-    const seen = this.seenBy(facts)
     if (isOwn) {
       const body = this.parts.own.commit(this.parts.name, numberOf(facts, 'epoch'))
       if (body === null) throw new NotReproduced('a commit of the device before the capsule')
       await this.enter(scripted, body, null)
       return entryOf(body, body.seen)
     }
-    const made = typeof by === 'number'
-      ? await this.#memberCommit(by, scripted, seen)
-      : await this.#joinerCommit(scripted, seen)
+    const made = await this.commitOf(scripted)
     const spoiled = spoiledCommit(this, scripted, made.body)
     if (spoiled === null) await this.enter(scripted, made.body, made.next)
     return entryOf(spoiled ?? made.body, (spoiled ?? made.body).seen)
   }
 
-  async #memberCommit(leaf: number, { facts, step }: ScriptedEntry, seen: Seen) {
+  /** A commit of a stand-in with these facts, and the group that it makes for whoever made it. */
+  async commitOf(
+    scripted: ScriptedEntry,
+  ): Promise<{ readonly next: Group; readonly body: Body<'submitCommit'> }> {
+    const by = scripted.facts['by']
+    const seen = this.seenBy(scripted.facts)
+    return typeof by === 'number'
+      ? await this.#memberCommit(by, scripted, seen)
+      : await this.#joinerCommit(scripted, seen)
+  }
+
+  async #memberCommit(leaf: number, { facts, step, position }: ScriptedEntry, seen: Seen) {
     const { top, parts: { cast, own } } = this
     const group = top.groups.get(leaf)
     const who = memberAt(top.public.tree, leaf)?.identity.account
@@ -242,7 +250,7 @@ export class StandInRoom implements RoomInWords {
       removes: listOf(facts, 'removes').map((leaf) => leafIndex(Number(leaf))),
       ...(facts['policy'] === true ? { invitations: this.#policy(device, group, shape) } : {}),
     }
-    const lying = await this.#lying(group, scriptedChoice(shape, this.next))
+    const lying = await this.#lying(group, scriptedChoice(shape, position))
     const { next, body } = await device.commit(this.handRoom(lying, seen), change)
     return { next: { ...next, public: { ...next.public, suite: group.public.suite } }, body }
   }

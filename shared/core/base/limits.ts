@@ -159,7 +159,9 @@ export const LIMITS = {
   capsuleStepsMax: 4_096,
   capsuleSizeMax: 1_048_576,
   capsuleStepSizeMax: 131_072,
+  capsuleRoomsMax: 256,
   capsulePeopleMax: 64,
+  capsuleOutboxMax: 64,
 
   // Content (CONTENT-*)
   contentDepthMax: 4,
@@ -209,6 +211,10 @@ assert(
 assert(
   LIMITS.capsuleStepSizeMax * 4 <= LIMITS.capsuleSizeMax,
   'half of a capsule holds more than one step',
+)
+assert(
+  LIMITS.capsuleRoomsMax * (LIMITS.capsulePeopleMax * 16 + 1_024) <= LIMITS.capsuleSizeMax / 2,
+  'the rooms of a capsule leave place for steps',
 )
 assert(LIMITS.outboxInFlightMax <= LIMITS.generationBlock, 'a burst uses one block')
 assert(LIMITS.outboxInFlightMax <= LIMITS.burstFramesMax, 'what is in flight fits a burst')

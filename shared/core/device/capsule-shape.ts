@@ -63,6 +63,7 @@ export function word(code: string): string {
 
 const roomShapes = new WeakMap<RoomState, { readonly names: Pseudonyms; readonly shape: Plain }>()
 const leafShapes = new WeakMap<RatchetTree, { readonly names: Pseudonyms; readonly shape: Plain }>()
+const policyShapes = new WeakMap<object, { readonly names: Pseudonyms; readonly shape: Plain }>()
 
 /** What is remembered with a value that never changes, for one capsule. */
 function remembered<K extends object>(
@@ -83,7 +84,9 @@ export function shapeOf(state: DeviceState, names: Pseudonyms): PlainRecord {
   const { account, session } = state
   names.is('record' in account ? account.record.name : null)
   const rooms: Record<string, Plain> = {}
+  let shownCount = 0
   for (const room of state.rooms.values()) {
+    if (shownCount++ === LIMITS.capsuleRoomsMax) break
     rooms[names.room(room.key)] = remembered(roomShapes, room, names, () => roomShape(room, names))
   }
   return {
@@ -110,6 +113,7 @@ export function shapeOf(state: DeviceState, names: Pseudonyms): PlainRecord {
     wake: Number.isFinite(state.wakeAtMs) ? names.ms(state.wakeAtMs) : null,
     requests: [...state.requests].map(([id, pending]) => requestShape(id, pending, names)),
     keyPackages: state.keyPackages.size,
+    roomsUnseen: Math.max(0, state.rooms.size - LIMITS.capsuleRoomsMax),
     rooms,
   }
 }
@@ -122,9 +126,6 @@ function requestShape(id: number, pending: PendingRequest, names: Pseudonyms): P
 function roomShape(room: RoomState, names: Pseudonyms): Plain {
   const { record, subscription, outbox, finality, joining } = room
   const top = topEpoch(room)
-  const count = (which: (item: RoomState['outbox'][number]) => boolean) =>
-    outbox.filter(which).length
-  const [own, others] = invitationCounts(room, names)
   return {
     phase: record.phase,
     code: word(record.code),
@@ -157,15 +158,15 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
     lastVoid: finality?.lastVoid == null ? null : Number(finality.lastVoid),
     asked: room.asked.map(Number),
     outbox: outbox.length,
-    flying: count(({ inFlight }) => inFlight),
-    sealed: count((item) => item.record.sealed !== null),
-    placed: outbox.flatMap((item) =>
-      item.record.sequencedAt === null ? [] : [Number(item.record.sequencedAt)]
-    ),
-    refused: count((item) => item.record.refused !== ''),
+    items: outbox.slice(0, LIMITS.capsuleOutboxMax).map(itemShape),
     jobs: room.jobs.map(({ kind }) => kind),
     pending: room.pending === null ? null : room.pending.sent ? 'sent' : 'kept',
-    invitations: [own, others],
+    invitations: top === null ? [0, 0] : remembered(
+      policyShapes,
+      top.public.context.extensions,
+      names,
+      () => invitationCounts(room, names),
+    ),
     links: record.links.length,
     anchors: record.anchors.map(({ position, time }) => [Number(position), names.ms(time)]),
     hold: room.holdUntilMs === 0 ? null : names.ms(room.holdUntilMs),
@@ -175,7 +176,20 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
   }
 }
 
-function invitationCounts(room: RoomState, names: Pseudonyms): readonly [number, number] {
+/** How far a message is on its way: its generation, that the hub has it, where it stands. */
+function itemShape({ record, inFlight }: RoomState['outbox'][number]): Plain {
+  const { sealed, sequencedAt, refused, purpose } = record
+  return {
+    purpose,
+    ...(refused === '' ? {} : { refused: word(refused) }),
+    ...(sealed === null ? {} : { generation: sealed.generation }),
+    ...(sequencedAt === null ? {} : { placed: Number(sequencedAt) }),
+    ...(inFlight ? { flying: true } : {}),
+  }
+}
+
+/** Of the device's own account, and of others. */
+function invitationCounts(room: RoomState, names: Pseudonyms): Plain {
   const listed = listedInvitations(room)
   const own = listed.filter(({ inviter }) => names.account(inviter) === 0).length
   return [own, listed.length - own]
