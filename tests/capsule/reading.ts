@@ -20,6 +20,8 @@ export interface CapsuleStep {
   /** What the step before did was not kept. */
   readonly undone: boolean
   readonly fault: boolean
+  /** The step had not ended when the capsule was made. */
+  readonly running: boolean
 }
 
 export interface Capsule {
@@ -78,6 +80,7 @@ export function readCapsule(text: string): Capsule {
       to,
       undone,
       fault: line['fault'] === true,
+      running: line['running'] === true,
     }
   })
   const { build, lost } = header

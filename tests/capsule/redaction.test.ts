@@ -30,7 +30,7 @@ async function watched(world: SimWorld, name: string): Promise<Watched> {
 
 /** Words that stand in a capsule beside those of the wire's tables: kinds, phases, fields. */
 const WORDS = new Set(
-  `capsule build lost state at in out to undone fault gone hidden kind do what id command
+  `capsule build lost state at in out to undone fault running gone hidden kind do what id command
   outcome done failed code attempt transport memory timer frames kib room who started
   commandGiven sessionOpened framesReceived sessionClosed timerFired networkChanged
   storeFailed closeRequested signUp createRoom sendMessage invite revokeInvitation joinByLink

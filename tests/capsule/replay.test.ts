@@ -4,6 +4,7 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
 import { SimWorld } from '../support/sim-world.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
 import { live } from './life.ts'
@@ -48,11 +49,14 @@ interface Betrayed {
 }
 
 /** Alice and Bob in a room; what comes to Bob may be changed on the way. */
-async function betrayed(seed: number): Promise<Betrayed> {
+async function betrayed(
+  seed: number,
+  crypto: (port: Crypto) => Crypto = (port) => port,
+): Promise<Betrayed> {
   const world = new SimWorld(seed)
   const lies: Betrayed['lies'] = { now: null }
   const alice = await openInWorld(world, 'alice')
-  const bob = await openInWorld(world, 'bob', { dialer: lyingWay(lies) })
+  const bob = await openInWorld(world, 'bob', { dialer: lyingWay(lies), crypto })
   const people = [alice, bob]
   for (const person of people) {
     const { name } = person
@@ -155,3 +159,30 @@ Deno.test('a capsule whose beginning was let go replays from its first step', op
   ok(readCapsule(capsule).lost > 0, 'something was let go')
   await replaysWhole(capsule)
 })
+
+for (
+  const [what, failure, fault] of [
+    ['hangs', 'the step had not ended', () => new Promise<never>(() => {})],
+    ['fails', 'a fault of the code, in one frame', () => Promise.reject(new Error('a fault'))],
+  ] as const
+) {
+  Deno.test(`a capsule of a device that ${what} says at which step`, options, async () => {
+    let isFaulty = false
+    const { world, alice, bob, room } = await betrayed(34, (port) => ({
+      ...port,
+      decapsulate: (...args) => isFaulty ? fault() : port.decapsulate(...args),
+    }))
+    isFaulty = true
+    await told(world, [alice, bob], alice.sdk.invite({ room }))
+    await rest(world, [alice, bob], 3_000)
+    const capsule = bob.sdk.exportCapsule()
+    const { steps } = readCapsule(capsule)
+    const failed = steps.find((step) => failuresOf(step).includes(failure))
+    ok(failed !== undefined, failure)
+    ok(listOf(failed.input, 'frames').length > 0, 'it came with a frame')
+    const { divergence, steps: passed } = await replayCapsule(capsule)
+    // The code of the product has no such fault: the replay finds all as recorded up to there.
+    strictEqual(passed, failed.running ? steps.length : failed.index - 1)
+    strictEqual(divergence?.of, failed.running ? undefined : 'state')
+  })
+}

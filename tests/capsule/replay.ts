@@ -139,6 +139,8 @@ class Replay {
       if (error instanceof NotReproduced) return differs('notReproduced', error.message)
       throw error
     }
+    // It went wrong, or was only under way: what it would have come to is not recorded.
+    if (step.running) return null
     let after: Awaited<ReturnType<DeviceMachine['step']>>
     try {
       after = await this.#machine.step(kept, input, this.#nowMs)
@@ -159,11 +161,11 @@ class Replay {
       plainInput(step.input, step),
       plainInput(inputFacts(seen, input), step),
     )
-    const shape = shapeOf(after.state, this.#names)
     const out = [
       ...after.effects.map((effect) => effectFacts(seen, effect)).filter((each) => each !== null),
       ...shownFacts(seen, after.changes),
     ]
+    const shape = shapeOf(after.state, this.#names)
     const became = difference(step.to, shape)
     if (became !== null) return differs('state', became)
     const done = difference(sorted(step.out), sorted(out))

@@ -329,7 +329,7 @@ async function stageEpoch(
 
 const NO_STEP = {
   ...{ index: 0, atMs: 0, input: {}, out: [], from: {} },
-  ...{ undone: false, fault: false },
+  ...{ undone: false, fault: false, running: false },
 } as const
 
 /** What a commit did, from who was there before and after it. */

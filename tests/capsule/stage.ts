@@ -73,7 +73,7 @@ async function signUp({ machine, cast, said }: Staging): Promise<DeviceState> {
       cast,
       said,
       state,
-      step: { ...step, undone: false, fault: false },
+      step: { ...step, undone: false, fault: false, running: false },
       nowMs,
       room: () => Promise.reject(new Error('no room yet')),
     }

@@ -57,8 +57,10 @@ function nested(value: Plain): string {
 }
 
 /** What went wrong in a step, as the device itself saw it. */
-export function failuresOf({ out, from, to, fault }: CapsuleStep): readonly string[] {
+export function failuresOf(step: CapsuleStep): readonly string[] {
+  const { out, from, to, fault, running } = step
   const failures: string[] = fault ? ['a fault of the code'] : []
+  if (running) failures.push('the step had not ended')
   for (const each of out) {
     const what = textOf(each, 'what')
     if (each['do'] === 'reportFault') failures.push('a fault of the code, in one frame')

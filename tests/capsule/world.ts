@@ -2,6 +2,7 @@
  * People with the real SDK in a simulated world: hub, network and clock are the test's. Owns the
  * timers of the SDK and what a test keeps of a person to look for it in a capsule.
  */
+import type { Crypto } from '#core/crypto/crypto.ts'
 import { createMemoryDeviceStore, type DeviceStore } from '#core/device/store.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { type Kalandra, openKalandra } from '#sdk'
@@ -20,19 +21,22 @@ export interface PersonChoices {
   /** Of a life before; it stays open when its SDK is closed. */
   readonly store?: DeviceStore
   readonly dialer?: (dialer: Dialer) => Dialer
+  /** Changes the crypto port, for faults that no outsider can cause. */
+  readonly crypto?: (port: Crypto) => Crypto
 }
 
 /** Opens the SDK in the world; a new account unless a store is given. */
 export async function openInWorld(
   world: SimWorld,
   name: string,
-  { store = createMemoryDeviceStore(), dialer = (way) => way }: PersonChoices = {},
+  choices: PersonChoices = {},
 ): Promise<WorldPerson> {
-  const { crypto, entropy, clock } = world.parts
+  const { store = createMemoryDeviceStore(), dialer = (way) => way } = choices
+  const { entropy, clock } = world.parts
   const timers = new Set<{ readonly atMs: number; readonly fire: () => void }>()
   const faults: unknown[] = []
   const sdk = await openKalandra({
-    crypto,
+    crypto: choices.crypto?.(world.parts.crypto) ?? world.parts.crypto,
     entropy,
     clock,
     store: { ...store, close: () => Promise.resolve() },

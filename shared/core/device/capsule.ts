@@ -6,7 +6,7 @@
  * A capsule is JSON lines. The first is the header: version, build, and how many steps before were
  * let go. The second is the shape of the state in which the first step began. Each other line is
  * one step: when (ms since the capsule began), what came in, what went out, and what changed in the
- * shape. It has neither keys nor texts nor names, no hash and no ciphertext: all strings in it are
+ * shape. A last step that is still running says so. It has neither keys nor texts nor names, no hash and no ciphertext: all strings in it are
  * words of this code. So nothing of it can be opened, and it cannot be run as it stands: a replay
  * puts stand-ins in the place of people and of what they wrote, and the real machine among them
  * (`tests/capsule`).
@@ -42,16 +42,19 @@ export function recordCapsule(machine: DeviceMachine, appVersion: number): Recor
   const ring = new Ring()
   let names: Pseudonyms | null = null
   let last: DeviceState | null = null
+  let running: Omit<Observed, 'after'> | null = null
   const remember = (step: Observed): void => {
     names ??= new Pseudonyms(step.nowMs)
     const isKept = last === null || last === step.before
     last = step.after?.state ?? step.before
     ring.begin(() => JSON.stringify({ state: shapeOf(step.before, names as Pseudonyms) }))
     ring.add(JSON.stringify(stepFacts(names, step, isKept)))
+    running = null
   }
   return {
     machine: {
       async step(before, input, nowMs) {
+        running = { before, input, nowMs }
         try {
           const after = await machine.step(before, input, nowMs)
           remember({ before, input, nowMs, after })
@@ -63,7 +66,10 @@ export function recordCapsule(machine: DeviceMachine, appVersion: number): Recor
       },
       storeFailed: (input) => machine.storeFailed(input),
     },
-    capsule: () => ring.text({ capsule: CAPSULE_VERSION, build: appVersion }),
+    capsule() {
+      const text = ring.text({ capsule: CAPSULE_VERSION, build: appVersion })
+      return running === null || names === null ? text : `${text}${runningLine(names, running)}\n`
+    },
   }
 }
 
@@ -73,6 +79,13 @@ interface Observed {
   readonly nowMs: TimeMs
   /** Null where the step failed by a fault of ours. */
   readonly after: Awaited<ReturnType<DeviceMachine['step']>> | null
+}
+
+/** A step that has begun and not ended: where a device hangs, this is why. */
+function runningLine(names: Pseudonyms, running: Omit<Observed, 'after'>): string {
+  const { before, input, nowMs } = running
+  const facts = inputFacts({ names, state: before }, input)
+  return JSON.stringify({ at: names.ms(nowMs), in: facts, running: true })
 }
 
 function stepFacts(names: Pseudonyms, observed: Observed, isKept: boolean): PlainRecord {
