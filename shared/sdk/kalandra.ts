@@ -6,6 +6,7 @@ import { wipe } from '#core/base/bytes.ts'
 import { createDriver, type Driver } from '#core/base/driver.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Clock } from '#core/base/ports.ts'
+import { recordCapsule, type RecordedMachine } from '#core/device/capsule.ts'
 import { createDeviceMachine } from '#core/device/device.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
 import type { LinkLimits, TimerName } from '#core/device/io.ts'
@@ -90,6 +91,11 @@ export interface Kalandra {
   markRead(room: string, position: number): void
   /** A hint of the host: the network came or went. */
   networkChanged(online: boolean): void
+  /**
+   * The last steps of this device since it was opened, to look at and to give to who mends it: JSON
+   * lines without keys, texts and names (`core/device/capsule.ts`).
+   */
+  exportCapsule(): string
   /** Says goodbye and stops; the store is closed. */
   close(): Promise<void>
 }
@@ -115,6 +121,7 @@ interface Watch {
 class Host implements Kalandra {
   readonly #ports: KalandraPorts
   readonly #driver: Driver<DeviceState, DeviceInput>
+  readonly #recorded: RecordedMachine
   readonly #commands = new Map<number, Settle>()
   readonly #timers = new Map<TimerName, () => void>()
   readonly #listeners = new Set<(view: AppView) => void>()
@@ -130,8 +137,9 @@ class Host implements Kalandra {
 
   constructor(ports: KalandraPorts, initial: DeviceState) {
     this.#ports = ports
+    this.#recorded = recordCapsule(createDeviceMachine(ports), ports.appVersion)
     this.#driver = createDriver({
-      machine: createDeviceMachine(ports),
+      machine: this.#recorded.machine,
       initial,
       host: {
         clock: ports.clock,
@@ -368,6 +376,10 @@ class Host implements Kalandra {
 
   networkChanged(online: boolean): void {
     this.post({ kind: 'networkChanged', online })
+  }
+
+  exportCapsule(): string {
+    return this.#recorded.capsule()
   }
 
   async close(): Promise<void> {

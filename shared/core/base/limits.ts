@@ -156,6 +156,12 @@ export const LIMITS = {
   requestMsMax: 15_000,
   typingIntervalMs: 3_000,
   typingShownMs: 6_000,
+  capsuleStepsMax: 4_096,
+  capsuleSizeMax: 1_048_576,
+  capsuleStepSizeMax: 131_072,
+  capsuleRoomsMax: 256,
+  capsulePeopleMax: 64,
+  capsuleOutboxMax: 64,
 
   // Content (CONTENT-*)
   contentDepthMax: 4,
@@ -201,6 +207,14 @@ assert(LIMITS.textMax * 3 + 4_096 <= LIMITS.plaintextSizeMax, 'the longest text 
 assert(
   LIMITS.inviteLinkMax > (LIMITS.titleMax * 4 + 1_024) * 4 / 3,
   'the longest title fits a link',
+)
+assert(
+  LIMITS.capsuleStepSizeMax * 4 <= LIMITS.capsuleSizeMax,
+  'half of a capsule holds more than one step',
+)
+assert(
+  LIMITS.capsuleRoomsMax * (LIMITS.capsulePeopleMax * 16 + 1_024) <= LIMITS.capsuleSizeMax / 2,
+  'the rooms of a capsule leave place for steps',
 )
 assert(LIMITS.outboxInFlightMax <= LIMITS.generationBlock, 'a burst uses one block')
 assert(LIMITS.outboxInFlightMax <= LIMITS.burstFramesMax, 'what is in flight fits a burst')

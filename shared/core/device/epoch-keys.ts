@@ -35,7 +35,7 @@ import { encodeChain, encodeNodes, reserve } from '#core/sender-keys/secret-tree
 import type { Transition } from '#core/sender-keys/secret-tree.ts'
 
 /** The lane of the engine (KEY-6). */
-const ENGINE_LANE = 0
+export const ENGINE_LANE = 0
 const NODES_KEY = 'nodes'
 
 /** The suite of a room as data. */

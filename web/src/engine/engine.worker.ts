@@ -159,6 +159,8 @@ class EngineHost {
       case 'markRead':
         engine.markRead(call.options.room, call.options.position)
         return undefined
+      case 'exportCapsule':
+        return engine.exportCapsule()
       case 'eraseStorage':
         await engine.close()
         return await this.#erase()

@@ -30,6 +30,8 @@ export interface EngineCalls {
   addMember(options: { readonly room: string; readonly account: string }): void
   setTyping(options: { readonly room: string }): void
   markRead(options: { readonly room: string; readonly position: number }): void
+  /** The record of the device's own steps; it holds no secret. */
+  exportCapsule(options: Record<never, never>): string
   /** Deletes everything that this device kept of the account; the engine has ended then. */
   eraseStorage(options: Record<never, never>): void
 }

@@ -6,6 +6,7 @@ import { createSubscriber } from 'svelte/reactivity'
 import type { EngineClient, EngineSnapshot } from '../engine/client.ts'
 import type { AccountView, ConnectionView, RoomSummary } from '#sdk/views.ts'
 import { forgetAccount, rememberAccount } from './accounts.ts'
+import { CapsuleState } from './capsule.svelte.ts'
 import { keepStorage } from './platform.ts'
 import { EnrolState } from './enrol.svelte.ts'
 import { JoinState } from './join.svelte.ts'
@@ -77,6 +78,10 @@ export class AppState {
 
   join(fragment: string): JoinState {
     return new JoinState(this.client, fragment)
+  }
+
+  capsule(): CapsuleState {
+    return new CapsuleState(this.client)
   }
 
   createRoom(title: string): Promise<string> {

@@ -1,5 +1,5 @@
 /**
- * What this browser is and can do. Owns detection; owns no words for it.
+ * What this browser is and can do. Owns detection and saving a file; owns no words for it.
  */
 
 export type MissingPart = 'secureContext' | 'locks' | 'storage' | 'workers'
@@ -50,4 +50,17 @@ export function describePlatform(
   const find = (table: readonly (readonly [RegExp, string])[]): string | null =>
     table.find(([pattern]) => pattern.test(userAgent))?.[1] ?? null
   return { browser: find(browsers), system: find(systems) }
+}
+
+let savedUrl: string | null = null
+
+/** Has the browser save a text as a file, as it saves a download. */
+export function saveFile(name: string, text: string): void {
+  // A browser may read it after the click: it is let go when another one takes its place.
+  if (savedUrl !== null) URL.revokeObjectURL(savedUrl)
+  savedUrl = URL.createObjectURL(new Blob([text], { type: 'application/jsonl' }))
+  const link = document.createElement('a')
+  link.href = savedUrl
+  link.download = name
+  link.click()
 }

@@ -1,0 +1,95 @@
+/**
+ * People with the real SDK in a simulated world: hub, network and clock are the test's. Owns the
+ * timers of the SDK and what a test keeps of a person to look for it in a capsule.
+ */
+import type { Crypto } from '#core/crypto/crypto.ts'
+import { createMemoryDeviceStore, type DeviceStore } from '#core/device/store.ts'
+import type { Dialer } from '#core/device/transport.ts'
+import { type Kalandra, openKalandra } from '#sdk'
+import type { SimWorld } from '../support/sim-world.ts'
+
+export interface WorldPerson {
+  readonly name: string
+  readonly sdk: Kalandra
+  readonly store: DeviceStore
+  readonly faults: readonly unknown[]
+  /** Timers whose time has come. */
+  passTime(): void
+}
+
+export interface PersonChoices {
+  /** Of a life before; it stays open when its SDK is closed. */
+  readonly store?: DeviceStore
+  readonly dialer?: (dialer: Dialer) => Dialer
+  /** Changes the crypto port, for faults that no outsider can cause. */
+  readonly crypto?: (port: Crypto) => Crypto
+}
+
+/** Opens the SDK in the world; a new account unless a store is given. */
+export async function openInWorld(
+  world: SimWorld,
+  name: string,
+  choices: PersonChoices = {},
+): Promise<WorldPerson> {
+  const { store = createMemoryDeviceStore(), dialer = (way) => way } = choices
+  const { entropy, clock } = world.parts
+  const timers = new Set<{ readonly atMs: number; readonly fire: () => void }>()
+  const faults: unknown[] = []
+  const sdk = await openKalandra({
+    crypto: choices.crypto?.(world.parts.crypto) ?? world.parts.crypto,
+    entropy,
+    clock,
+    store: { ...store, close: () => Promise.resolve() },
+    dialer: dialer(world.dialer(name)),
+    timers: {
+      after(delayMs, fire) {
+        const timer = { atMs: clock.nowMs() + delayMs, fire }
+        timers.add(timer)
+        return () => timers.delete(timer)
+      },
+    },
+    endpoint: 'http://hub.example',
+    appVersion: 1,
+    faulted: (error) => faults.push(error),
+  })
+  return {
+    name,
+    sdk,
+    store,
+    faults,
+    passTime() {
+      for (const timer of [...timers]) {
+        if (timer.atMs > clock.nowMs() || !timers.delete(timer)) continue
+        timer.fire()
+      }
+    },
+  }
+}
+
+/** Time goes on in steps, and everything arrives at once. */
+export async function rest(
+  world: SimWorld,
+  people: readonly WorldPerson[],
+  ms: number,
+  stepMs = 500,
+): Promise<void> {
+  await world.quiet()
+  for (let passed = 0; passed < ms; passed += stepMs) {
+    await world.advance(stepMs)
+    for (const person of people) person.passTime()
+    await world.quiet()
+  }
+}
+
+/** What a command came to, once everything that it needs has arrived. */
+export async function told<T>(
+  world: SimWorld,
+  people: readonly WorldPerson[],
+  asked: Promise<T>,
+): Promise<T> {
+  let isDone = false
+  const done = asked.finally(() => isDone = true)
+  done.catch(() => null)
+  for (let turns = 0; turns < 40 && !isDone; turns++) await rest(world, people, 500)
+  return await done
+}
