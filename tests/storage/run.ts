@@ -7,6 +7,7 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { type Counts, DamagedFolder, newCounts, openStore } from './flips.ts'
+import { GoingOn } from './going-on.ts'
 import { checkStory } from './reads.ts'
 import { liveStory, type Story } from './story.ts'
 
@@ -25,6 +26,8 @@ if (![stride, seed, frameCount].every(Number.isSafeInteger) || stride < 1) {
 }
 
 const GUESTS = 24
+/** Of how many bytes one is changed for a hub that then writes. */
+const WRITTEN_ON_EVERY = 509
 
 /** Memory where there is one, so that a million writes wear no disk. */
 const shared = '/dev/shm'
@@ -68,7 +71,7 @@ async function flipAll(story: Story): Promise<number> {
       const flipping = { stride: stride * every, offset: seed % every, mask }
       return closed.flipDatabase(flipping, counts)
     })
-  // Every byte by its lowest bit; one in sixteen by its highest and by all.
+  // Every byte by its lowest bit; some also by their highest and by all.
   await flipDatabase(0x01, 1)
   for (const name of ['hub.sqlite-wal', 'hub.sqlite-commits']) {
     const flipping = { stride: name.endsWith('wal') ? stride : 1, offset: 0, mask: 0x01 }
@@ -76,6 +79,11 @@ async function flipAll(story: Story): Promise<number> {
   }
   await flipDatabase(0x80, 16)
   await flipDatabase(0xff, 16)
+  await flip('hub.sqlite, ^0x1, then written on', async (counts) => {
+    const going = await GoingOn.of({ folder: story.closed, scratch, inventory })
+    const flipping = { stride: stride * WRITTEN_ON_EVERY, offset: seed % WRITTEN_ON_EVERY }
+    await going.flipDatabase({ ...flipping, mask: 0x01 }, counts)
+  })
   return wrong
 }
 
