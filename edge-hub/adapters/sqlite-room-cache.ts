@@ -1,6 +1,7 @@
 /**
  * Rows of the rooms that the writer wrote last, so that an append reads neither name nor row. There
- * is one writer, and it lets go of all of them when a transaction does not stand. Owns no statement.
+ * is one writer, and it lets go of all of them when a transaction does not stand. Owns no
+ * statement.
  */
 import { LIMITS } from '#core/base/limits.ts'
 import { findRoom, type RoomRow } from './sqlite-room.ts'

@@ -27,7 +27,7 @@ if (![stride, seed, frameCount].every(Number.isSafeInteger) || stride < 1) {
 
 const GUESTS = 24
 /** Of how many bytes one is changed for a hub that then writes. */
-const WRITTEN_ON_EVERY = 509
+const WRITTEN_ON_EVERY = 2_003
 
 /** Memory where there is one, so that a million writes wear no disk. */
 const shared = '/dev/shm'
