@@ -59,15 +59,21 @@ export function newRoomRow(roomNo: number, room: Uint8Array): RoomRow {
   return { roomNo, room, term: 0, next: 0, headHash: FIRST_HASH, ...sums }
 }
 
-export function writeRoom(sql: Sql, row: RoomRow): void {
+export function insertRoom(sql: Sql, row: RoomRow): void {
   sql(
-    `INSERT OR REPLACE INTO rooms
+    `INSERT INTO rooms
        (room_no, room, term, next, head_hash, state_sum, generations_sum, heads_sum, anchors_sum,
         held_sum, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+     VALUES (?, ?, 0, 0, ?, 0, 0, 0, 0, 0, ?)`,
+  ).run(row.roomNo, row.room, row.headHash, roomChecksum(row))
+}
+
+export function writeRoom(sql: Sql, row: RoomRow): void {
+  const { changes } = sql(
+    `UPDATE rooms SET term = ?, next = ?, head_hash = ?, state_sum = ?, generations_sum = ?,
+       heads_sum = ?, anchors_sum = ?, held_sum = ?, checksum = ?
+     WHERE room_no = ?`,
   ).run(
-    row.roomNo,
-    row.room,
     row.term,
     row.next,
     row.headHash,
@@ -77,7 +83,9 @@ export function writeRoom(sql: Sql, row: RoomRow): void {
     row.anchorsSum,
     row.heldSum,
     roomChecksum(row),
+    row.roomNo,
   )
+  mustHold(changes === 1)
 }
 
 function roomChecksum(row: RoomRow): number {
@@ -101,8 +109,9 @@ export function appendEntries(sql: Sql, row: RoomRow, append: UnpackedRoom): voi
     const position = row.next++
     const checksum = checksumOf('log', [roomNo, position, entry, time, form, hash, body])
     insert.run(roomNo, position, entry, time, form, hash, checksum, body)
-    row.headHash = hash
   }
+  // Out of the buffer of the whole batch, which would stay with the row.
+  row.headHash = append.entries.at(-1)?.hash.slice() ?? row.headHash
   if (append.state === null) return
   sql('INSERT OR REPLACE INTO room_states (room_no, state) VALUES (?, ?)')
     .run(roomNo, append.state)

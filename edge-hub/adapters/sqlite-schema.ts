@@ -214,12 +214,30 @@ const refused = (code: SchemaRefusal): Refused => ({ kind: 'refused', code })
 /**
  * Opens the file for writing and brings it to the newest schema. WAL with `synchronous=FULL` syncs
  * the log of every commit before it returns; checkpoints stay automatic and happen in the writer.
- * What is deleted is overwritten, so that no damaged pointer brings it back.
+ * What is deleted is overwritten, so that no damaged pointer brings it back. A file that is refused
+ * is left as it was, with all of its log.
  */
 export function openForWriting(path: string): OpenedWriter | Refused {
+  let commitsFile: CommitsFile
+  try {
+    commitsFile = openCommitsFile(`${path}-commits`)
+  } catch {
+    return refused('unreadable')
+  }
+  const opened = openJudged(path, commitsFile)
+  if (opened.kind === 'refused') commitsFile.close()
+  return opened
+}
+
+function openJudged(path: string, commitsFile: CommitsFile): OpenedWriter | Refused {
+  // A connection that cannot write folds no log into the file when it closes.
+  const judged = open(path, true, (db) => {
+    const refusal = judge(db, commitsFile.noted)
+    return refusal === null ? { kind: 'opened', db } : refused(refusal)
+  })
+  if (judged.kind === 'refused') return judged
+  judged.db.close()
   return open(path, false, (db) => {
-    const refusal = judge(db)
-    if (refusal !== null) return refused(refusal)
     set(db, 'journal_mode=WAL')
     set(db, 'synchronous=FULL')
     set(db, 'secure_delete=FAST')
@@ -228,12 +246,8 @@ export function openForWriting(path: string): OpenedWriter | Refused {
     set(db, 'cache_size=-32000')
     migrate(db)
     const sql = statementsOf(db)
-    const store = isAsMade(db) ? readStore(sql) : null
-    if (store === null) return refused('damaged')
-    const commitsFile = openCommitsFile(`${path}-commits`)
-    if (commitsFile.noted <= store.commits) return { kind: 'opened', db, sql, store, commitsFile }
-    commitsFile.close()
-    return refused('commitsLost')
+    const store = readStore(sql)
+    return store === null ? refused('damaged') : { kind: 'opened', db, sql, store, commitsFile }
   })
 }
 
@@ -284,14 +298,17 @@ function codeOf(error: unknown): SchemaRefusal {
 const SQLITE_CORRUPT = 11
 const SQLITE_NOTADB = 26
 
-function judge(db: DatabaseSync): SchemaRefusal | null {
+function judge(db: DatabaseSync, noted: number): SchemaRefusal | null {
   const version = readNumber(db, 'PRAGMA user_version')
   const application = readNumber(db, 'PRAGMA application_id')
   const tables = readNumber(db, 'SELECT count(*) FROM sqlite_schema')
-  if (application === 0 && version === 0 && tables === 0) return null
+  if (application === 0 && version === 0 && tables === 0) return noted > 0 ? 'commitsLost' : null
   if (application !== APPLICATION_ID) return 'foreignFile'
   if (version < OLDEST_VERSION) return 'olderSchema'
-  return version >= OLDEST_VERSION + MIGRATIONS.length ? 'newerSchema' : null
+  if (version >= OLDEST_VERSION + MIGRATIONS.length) return 'newerSchema'
+  const store = isAsMade(db) ? readStore(statementsOf(db)) : null
+  if (store === null) return 'damaged'
+  return store.commits < noted ? 'commitsLost' : null
 }
 
 function migrate(db: DatabaseSync): void {

@@ -12,8 +12,9 @@ import { claim, publish, register } from './sqlite-directory.ts'
 import { leaveAnchor, storeVersion } from './sqlite-group.ts'
 import { insertName } from './sqlite-names.ts'
 import { isRowDamage, type Sql } from './sqlite-proof.ts'
-import { appendEntries, dropGenerations, findRoom, newRoomRow } from './sqlite-room.ts'
+import { appendEntries, dropGenerations, insertRoom, newRoomRow } from './sqlite-room.ts'
 import { type RoomRow, storeGenerations, writeRoom } from './sqlite-room.ts'
+import { RoomCache } from './sqlite-room-cache.ts'
 import { type OpenedWriter, openForWriting, writeStore } from './sqlite-schema.ts'
 import { deleteWelcome, releaseWelcomes, storeWelcomes, voidWelcomes } from './sqlite-welcomes.ts'
 
@@ -27,6 +28,7 @@ export class BatchWriter {
   readonly #db: DatabaseSync
   readonly #sql: Sql
   readonly #commitsFile: OpenedWriter['commitsFile']
+  readonly #rooms = new RoomCache()
   #commits: number
   #nextNumber: number
   #broken = false
@@ -102,6 +104,7 @@ export class BatchWriter {
       return result
     } catch (error) {
       if (!isRowDamage(error)) throw error
+      this.#rooms.forget()
       this.#sql('ROLLBACK TO apart').run()
       this.#sql('RELEASE apart').run()
       return damaged
@@ -110,6 +113,7 @@ export class BatchWriter {
 
   /** SQLite may have rolled back by itself; what counts is that no transaction is left open. */
   #rollBack(): boolean {
+    this.#rooms.forget()
     try {
       if (this.#db.isTransaction) this.#sql('ROLLBACK').run()
       return !this.#db.isTransaction
@@ -139,7 +143,7 @@ export class BatchWriter {
 
   #append(append: UnpackedRoom): AppendOutcome {
     const sql = this.#sql
-    const found = findRoom(sql, append.room)
+    const found = this.#rooms.find(sql, append.room)
     const { term, next } = found ?? { term: 0, next: 0 }
     if (append.term < term) return { kind: 'termFenced', term: BigInt(term) as Term }
     if (append.expectedNext !== next) {
@@ -161,8 +165,11 @@ export class BatchWriter {
   }
 
   #insertRoom({ room }: UnpackedRoom): RoomRow {
-    const row = newRoomRow(this.#number(), room)
+    // Out of the buffer of the whole batch, which would stay with it.
+    const row = newRoomRow(this.#number(), room.slice())
     insertName(this.#sql, 'room', { name: room, number: row.roomNo })
+    insertRoom(this.#sql, row)
+    this.#rooms.keep(row)
     return row
   }
 
@@ -175,7 +182,7 @@ export class BatchWriter {
   }
 
   #leaveAnchor(operation: OperationOf<'leaveAnchor'>): 'left' | 'gone' {
-    const row = findRoom(this.#sql, operation.room)
+    const row = this.#rooms.find(this.#sql, operation.room)
     if (row === null) return 'gone'
     const outcome = leaveAnchor(this.#sql, row, operation)
     if (outcome === 'left') writeRoom(this.#sql, row)

@@ -8,7 +8,7 @@ import { createPrng } from '../core/prng.ts'
 import { count, type Counts, DamagedFolder, flipByte, newCounts, openStore } from './flips.ts'
 import { GoingOn } from './going-on.ts'
 import { checkStory } from './reads.ts'
-import { liveStory } from './story.ts'
+import { copyFolder, liveStory } from './story.ts'
 
 const SEED = 20
 const FLIPS = 150
@@ -16,7 +16,7 @@ const FLIPS_WRITTEN_ON = 60
 const CUTS = 60
 
 const folder = Deno.makeTempDirSync({ prefix: 'kalandra-' })
-const story = await liveStory(folder, { seed: SEED, frameCount: 40 })
+const story = await liveStory(folder, { seed: SEED, frameCount: 40, guestCount: 0 })
 const { inventory } = story
 const closed = { folder: story.closed, scratch: `${folder}/a`, inventory }
 const killed = { folder: story.killed, scratch: `${folder}/b`, inventory }
@@ -58,7 +58,7 @@ for (const [name, options] of [['hub.sqlite', closed], ['hub.sqlite-wal', killed
   })
 }
 
-Deno.test('HUB-10, DIR-2: a hub that writes on past a changed byte does nothing wrong', async () => {
+Deno.test('HUB-10, DIR-2: a hub that writes past a changed byte does nothing wrong', async () => {
   const going = await GoingOn.of(closed)
   const counts = newCounts()
   for (const [at, mask] of places(`${story.closed}/hub.sqlite`, FLIPS_WRITTEN_ON)) {
@@ -88,9 +88,20 @@ Deno.test('HUB-10: a file that ends too early is told or does not show', async (
   }
 })
 
+Deno.test('HUB-10: a store that is refused is left as it was', () => {
+  const { scratch } = killed
+  copyFolder(story.killed, scratch)
+  const files = ['hub.sqlite', 'hub.sqlite-wal', 'hub.sqlite-commits']
+  flipByte(`${scratch}/hub.sqlite-wal`, sizeOf(`${scratch}/hub.sqlite-wal`) - 9, 0x01)
+  const before = files.map((name) => Deno.readFileSync(`${scratch}/${name}`))
+  strictEqual(openStore(scratch, inventory.nowMs), 'commitsLost')
+  deepStrictEqual(files.map((name) => Deno.readFileSync(`${scratch}/${name}`)), before)
+})
+
 Deno.test('HUB-10: a database that is gone, or is an older copy, is no new hub', async () => {
   const damaged = await DamagedFolder.of(closed)
-  const gone = await damaged.judgeWhole((dir) => Deno.removeSync(`${dir}/hub.sqlite`))
+  // As the hub makes it where there is none.
+  const gone = await damaged.judgeWhole((dir) => Deno.truncateSync(`${dir}/hub.sqlite`, 0))
   deepStrictEqual(gone, { kind: 'detected', by: 'open commitsLost' })
   const older = await damaged.judgeWhole((dir) =>
     Deno.copyFileSync(`${story.killed}/hub.sqlite`, `${dir}/hub.sqlite`)

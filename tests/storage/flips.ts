@@ -168,14 +168,26 @@ export class DamagedFolder {
     return verdict
   }
 
-  /** Flips every `stride`th byte of a small file, opening the store anew each time. */
+  /**
+   * Flips every `stride`th byte of a file beside the database, opening the store anew each time. A
+   * store that is refused is left as it was, so that the next byte can be changed in the same copy.
+   */
   async flipFile(name: string, { stride, offset, mask }: Flipping, counts: Counts): Promise<void> {
-    const bytes = Deno.readFileSync(`${this.#options.folder}/${name}`)
+    const { folder, scratch, inventory } = this.#options
+    const bytes = Deno.readFileSync(`${folder}/${name}`)
+    copyFolder(folder, scratch)
     for (let at = offset; at < bytes.length; at += stride) {
-      const verdict = await this.judgeWhole((scratch) => {
+      flipByte(`${scratch}/${name}`, at, mask)
+      const opened = openStore(scratch, inventory.nowMs)
+      const place = `${name}:${at}^${mask}`
+      if (typeof opened === 'string') {
+        count(counts, { kind: 'detected', by: `open ${opened}` }, place)
         flipByte(`${scratch}/${name}`, at, mask)
-      })
-      count(counts, verdict, `${name}:${at}^${mask}`)
+        continue
+      }
+      count(counts, await this.#judge({ ...opened, forget: () => {} }, this.#steps.keys()), place)
+      opened.close()
+      copyFolder(folder, scratch)
     }
   }
 

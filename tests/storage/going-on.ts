@@ -9,7 +9,8 @@ import { type Operation, packAppends } from '#hub/adapters/sqlite-batch.ts'
 import { openForWriting } from '#hub/adapters/sqlite-schema.ts'
 import { BatchWriter } from '#hub/adapters/sqlite-writer.ts'
 import type { RoomAppend } from '#hub/ports.ts'
-import { openStore, type Verdict } from './flips.ts'
+import { count, type Counts, flipByte, type Flipping, openStore } from './flips.ts'
+import type { Verdict } from './flips.ts'
 import { type Answer, answerOf, flat, isSame, type ReadStore, type Step } from './reads.ts'
 import { stepsOf } from './reads.ts'
 import { copyFolder, type Inventory } from './story.ts'
@@ -77,6 +78,15 @@ export class GoingOn {
     return refused?.kind === 'refused'
       ? { kind: 'detected', by: `then ${refused.code}` }
       : { kind: 'harmless' }
+  }
+
+  /** Flips every `stride`th byte of the database. */
+  async flipDatabase({ stride, offset, mask }: Flipping, counts: Counts): Promise<void> {
+    const { size } = Deno.statSync(`${this.#options.folder}/hub.sqlite`)
+    for (let at = offset; at < size; at += stride) {
+      const verdict = await this.judge((dir) => flipByte(`${dir}/hub.sqlite`, at, mask))
+      count(counts, verdict, `hub.sqlite:${at}^${mask}`)
+    }
   }
 
   /** Each operation in a transaction of its own, up to the first that is refused. */

@@ -52,11 +52,11 @@ export async function stepsOf(store: ReadStore, inventory: Inventory): Promise<r
   }
   for (const owner of inventory.devices) {
     const { account } = owner
+    steps.push({ name: 'account', read: ({ directory }) => directory.readAccount(account) })
+    if (inventory.guests.includes(account)) continue
     const { suite, nowMs } = inventory
     steps.push({ name: 'claim', read: (each) => each.claim(account, { suite, nowMs }) })
-    steps.push({ name: 'account', read: ({ directory }) => directory.readAccount(account) })
     steps.push(...deviceSteps(owner))
-    steps.push(...deviceSteps({ account, device: new Uint8Array(16) as DeviceId }))
   }
   return steps
 }
@@ -92,11 +92,13 @@ async function roomSteps(
   for (let from = 0n; from <= stored.next;) {
     const range = { ...ENTRIES_PAGE, from: from as LogPosition }
     steps.push({ name: 'entries', read: (store) => store.log.read(room, range) })
-    const one = { from: range.from, limit: 1, bytesMax: 1 }
-    steps.push({ name: 'entry', read: (store) => store.log.read(room, one) })
     const page = await log.read(room, range)
     if (page.length === 0) break
     from += BigInt(page.length)
+  }
+  for (const from of [stored.next - 1n, stored.next] as LogPosition[]) {
+    const one = { from, limit: 1, bytesMax: 1 }
+    steps.push({ name: 'entry', read: (store) => store.log.read(room, one) })
   }
   const versions = new Set<number>()
   for (let position = 0; position <= stored.next; position++) {

@@ -7,6 +7,7 @@ import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { type Counts, DamagedFolder, newCounts, openStore } from './flips.ts'
+import { GoingOn } from './going-on.ts'
 import { checkStory } from './reads.ts'
 import { liveStory, type Story } from './story.ts'
 
@@ -14,7 +15,7 @@ const { values } = parseArgs({
   options: {
     stride: { type: 'string', default: '1' },
     seed: { type: 'string', default: '1' },
-    frames: { type: 'string', default: '560' },
+    frames: { type: 'string', default: '300' },
   },
 })
 const [stride, seed] = [Number(values.stride), Number(values.seed)]
@@ -23,6 +24,10 @@ if (![stride, seed, frameCount].every(Number.isSafeInteger) || stride < 1) {
   console.error('npm run storage-faults [-- --stride N] [--seed S] [--frames F]')
   process.exit(2)
 }
+
+const GUESTS = 24
+/** Of how many bytes one is changed for a hub that then writes. */
+const WRITTEN_ON_EVERY = 2_003
 
 /** Memory where there is one, so that a million writes wear no disk. */
 const shared = '/dev/shm'
@@ -61,21 +66,29 @@ async function flipAll(story: Story): Promise<number> {
     report(title, counts, startedMs)
     wrong += counts.wrong.length
   }
+  const flipDatabase = (mask: number, every: number) =>
+    flip(`hub.sqlite, ^0x${mask.toString(16)}`, (counts) => {
+      const flipping = { stride: stride * every, offset: seed % every, mask }
+      return closed.flipDatabase(flipping, counts)
+    })
+  // Every byte by its lowest bit; some also by their highest and by all.
+  await flipDatabase(0x01, 1)
   for (const name of ['hub.sqlite-wal', 'hub.sqlite-commits']) {
     const flipping = { stride: name.endsWith('wal') ? stride : 1, offset: 0, mask: 0x01 }
     await flip(`${name} after a kill, ^0x1`, (counts) => killed.flipFile(name, flipping, counts))
   }
-  // Every byte by its lowest bit; one in sixteen by its highest and by all.
-  for (const [mask, every] of [[0x01, 1], [0x80, 16], [0xff, 16]] as const) {
-    const flipping = { stride: stride * every, offset: seed % every, mask }
-    const title = `hub.sqlite, ^0x${mask.toString(16)}`
-    await flip(title, (counts) => closed.flipDatabase(flipping, counts))
-  }
+  await flipDatabase(0x80, 16)
+  await flipDatabase(0xff, 16)
+  await flip('hub.sqlite, ^0x1, then written on', async (counts) => {
+    const going = await GoingOn.of({ folder: story.closed, scratch, inventory })
+    const flipping = { stride: stride * WRITTEN_ON_EVERY, offset: seed % WRITTEN_ON_EVERY }
+    await going.flipDatabase({ ...flipping, mask: 0x01 }, counts)
+  })
   return wrong
 }
 
 try {
-  const story = await liveStory(folder, { seed, frameCount })
+  const story = await liveStory(folder, { seed, frameCount, guestCount: GUESTS })
   console.log(`drained: ${sizes(story.closed)}; killed: ${sizes(story.killed)}`)
   const opened = openStore(story.closed, story.inventory.nowMs)
   if (typeof opened === 'string') throw new Error(opened)

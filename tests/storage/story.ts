@@ -19,6 +19,8 @@ export interface Inventory {
   readonly rooms: readonly RoomId[]
   readonly invitations: readonly Uint8Array[]
   readonly devices: readonly { readonly account: AccountName; readonly device: DeviceId }[]
+  /** Accounts that hold nothing. */
+  readonly guests: readonly AccountName[]
   /** Of KeyPackages that are stored or were given out. */
   readonly references: readonly Uint8Array[]
   readonly suite: number
@@ -35,15 +37,19 @@ export interface Story {
 
 const SINGLE_PACKAGES = 8
 
-/** Lives the story below `folder`, with about `frameCount` frames. */
-export async function liveStory(
-  folder: string,
-  { seed, frameCount }: { readonly seed: number; readonly frameCount: number },
-): Promise<Story> {
+export interface StorySize {
+  readonly seed: number
+  readonly frameCount: number
+  /** Accounts that do no more than register. */
+  readonly guestCount: number
+}
+
+/** Lives the story below `folder`. */
+export async function liveStory(folder: string, size: StorySize): Promise<Story> {
   const closed = `${folder}/closed`
   const killed = `${folder}/killed`
   const first = await open(closed)
-  const told = await new Teller(createHubWorld(seed, first)).begin(frameCount)
+  const told = await new Teller(createHubWorld(size.seed, first)).begin(size)
   await first.close()
   const again = await open(closed)
   await told.goOn(again)
@@ -84,13 +90,15 @@ class Teller {
       rooms: this.#rooms,
       invitations: this.#invitations,
       devices: this.#devices.map(({ self: { account, device } }) => ({ account, device })),
+      guests: this.#devices.map(({ self: { account } }) => account)
+        .filter((account) => /^g\d/.test(account)),
       references: this.#references,
       suite: this.#devices[0]?.suite.id ?? 0,
       nowMs: this.#world.clock.nowMs(),
     }
   }
 
-  async begin(frameCount: number): Promise<this> {
+  async begin({ frameCount, guestCount }: StorySize): Promise<this> {
     const [alice, bob, carol, dave] = [
       await this.#device('alice'),
       await this.#device('bob'),
@@ -103,6 +111,9 @@ class Teller {
     await this.#threeMembers({ alice, bob, carol }, frameCount)
     await this.#alone(carol, dave)
     for (const device of this.#devices) await this.#leave(device)
+    for (let guest = 0; guest < guestCount; guest++) {
+      await this.#leave(await this.#device(`g${guest}`))
+    }
     this.#faultless()
     return this
   }
