@@ -1,23 +1,26 @@
 /**
- * Where the device worlds begin: a room of Mallory, Ann and Ben that came about with the real
- * gateway and real device machines, taken out of them when all was quiet. Owns that beginning.
+ * Where the device worlds begin: a room of Mallory, Ann and Ben that came about with the gateway
+ * and the SDK, read from their stores when all was quiet. Owns that beginning.
  */
 import { ok } from 'node:assert/strict'
 import type { HubDomain, RoomId, Term, TimeMs } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
-import type { Command } from '#core/device/io.ts'
+import { loadDevice } from '#core/device/load.ts'
+import { roomIdOfKey } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
+import { createMemoryDeviceStore, type DeviceStore } from '#core/device/store.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import { createGateway } from '#hub/gateway/gateway.ts'
 import { readEpochs } from '#hub/gateway/load-group.ts'
 import type { HubIdentity } from '#hub/gateway/model.ts'
 import type { RoomLog, StoredEntry } from '#hub/ports.ts'
 import type { StoredAnchor, StoredVersion } from '#hub/ports.ts'
 import { decodeState, restoreRoom, type SequencedRoom } from '#hub/sequencer/room-state.ts'
+import { type Kalandra, openKalandra } from '#sdk'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
-import { createMemoryHubPorts, type MemoryHubPorts } from '../support/memory-hub-ports.ts'
-import { SimDevice } from '../support/sim-device.ts'
-import { createSlowLinks, type SlowLinks } from '../support/slow-links.ts'
+import { createMemoryDialer } from '../support/hub-world.ts'
+import { createMemoryHubPorts } from '../support/memory-hub-ports.ts'
 
 export const crypto = createFastCrypto()
 const DOMAIN = 'hub.example' as HubDomain
@@ -89,13 +92,6 @@ export interface Beginning {
   readonly nowMs: TimeMs
 }
 
-interface Stage {
-  readonly links: SlowLinks
-  readonly devices: readonly SimDevice[]
-  readonly stores: MemoryHubPorts
-  readonly kept: readonly Kept[]
-}
-
 let beginning: Promise<Beginning> | null = null
 
 /** The same for all worlds. */
@@ -104,39 +100,13 @@ export function beginRoom(): Promise<Beginning> {
   return beginning
 }
 
-async function makeRoom(): Promise<Beginning> {
-  const stage = await openStage()
-  const { devices } = stage
-  const [mallory] = devices as [SimDevice, ...SimDevice[]]
-  for (const [seat, name] of NAMES.entries()) {
-    await told(stage, devices[seat] as SimDevice, { kind: 'signUp', name, deviceName: 'one' })
-  }
-  const key = await told(stage, mallory, { kind: 'createRoom', title: 'Small' })
-  ok(key !== null)
-  for (const name of NAMES.slice(1, DAN)) {
-    const account = `${name}@${DOMAIN}`
-    await told(stage, mallory, { kind: 'addMember', room: key, account })
-  }
-  const ann = devices[1] as SimDevice
-  const link = await told(stage, ann, { kind: 'invite', room: key, limits: null })
-  ok(link !== null)
-  const states = devices.map(({ state }) => state)
-  for (const { state, faults } of devices.slice(0, DAN)) {
-    const room = state.rooms.get(key)
-    ok(faults.length === 0 && room?.record.phase === 'live' && room.chain.length === 0)
-  }
-  const room = devices[0]?.room(key)?.id
-  ok(room !== undefined)
-  const read = await readRoom(stage.stores, room)
-  return { ...read, kept: stage.kept, room, key, link, devices: states, nowMs: BEGIN_MS }
+interface Person {
+  readonly sdk: Kalandra
+  readonly store: DeviceStore
 }
 
-async function openStage(): Promise<Stage> {
-  const clock = { nowMs: () => BEGIN_MS }
-  const prng = createPrng(3)
-  const entropy = { randomBytes: (length: number) => prng.bytes(length) }
+async function makeRoom(): Promise<Beginning> {
   const stores = createMemoryHubPorts({ clock })
-  const faults: unknown[] = []
   const kept: Kept[] = []
   const gateway = createGateway({
     crypto,
@@ -145,16 +115,70 @@ async function openStage(): Promise<Stage> {
     log: noting(stores.log, kept),
     directory: stores.directory,
     identity: IDENTITY,
-    effects: { observe: () => {}, faulted: (error) => void faults.push(error) },
+    effects: { observe: () => {}, faulted },
   })
-  const links = createSlowLinks(prng)
-  const devices: SimDevice[] = []
+  const people: Person[] = []
   for (const [seat, name] of NAMES.entries()) {
-    const dialer = links.dialer(name, () => gateway)
-    const ports = { crypto: portOf(seat), entropy, appVersion: 1, clock, dialer }
-    devices.push(await SimDevice.open(name, ports, HOME))
+    const person = await openPerson(soon(createMemoryDialer(() => gateway)), portOf(seat))
+    people.push(person)
+    await person.sdk.signUp({ name, deviceName: 'one' })
+    await calm()
   }
-  return { links, devices, stores, kept }
+  const [mallory, ann] = people as [Person, Person]
+  const key = await mallory.sdk.createRoom({ title: 'Small' })
+  await calm()
+  for (const name of NAMES.slice(1, DAN)) {
+    await mallory.sdk.addMember({ room: key, account: `${name}@${DOMAIN}` })
+    await calm()
+  }
+  const link = await ann.sdk.invite({ room: key })
+  await calm()
+  const room = roomIdOfKey(key)
+  ok(room !== null)
+  const devices = await Promise.all(people.map(({ store }, seat) => {
+    return loadDevice({ crypto: portOf(seat), entropy, appVersion: 1 }, store, HOME)
+  }))
+  return { ...await readRoom(stores.log, room), kept, room, key, link, devices, nowMs: BEGIN_MS }
+}
+
+const clock = { nowMs: () => BEGIN_MS }
+const prng = createPrng(3)
+const entropy = { randomBytes: (length: number) => prng.bytes(length) }
+
+function faulted(error: unknown): void {
+  throw error
+}
+
+/** Nothing in memory waits for more than promises, which end before the next task. */
+function calm(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve))
+}
+
+/** A dialer that opens its sessions after it was asked to. */
+function soon(dialer: Dialer): Dialer {
+  return {
+    dial(endpoint, listener) {
+      const dialed = Promise.resolve().then(() => dialer.dial(endpoint, listener))
+      return { abort: () => void dialed.then((each) => each.abort()) }
+    },
+  }
+}
+
+async function openPerson(dialer: Dialer, port: Crypto): Promise<Person> {
+  const store = createMemoryDeviceStore()
+  const sdk = await openKalandra({
+    crypto: port,
+    entropy,
+    clock,
+    store,
+    dialer,
+    // No time passes.
+    timers: { after: () => () => {} },
+    endpoint: HOME,
+    appVersion: 1,
+    faulted,
+  })
+  return { sdk, store }
 }
 
 /** Notes what is stored beside the log. */
@@ -173,20 +197,8 @@ function noting(log: RoomLog, kept: Kept[]): RoomLog {
   }
 }
 
-/** Gives a command, and lets everything arrive that follows from it. */
-async function told(stage: Stage, device: SimDevice, command: Command): Promise<string | null> {
-  const answered = device.command(command)
-  // Nothing here waits for more than promises, which end before the next task.
-  const calm = () => new Promise((resolve) => setTimeout(resolve))
-  await calm()
-  while (stage.links.step()) await calm()
-  const outcome = await answered
-  ok(outcome.kind === 'done', JSON.stringify(outcome))
-  return outcome.value
-}
-
 async function readRoom(
-  { log }: MemoryHubPorts,
+  log: RoomLog,
   room: RoomId,
 ): Promise<Pick<Beginning, 'sequenced' | 'entries'>> {
   const stored = await log.readRoom(room)

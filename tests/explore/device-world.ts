@@ -7,11 +7,10 @@
  */
 import { NO_ROOM, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import type { Command } from '#core/device/io.ts'
+import type { Command, DeviceInput } from '#core/device/io.ts'
 import { sessionHash, signGreeting } from '#core/identity/session-proof.ts'
 import { encodeMessage } from '#core/wire/bodies.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
-import { NEVER } from '#hub/gateway/model.ts'
 import { type DeviceHub, type HubStep, hubTakes, hubTicks } from './device-hub.ts'
 import { type Moment, openDeviceHub } from './device-hub.ts'
 import type { Follower } from './device-gateway.ts'
@@ -67,6 +66,7 @@ export interface DeviceWorldState {
 const WEEK_MS = 7 * 24 * 3_600_000
 const HOUR_MS = 3_600_000
 const MALLORY = 0
+const WITHOUT_MALLORY = [1, 2, DAN] as const
 
 export async function deviceWorld(
   name: string,
@@ -75,7 +75,7 @@ export async function deviceWorld(
   const beginning = await beginRoom()
   const stage = new Stage(beginning, bounds)
   const { deeds, ends, waits, isMalloryDeaf } = bounds
-  const initial: DeviceWorldState = {
+  const asleep: DeviceWorldState = {
     hub: openDeviceHub(beginning),
     parties: beginning.devices.map((state, seat) => openParty(state, seat)),
     nowMs: beginning.nowMs,
@@ -88,7 +88,7 @@ export async function deviceWorld(
     name,
     bounds: `${deeds.map((deed) => `${NAMES[deed.seat]} ${deed.name}`).join(', ')}; ` +
       `${isMalloryDeaf ? 'mallory follows nobody, ' : ''}${ends} ends of sessions, ${said}`,
-    initial,
+    initial: await stage.wake(asleep),
     keyOf,
     choices: (state) => stage.choices(state),
     finish: (state) => stage.finish(state),
@@ -100,12 +100,12 @@ function openParty(state: DeviceState, seat: number): Party {
   holds(account.kind === 'registered', 'devices are registered', () => account.kind)
   const follower = {
     author: { account: account.record.name, device: account.record.device },
-    following: seat === DAN ? null : { holesBefore: 0n, holesFrom: NEVER },
+    following: null,
     right: null,
-    session: sessionOf(state),
+    session: null,
   }
   const node = openNode(seat, state)
-  return { node, isHere: true, follower, up: [], control: [], lane: [] }
+  return { node, isHere: false, follower, up: [], control: [], lane: [] }
 }
 
 function sessionOf({ session }: DeviceState): Uint8Array | null {
@@ -270,11 +270,11 @@ class Stage {
 
   /** Dials, and goes through the greeting and the proof; then the device asks for its rooms. */
   async #comeBack(from: DeviceWorldState, seat: number): Promise<DeviceWorldState> {
-    const timer = { kind: 'timerFired', timer: 'redial' } as const
-    let { node } = await stepNode((from.parties[seat] as Party).node, {
-      name: 'redial',
-      input: timer,
-    }, from.nowMs)
+    const before = (from.parties[seat] as Party).node
+    const input: DeviceInput = before.state.session.kind === 'idle'
+      ? { kind: 'started' }
+      : { kind: 'timerFired', timer: 'redial' }
+    let { node } = await stepNode(before, { name: input.kind, input }, from.nowMs)
     const { session } = node.state
     holds(session.kind === 'dialing', 'a device dials', () => session.kind)
     const { attempt } = session
@@ -309,20 +309,32 @@ class Stage {
     throw new Broken('all agree in the end', this.#pictureOf(state))
   }
 
-  async #settled(from: DeviceWorldState): Promise<DeviceWorldState> {
+  /** Everybody begins a session, and all that follows from that has arrived. */
+  async wake(asleep: DeviceWorldState): Promise<DeviceWorldState> {
+    let state = asleep
+    for (const seat of asleep.parties.keys()) state = await this.#comeBack(state, seat)
+    return await this.#settled(state, asleep.parties.map((_party, seat) => seat))
+  }
+
+  async #settled(
+    from: DeviceWorldState,
+    seats: readonly number[] = WITHOUT_MALLORY,
+  ): Promise<DeviceWorldState> {
     let state = from
     for (let count = 0; count < 400; count++) {
-      const next = await this.#prompted(state)
+      const next = await this.#prompted(state, seats)
       if (next === null) return state
       state = next
     }
     throw new Broken('a room comes to rest', `400 steps without time: ${this.#pictureOf(state)}`)
   }
 
-  #prompted(state: DeviceWorldState): Promise<DeviceWorldState> | null {
-    for (const [seat, { isHere }] of state.parties.entries()) {
-      if (seat === MALLORY) continue
-      if (!isHere) return this.#comeBack(state, seat)
+  #prompted(
+    state: DeviceWorldState,
+    seats: readonly number[],
+  ): Promise<DeviceWorldState> | null {
+    for (const seat of seats) {
+      if (state.parties[seat]?.isHere !== true) return this.#comeBack(state, seat)
       const [arrival] = [...this.#arrivals(state, seat)]
       if (arrival !== undefined) return Promise.resolve(arrival.run())
     }

@@ -37,7 +37,13 @@ export interface Ballot {
 /** What a member gives the hub. */
 export type Upward =
   | { readonly kind: 'commit'; readonly name: string; readonly commit: SmallCommit }
-  | { readonly kind: 'frame'; readonly name: string; readonly frame: Frame }
+  | {
+    readonly kind: 'frame'
+    readonly name: string
+    readonly frame: Frame
+    /** Generation of the one that it wrote before and that does not stand yet (SEQ-7). */
+    readonly after: number | null
+  }
   | { readonly kind: 'vote'; readonly name: string; readonly ballot: Ballot }
 
 interface Placed {
@@ -178,7 +184,7 @@ function submissionOf(room: SequencedRoom, upward: Upward, { nowMs }: Moment): S
       return { ...submission, facts: { ...judged.facts, timeMs } }
     }
     case 'frame': {
-      const { frame } = upward
+      const { frame, after } = upward
       return {
         kind: 'frame',
         author: authorOf(frame.seat),
@@ -188,6 +194,7 @@ function submissionOf(room: SequencedRoom, upward: Upward, { nowMs }: Moment): S
         leaf: leafOfSeat(frame.seat),
         lane: 0,
         generation: frame.generation,
+        after,
         seen: seenAt(frame.seen),
         signature: 'right',
         bytes: Uint8Array.of(1),
@@ -261,8 +268,19 @@ function judgeLog(before: LogHub, after: LogHub): void {
   const kept = before.finals.every((name, index) => after.finals[index] === name)
   holds(kept, 'final is never undone', () => `${before.finals} to ${after.finals}`)
   for (const entry of fresh) if (entry.kind === 'verdict') judgeVerdict(after.log, entry)
+  if (fresh.some(({ kind }) => kind === 'frame')) judgeOrder(after)
   const due = finality === null ? null : nextVerdict(finality, after.room.time)
   holds(due === null, 'no verdict that is due is left out', () => JSON.stringify(due?.verdict))
+}
+
+/** Messages of one member are named in their order. */
+function judgeOrder({ log, room }: LogHub): void {
+  for (const seat of SEATS) {
+    const own = standing(log, room.next).filter((frame) => frame.seat === seat)
+      .map(({ message }) => message)
+    const isRight = own.every((message, index) => index === 0 || message >= own[index - 1]!)
+    holds(isRight, 'what a member writes keeps its order', () => own.join())
+  }
 }
 
 type VerdictAt = Extract<Entry, { readonly kind: 'verdict' }>

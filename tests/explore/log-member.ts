@@ -228,9 +228,9 @@ function judgeShown(member: LogMember, log: readonly Entry[]): void {
 
 // ---- What a member may do -------------------------------------------------------------------
 
-/** Its answer came: what was refused is made again, or given up. */
-export function hearRefusal(member: LogMember): LogMember {
-  return remembered(member, 'refused', () => {
+/** Its answer came: what was refused is made again, or given up, once all else was read. */
+export function hearRefusal(member: LogMember, until: bigint): LogMember {
+  return remembered(member, `refused ${until}`, () => {
     const [refused, ...down] = member.down
     holds(refused !== undefined, 'there is an answer', () => `${member.seat}`)
     const { upward } = refused
@@ -240,12 +240,14 @@ export function hearRefusal(member: LogMember): LogMember {
       return heard.pending === upward.commit ? { ...heard, pending: null, isHeld } : heard
     }
     if (upward.kind === 'vote') return heard
-    // A replayed generation is this very frame: it stands in the log.
-    if (refused.code === 'replayed') return heard
+    // The seal stays: what stands in the log, or by what its epoch went by, is told there (DEV-5).
+    const isHeld = heard.isHeld || refused.code === 'unavailable'
     const items = heard.items.map((item) =>
-      item.sealed === upward.frame && item.sequencedAt === null ? unsealed(item) : item
+      item.sealed === upward.frame && item.sequencedAt === null
+        ? { ...item, inFlight: false }
+        : item
     )
-    return { ...heard, items }
+    return { ...heard, items, isHeld, until }
   })
 }
 
@@ -332,7 +334,8 @@ const isWaiting = (item: Item): boolean => !item.inFlight && item.sequencedAt ==
 
 /** True where something waits and may go out: in an epoch that it holds and may speak in. */
 export function maySend(member: LogMember): boolean {
-  return member.pending === null && heldIn(member, topOf(member)) !== null &&
+  return member.pending === null && !member.isHeld &&
+    heldIn(member, topOf(member)) !== null &&
     maySpeak(member.finality, leafOfSeat(member.seat)) && member.items.some(isWaiting)
 }
 
@@ -342,15 +345,21 @@ export function send(member: LogMember): LogMember {
     let { seals } = member
     const up = [...member.up]
     const { epoch } = topOf(member)
+    const seen = member.next - 1n
+    // Of the one that must stand before (SEQ-7).
+    let after: number | null = null
     const items = member.items.map((item): Item => {
-      if (!isWaiting(item)) return item
-      const seen = member.next - 1n
-      const fresh = { seat: member.seat, message: item.message, epoch, seen, generation: seals }
-      const name = `frame ${item.message} ${epoch.name} ${seen} ${seals}`
-      const frame = item.sealed ?? { ...fresh, name }
-      if (item.sealed === null) seals++
-      up.push({ kind: 'frame', name: frame.name, frame })
-      return { ...item, sealed: frame, inFlight: true }
+      let { sealed } = item
+      if (sealed === null) {
+        const generation = seals++
+        const name = `frame ${item.message} ${epoch.name} ${seen} ${generation}`
+        sealed = { name, seat: member.seat, message: item.message, epoch, seen, generation }
+      }
+      if (isWaiting(item)) {
+        up.push({ kind: 'frame', name: `${sealed.name} after ${after}`, frame: sealed, after })
+      }
+      if (item.sequencedAt === null) after = sealed.generation
+      return isWaiting(item) ? { ...item, sealed, inFlight: true } : item
     })
     return { ...member, seals, up, items }
   })

@@ -148,7 +148,10 @@ function* arrivals(state: LogState, member: LogMember): Iterable<Choice<LogState
     yield { name: `${who} reads ${member.next}`, run }
   }
   if (member.down.length > 0) {
-    yield { name: `${who} hears a refusal`, run: () => with_(state, hearRefusal(member)) }
+    yield {
+      name: `${who} hears a refusal`,
+      run: () => with_(state, hearRefusal(member, endOf(state))),
+    }
   }
 }
 

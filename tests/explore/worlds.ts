@@ -115,6 +115,12 @@ export const EXPLORATIONS: readonly Exploration[] = [
     waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: SEVEN_DAYS, count: 1 }],
     falseVotes: true,
   }),
+  log('two messages', 0, {
+    lies: 1,
+    lieKinds: ['none'],
+    messages: [0, 2, 0],
+    ends: 1,
+  }),
   log('a link', 0, {
     commits: 1,
     lies: 1,

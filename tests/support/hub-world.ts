@@ -155,7 +155,11 @@ function controlled(log: RoomLog, control: LogControl): RoomLog {
   }
 }
 
-function createMemoryDialer(gateway: () => Gateway, options: MemoryDialerOptions): Dialer {
+/** Sessions with the gateway of the moment, on which everything arrives at once. */
+export function createMemoryDialer(
+  gateway: () => Gateway,
+  options: MemoryDialerOptions = {},
+): Dialer {
   const { datagrams = false, stall } = options
   return {
     dial(_endpoint, listener) {
