@@ -16,7 +16,9 @@ import type { CachedProposal } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { candidate, codeOf, createStory, NOW, suite, threeMembers } from './mls-parties.ts'
 
-const X509 = { kind: 'x509', certificates: [Uint8Array.of(1)] } as unknown as LeafNode['credential']
+type Credential = LeafNode['credential']
+
+const X509 = { kind: 'x509', certificates: [Uint8Array.of(1)] } as unknown as Credential
 const SECOND = 1_000
 
 async function leafWith(

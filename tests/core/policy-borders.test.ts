@@ -36,7 +36,7 @@ async function fault({ room }: Started, submission: people.Submission): Promise<
 
 // ---- Leaves --------------------------------------------------------------------------------
 
-Deno.test('GROUP-3, ID-6: a certificate that is named and not signed bears nobody out', async () => {
+Deno.test('GROUP-3, ID-6: a certificate that nobody signed bears nobody out', async () => {
   const { room, founder } = await people.found(ann)
   const forged = ben.certificate.with(40, (ben.certificate[40] as number) ^ 1)
   for (const certificate of [forged, bytes(120)]) {
@@ -64,7 +64,7 @@ Deno.test('GROUP-3: whoever renews its leaf keeps an identity, and its own accou
   strictEqual(await fault(started, { made: renamed, certificates }), 'otherDevice')
 })
 
-Deno.test('GROUP-3: a name that is free again is not bound to the manifests of another root', async () => {
+Deno.test('GROUP-3: a free name is not bound to manifests of another root', async () => {
   const { room, founder } = await people.found(ann)
   const later = await people.deviceOf('ben', { like: ben })
   strictEqual(later.verified.manifestVersion, 2)
@@ -77,7 +77,7 @@ Deno.test('GROUP-3: a name that is free again is not bound to the manifests of a
   strictEqual(await fault(both, { made, certificates: [namesake.certificate] }), 'judged')
 })
 
-Deno.test('GROUP-4: an Update of nobody, or with another signature key, is not proposed', async () => {
+Deno.test('GROUP-4: an Update has a member’s place and signature key', async () => {
   const { room } = await withBen()
   const leafNode = leafAt(room.group.tree, 1)
   ok(leafNode !== null)
@@ -185,7 +185,7 @@ Deno.test('VOTE-3: the next time for a verdict is the nearest that has not passe
 
 // ---- Votes ---------------------------------------------------------------------------------
 
-Deno.test('VOTE-2: a vote on an epoch that is not kept, and one that is too long, is none', async () => {
+Deno.test('VOTE-2: a vote on an epoch not kept, or too long, is none', async () => {
   const { room } = await withBen()
   const finality = appendCommit(
     openFinality({ position: at(0), epochId: epochIdAt(0) }),
