@@ -29,7 +29,7 @@ async function leafWith(
   return { ...leafNode, ...over, capabilities: { ...leafNode.capabilities, ...capabilities } }
 }
 
-Deno.test('RFC 9420 7.3: a census counts leaves in and out, one by one or all at once', async () => {
+Deno.test('RFC 9420 7.3: a census counts leaves in and out, also all at once', async () => {
   const basic = await leafWith({ credentials: [1] })
   const both = await leafWith({ credentials: [1, 2] })
   const certified = await leafWith({ credentials: [1, 2] }, { credential: X509 })

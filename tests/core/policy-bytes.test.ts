@@ -178,7 +178,7 @@ Deno.test('DEV-3: a stored machine bears its name', () => {
   deepStrictEqual(record, concat(head, Uint8Array.of(0, 0)))
 })
 
-Deno.test('GROUP-4, GROUP-1: 64 members in a commit, and a full room, are not too many', async () => {
+Deno.test('GROUP-4, GROUP-1: 64 members at once, and a full room, are fine', async () => {
   const { room, founder } = await people.found(ann)
   const { room: both, group } = await people.adding(room, founder, [ben])
   const made = await people.commitOf(both, group, {})

@@ -359,7 +359,7 @@ Deno.test('KEY-2, KEY-3: whatever a step uses up is named, and nothing else', ()
   deepStrictEqual([...late.keys.chains.get(2, 0)?.skipped.keys() ?? []], [2])
 })
 
-// ---- Padding -------------------------------------------------------------------------------------
+// ---- Padding -------------------------------------------------------------------------------
 
 Deno.test('SEAL-5: padding is the least that fits', () => {
   const exact: readonly (readonly [number, number])[] = [
