@@ -15,7 +15,11 @@ export function big(value: number | bigint, bytes: number): Uint8Array {
 /** With its length in front (RFC 9000 section 16). */
 export function opaque(bytes: Uint8Array): Uint8Array {
   const { length } = bytes
-  const head = length < 64 ? [length] : [0x40 | (length >> 8), length & 0xff]
+  const head = length < 64
+    ? [length]
+    : length < 0x4000
+    ? [0x40 | (length >> 8), length & 0xff]
+    : [0x80, length >> 16, (length >> 8) & 0xff, length & 0xff]
   return concat(Uint8Array.from(head), bytes)
 }
 

@@ -110,7 +110,7 @@ function partsOf(scene: Scene, item: Item, bytes: Uint8Array): Parts {
 const signedOf = (scene: Scene, { header, commitment, ciphertext }: Parts): Uint8Array =>
   concat(Uint8Array.of(1), scene.context.room, header, commitment, sha256(ciphertext))
 
-Deno.test('SEAL-1, SEAL-2, SEAL-4: a frame is its header, what its key seals, a signature', async () => {
+Deno.test('SEAL-1, SEAL-2, SEAL-4: a frame is made by hand', async () => {
   const scene = createScene()
   const item = scene.item(7)
   const parts = partsOf(scene, item, await seal(crypto, scene.context, item))

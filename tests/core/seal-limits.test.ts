@@ -1,6 +1,6 @@
 /**
- * What sealing leaves behind and what it refuses at its borders: keys are wiped, a burst is known by
- * all that it is, chains do not share a place, records hold one whole tree.
+ * What sealing leaves behind and what it refuses at its borders: keys are wiped, a burst is known
+ * by all that it is, chains do not share a place, records hold one whole tree.
  */
 import { deepStrictEqual, notDeepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { epoch, type EpochId, leafIndex, type RoomId, timeMs } from '#core/base/ids.ts'
@@ -159,7 +159,7 @@ Deno.test('SEAL-1: a frame has at most its size, to the byte', () => {
   strictEqual(decodeSealedFrame(frameOf(most + 1)), null)
 })
 
-Deno.test('SEAL-3: a nonce and an epoch id have the lengths of the suite, whoever signs', async () => {
+Deno.test('SEAL-3: nonce and epoch id have the lengths of the suite', async () => {
   const { context, item, room, prng } = createScene()
   const publicKey = crypto.signatureKeyPair('ed25519', context.signatureSecret).publicKey
   const isTaken = async (over: Partial<SealContext>, nonce = item.nonce): Promise<boolean> => {
@@ -240,7 +240,7 @@ Deno.test('SEAL-6: a burst that is used is not the next to be forgotten', () => 
   deepStrictEqual([0, 1, 2, max].map((leaf) => cache.knows(at(leaf))), [true, false, true, true])
 })
 
-Deno.test('SEAL-6: an index beyond the burst, and a path that is too short or long, are in none', () => {
+Deno.test('SEAL-6: an index beyond the burst, and a path of another length, fail', () => {
   for (let count = 1; count <= 9; count++) {
     const { root, inclusion } = burstOf(count)
     const cache = new BurstCache()
@@ -359,9 +359,9 @@ Deno.test('KEY-2, KEY-3: whatever a step uses up is named, and nothing else', ()
   deepStrictEqual([...late.keys.chains.get(2, 0)?.skipped.keys() ?? []], [2])
 })
 
-// ---- Padding -------------------------------------------------------------------------------------
+// ---- Padding -------------------------------------------------------------------------------
 
-Deno.test('SEAL-5: padding is the least that fits, with its length in front', () => {
+Deno.test('SEAL-5: padding is the least that fits', () => {
   const exact: readonly (readonly [number, number])[] = [
     ...[256, 512, 1_024, 2_048, 4_096].map((size) => [size, size] as const),
     ...[[0, 256], [257, 512], [2_049, 4_096], [65_536, 65_536], [65_537, 67_584]] as const,

@@ -32,7 +32,7 @@ async function leave(story: Story, atMs: number) {
 
 // ---- Who -----------------------------------------------------------------------------------
 
-Deno.test('SEQ-3: a leaf is of an account and a device, and one of both is not enough', async () => {
+Deno.test('SEQ-3: a leaf is of an account and a device, both', async () => {
   const { room } = await three()
   const sameDevice = { account: BOB.account, device: ALICE.device }
   const sameAccount = { account: ALICE.account, device: BOB.device }
@@ -106,7 +106,7 @@ Deno.test('VOTE-6: after a void, what had not seen it is made again', async () =
   deepStrictEqual(codes(again), ['accepted', 'accepted'])
 })
 
-Deno.test('LOG-5: nobody has seen the entry that is next, whatever the log would say', async () => {
+Deno.test('LOG-5: nobody has seen the entry that is next', async () => {
   const { room } = await openedRoom()
   const hash = new Uint8Array(32).fill(5)
   const next = { position: room.next, hash, found: hash }
@@ -120,7 +120,7 @@ Deno.test('LOG-5: nobody has seen the entry that is next, whatever the log would
   deepStrictEqual(codes(decision), ['unknownEntry', 'accepted'], 'what is remembered comes first')
 })
 
-Deno.test('VOTE-8: two voids count within an hour of one another, until the hour is over', async () => {
+Deno.test('VOTE-8: two voids within an hour count until it is over', async () => {
   for (const [lessMs, last] of [[1, 'tooMany'], [0, 'accepted']] as const) {
     const story = await three()
     await leave(story, START_MS)

@@ -81,7 +81,7 @@ export async function observe(trial: Trial): Promise<Observed> {
 
 // ---- Which tests ----------------------------------------------------------------------------
 
-/** First those of files that import from the mutant's folder, then the others; the fastest first. */
+/** First those that import from the mutant's folder, then the others; the fastest first. */
 function affordable(
   { importing }: Trial,
   { file }: Mutant,
