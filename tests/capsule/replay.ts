@@ -254,12 +254,13 @@ class Replay {
     const made = await makeGroup(this.#cast, {
       seats: seats.length === 0 ? [{ leaf: 0, who: UNNAMED }] : seats,
       epoch: numberOf(final, 'epoch'),
-      invitations: [own, Math.max(others, 1)],
+      invitations: [own, others],
       own: null,
     })
     const position = numberOf(final, 'at')
     const room = StandInRoom.midst(parts, made, { position, next: position + 1 })
     room.knows(position, this.#cast.parts.entropy.randomBytes(32))
+    if (room.invitations.length === 0) await inviteAhead(room)
     return room
   }
 
@@ -299,6 +300,18 @@ class Replay {
       if (invitation !== undefined) room?.invitations.push({ invitation, secret: link.secret })
     }
   }
+}
+
+/** Somebody who lists invitations later gives a link of theirs away now. */
+async function inviteAhead(room: StandInRoom): Promise<void> {
+  const lister = [...room.parts.script.values()].find(({ facts }) =>
+    facts['policy'] !== undefined && typeof facts['by'] === 'number'
+  )
+  const leaf = lister === undefined ? [...room.top.groups.keys()][0] : Number(lister.facts['by'])
+  const group = room.top.groups.get(leaf ?? 0)
+  if (leaf === undefined || group === undefined) return
+  const inviter = await room.deviceAt(leaf)
+  room.invitations.push(inviter.invitation(room.handRoom(group, room.seenBy({}))))
 }
 
 /** Account of whom a capsule does not name. */

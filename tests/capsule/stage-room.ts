@@ -462,6 +462,10 @@ async function sealedBefore(
   const messageSecret = reserve(crypto, keys.senderKeys, place).reserved.at(-1)?.secret
   ok(messageSecret !== undefined, 'a generation has its secret')
   const { epochId } = keys
+  const later = [...standIn.parts.script.values()].find(({ facts }) =>
+    facts['is'] === 'frame' && facts['leaf'] === leaf && facts['generation'] === generation &&
+    facts['epoch'] === Number(group.public.context.epoch)
+  )
   const bytes = await seal(crypto, {
     suite: own.suite,
     room: standIn.id,
@@ -469,7 +473,7 @@ async function sealedBefore(
     epochId,
     leaf,
     lane: ENGINE_LANE,
-    seen: standIn.seenBy({}),
+    seen: standIn.seenBy(later?.facts ?? {}),
     signatureSecret: own.self.key.secretKey,
   }, {
     generation,

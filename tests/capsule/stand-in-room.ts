@@ -4,7 +4,7 @@
  * what the device itself wrote is taken from the device under replay.
  */
 import { ok } from 'node:assert/strict'
-import { toHex } from '#core/base/bytes.ts'
+import { equalBytes } from '#core/base/bytes.ts'
 import { leafIndex, logPosition } from '#core/base/ids.ts'
 import type { RoomId, TimeMs } from '#core/base/ids.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
@@ -248,7 +248,7 @@ export class StandInRoom implements RoomInWords {
     const change: HandChange = {
       adds,
       removes: listOf(facts, 'removes').map((leaf) => leafIndex(Number(leaf))),
-      ...(facts['policy'] === true ? { invitations: this.#policy(device, group, shape) } : {}),
+      ...(facts['policy'] === undefined ? {} : { invitations: this.#policy(device, group, facts) }),
     }
     const lying = await this.#lying(group, scriptedChoice(shape, position))
     const { next, body } = await device.commit(this.handRoom(lying, seen), change)
@@ -270,19 +270,24 @@ export class StandInRoom implements RoomInWords {
     })
   }
 
-  /** As many invitations of others as the capsule counts; those of the device stay. */
-  #policy(device: HandDevice, group: Group, shape: Facts): readonly PolicyInvitation[] {
+  /** As many invitations as the capsule counts: of the device, and of others. */
+  #policy(device: HandDevice, group: Group, facts: Facts): readonly PolicyInvitation[] {
     const listed = policyOf(group.public.context.extensions)?.invitations ?? []
     const self = this.parts.self()?.self.account
     const own = listed.filter(({ inviter }) => inviter === self)
     const others = listed.filter(({ inviter }) => inviter !== self)
-    const wanted = Number(listOf(shape, 'invitations')[1] ?? others.length)
-    while (others.length < wanted) {
-      const made = device.invitation(this.handRoom(group, this.seenBy({})))
-      this.invitations.push(made)
+    const [ownCount = own.length, count = others.length] = listOf(facts, 'policy').map(Number)
+    while (others.length < count) {
+      // A link may be given away before the commit that lists it.
+      const isListed = (id: Uint8Array) => listed.some((each) => equalBytes(each.id, id))
+      const given = this.invitations.find(({ invitation: { id, inviter } }) =>
+        inviter === device.self.account && !isListed(id) && !others.some((each) => each.id === id)
+      )
+      const made = given ?? device.invitation(this.handRoom(group, this.seenBy({})))
+      if (given === undefined) this.invitations.push(made)
       others.push(made.invitation)
     }
-    return [...own, ...others.slice(0, wanted)]
+    return [...own.slice(0, ownCount), ...others.slice(0, count)]
   }
 
   async #joinerCommit({ facts }: ScriptedEntry, seen: Seen) {
@@ -293,7 +298,7 @@ export class StandInRoom implements RoomInWords {
     const log = { id: this.id, next: BigInt(seen.position) + 1n, headHash: seen.hash, entries: [] }
     const listed = policyOf(group.context.extensions)?.invitations ?? []
     const known = this.invitations.find(({ invitation }) =>
-      listed.some(({ id }) => toHex(id) === toHex(invitation.id))
+      listed.some(({ id }) => equalBytes(id, invitation.id))
     )
     if (way === 'link' && known === undefined) throw new NotReproduced('a link that is not known')
     const secret = way === 'link' ? known?.secret ?? null : null

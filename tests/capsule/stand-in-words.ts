@@ -13,7 +13,7 @@ import { EPOCH_EXPORTS, exportContext, exportLength } from '#core/sender-keys/ex
 import { seal } from '#core/sender-keys/seal.ts'
 import { createSenderKeys, reserve } from '#core/sender-keys/secret-tree.ts'
 import type { Body } from '#core/wire/bodies.ts'
-import type { Epoch } from '#core/base/ids.ts'
+import type { Epoch, EpochId } from '#core/base/ids.ts'
 import type { HandDevice } from '../support/hand-device.ts'
 import { DOMAIN } from './cast.ts'
 import { factsOf, listOf, numberOf, roomShapeOf, type ScriptedEntry, textOf } from './reading.ts'
@@ -127,16 +127,16 @@ export async function votedBy(room: RoomInWords, scripted: ScriptedEntry): Promi
     if (own === null) throw new NotReproduced('a vote of the device before the capsule')
     return own
   }
-  // On what is void or was never made, no vote counts; any other is as good.
-  if (epoch === undefined || before === undefined) throw new NotReproduced('a vote on no epoch')
   const device = await room.deviceAt(leaf)
   const choice = textOf(facts, 'choice') === 'cannot' ? 'cannot' : 'agree'
   const isFalse = shownAs(room, scripted) === 'falseVote'
   const mac = choice === 'cannot' ? NO_MAC : macOf(room, device, { epoch, leaf, isFalse })
+  // Of what is settled below, no epoch is known, and no vote on it counts.
+  const nothing = room.parts.cast.parts.entropy.randomBytes(32) as EpochId
   const vote = {
     room: room.id,
-    epochIdBefore: room.epochId(before),
-    epochId: room.epochId(epoch),
+    epochIdBefore: before === undefined ? nothing : room.epochId(before),
+    epochId: epoch === undefined ? nothing : room.epochId(epoch),
     position: logPosition(BigInt(about)),
     leaf,
     choice,
@@ -159,14 +159,16 @@ function macOf(
   room: RoomInWords,
   device: HandDevice,
   { epoch, leaf, isFalse }: {
-    readonly epoch: StandInEpoch
+    readonly epoch: StandInEpoch | undefined
     readonly leaf: number
     readonly isFalse: boolean
   },
 ): Uint8Array {
-  const [group] = epoch.groups.values()
+  const [group] = epoch?.groups.values() ?? []
   const length = device.suite.hashLength
-  if (group === undefined || isFalse) return room.parts.cast.parts.entropy.randomBytes(length)
+  if (epoch === undefined || group === undefined || isFalse) {
+    return room.parts.cast.parts.entropy.randomBytes(length)
+  }
   return voteMac(room.parts.cast.parts.crypto, {
     hash: device.suite.hash,
     epochAuthenticator: group.secrets.epochAuthenticator,

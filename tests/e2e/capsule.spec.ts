@@ -1,5 +1,6 @@
 /** The report for a fault: made, looked at and saved with the keyboard alone, without a secret. */
 import type { Page } from '@playwright/test'
+import { replayCapsule } from '../capsule/replay.ts'
 import { expect, gather, test } from './support/app.ts'
 
 /** Goes on with the key of focus until a button of this name has it, and presses it. */
@@ -58,6 +59,9 @@ test('a report is made, seen and saved by keyboard, and tells no secret', async 
   expect(start).toHaveProperty('state')
   const kinds = steps.map((step: { in: { kind: string } }) => step.in.kind)
   expect(kinds).toContain('framesReceived')
+  // What a person gives away is enough to go through it again.
+  const replayed = await replayCapsule(text)
+  expect(replayed).toMatchObject({ divergence: null, missing: [], steps: steps.length })
   for (const secret of ['alice', 'bob', 'Harvest', 'wheat', 'localhost']) {
     expect(text).not.toContain(secret)
   }

@@ -5,7 +5,13 @@
 import { equalBytes, wipe } from '#core/base/bytes.ts'
 import type { AccountName, RoomId } from '#core/base/ids.ts'
 import type { DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import { type Plain, type PlainRecord, type Pseudonyms, word } from '#core/device/capsule-shape.ts'
+import {
+  countsOf,
+  type Plain,
+  type PlainRecord,
+  type Pseudonyms,
+  word,
+} from '#core/device/capsule-shape.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
@@ -14,6 +20,7 @@ import { decodeInviteLink } from '#core/identity/invitation.ts'
 import { decodeIdentity } from '#core/identity/leaf-identity.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import { admissionBody } from '#core/policy/admission.ts'
+import { policyOf } from '#core/policy/room-policy.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import { readVote } from '#core/policy/vote.ts'
 import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
@@ -234,21 +241,24 @@ function commitFacts(seen: SeenStep, key: string, bytes: Uint8Array): PlainRecor
   return { epoch: Number(content.epoch), ...changeFacts(seen, content), ...seenFacts }
 }
 
-/** Who commits, whom it adds and removes, and that it changes the policy. */
+/** Who commits, whom it adds and removes, and how many invitations the policy lists after it. */
 function changeFacts({ names }: SeenStep, { sender, body }: FramedContent): PlainRecord {
   if (body.kind !== 'commit') return { malformed: true }
   const { proposals, path } = body.commit
   const adds: Plain[] = []
   const removes: number[] = []
-  let policy = false
+  let policy: Plain = null
   for (const each of proposals) {
     if (each.kind !== 'proposal') continue
     const { proposal } = each
     if (proposal.kind === 'add') adds.push(accountOf(names, proposal.keyPackage.leafNode))
     else if (proposal.kind === 'remove') removes.push(proposal.removed)
-    else if (proposal.kind === 'groupContextExtensions') policy = true
+    else if (proposal.kind === 'groupContextExtensions') {
+      const listed = policyOf(proposal.extensions)?.invitations ?? []
+      policy = countsOf(listed, names)
+    }
   }
-  const change = { adds, removes, policy }
+  const change = { adds, removes, ...(policy === null ? {} : { policy }) }
   if (sender.kind === 'member') return { by: sender.leaf, ...change }
   const leafNode = path?.leafNode ?? null
   if (leafNode === null) return { malformed: true }

@@ -11,6 +11,7 @@ import { ENGINE_LANE } from '#core/device/epoch-keys.ts'
 import type { DeviceState, PendingRequest, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
+import type { PolicyInvitation } from '#core/policy/room-policy.ts'
 import { identityOf } from '#core/policy/roster.ts'
 
 /** What a capsule is made of: JSON, of which every string is of a closed set. */
@@ -165,7 +166,7 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
       policyShapes,
       top.public.context.extensions,
       names,
-      () => invitationCounts(room, names),
+      () => countsOf(listedInvitations(room), names),
     ),
     links: record.links.length,
     anchors: record.anchors.map(({ position, time }) => [Number(position), names.ms(time)]),
@@ -188,9 +189,8 @@ function itemShape({ record, inFlight }: RoomState['outbox'][number]): Plain {
   }
 }
 
-/** Of the device's own account, and of others. */
-function invitationCounts(room: RoomState, names: Pseudonyms): Plain {
-  const listed = listedInvitations(room)
+/** How many invitations are of the device's own account, and how many of others. */
+export function countsOf(listed: readonly PolicyInvitation[], names: Pseudonyms): Plain {
   const own = listed.filter(({ inviter }) => names.account(inviter) === 0).length
   return [own, listed.length - own]
 }
