@@ -7,10 +7,10 @@ import { toBase64Url, toHex } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import { COMMIT_FAULTS, VOTE_FAULTS } from '#core/wire/refusals.ts'
-import { SimWorld } from '../support/sim-world.ts'
+import type { World } from '../sim/world.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
 import { Witness } from './witness.ts'
-import { openInWorld, rest, told, type WorldPerson } from './world.ts'
+import { calmWorld, openInWorld, rest, told, type WorldPerson } from './world.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -18,7 +18,7 @@ interface Watched extends WorldPerson {
   readonly witness: Witness
 }
 
-async function watched(world: SimWorld, name: string): Promise<Watched> {
+async function watched(world: World, name: string): Promise<Watched> {
   const witness = new Witness()
   const { store, dialer } = witness
   const person = { ...await openInWorld(world, name, { store, dialer }), witness }
@@ -46,7 +46,8 @@ const WORDS = new Set(
   removed link welcome request version position opcode refusal claimed of generations taken
   first entries is genesis verdict proposal hole seen contradicts adds removes policy
   generation lane about void malformed message created joined invitationMade titled resynced
-  falseVote invitationRevoked keyPackagesLeft reason sequence last limits retryAfterMs`.split(
+  falseVote invitationRevoked keyPackagesLeft reason sequence last limits retryAfterMs
+  webTransport badAnchor`.split(
     /\s+/,
   ),
 )
@@ -66,7 +67,7 @@ function givesNothingAway(person: Watched): void {
 }
 
 /** Alice and Bob meet by name, Carol comes by a link; all write. */
-async function meeting(world: SimWorld): Promise<readonly Watched[]> {
+async function meeting(world: World): Promise<readonly Watched[]> {
   const people = [await watched(world, 'alicia'), await watched(world, 'robert')]
   const carol = await watched(world, 'carolina')
   const [alice, bob] = people as [Watched, Watched]
@@ -93,7 +94,7 @@ Deno.test(
   'DEV-10: a capsule holds no piece of what is secret, and no word but its own',
   options,
   async () => {
-    const people = await meeting(new SimWorld(1))
+    const people = await meeting(calmWorld(1))
     for (const person of people) {
       ok(person.witness.secrets.length > 60, 'there was something to find')
       ok(person.sdk.exportCapsule().split('\n').length > 20, 'and something to look at')
@@ -106,7 +107,7 @@ Deno.test(
 )
 
 Deno.test('a piece of a secret in any form is found', options, async () => {
-  const [alice] = await meeting(new SimWorld(2)) as [Watched]
+  const [alice] = await meeting(calmWorld(2)) as [Watched]
   const { secrets } = alice.witness
   const capsule = alice.sdk.exportCapsule()
   for (const secret of [secrets[0], secrets[secrets.length >> 1], secrets.at(-1)]) {
@@ -127,7 +128,7 @@ Deno.test('a piece of a secret in any form is found', options, async () => {
 })
 
 Deno.test('DEV-10: a capsule is bounded, and says how much it let go', options, async () => {
-  const world = new SimWorld(4)
+  const world = calmWorld(4)
   const alice = await watched(world, 'alicia')
   for (let index = 0; index < LIMITS.capsuleStepsMax * 2; index++) {
     alice.sdk.networkChanged(index % 2 === 1)
