@@ -5,6 +5,7 @@
  */
 import { toHex } from '#core/base/bytes.ts'
 import { leafIndex, type RequestId, type RoomId } from '#core/base/ids.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import { roomIdOfKey } from '#core/device/room.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
 import type { Group } from '#core/mls/group.ts'
@@ -77,7 +78,7 @@ export class Hostile {
     const device = new HandDevice(parts, self)
     this.#device = device
     for (const { room } of this.#members.values()) device.rooms.set(toHex(room.id), room)
-    await device.connect(this.#world.network.dialer(NAME))
+    await device.connect(this.#dialer())
     this.#isConnected = true
     device.closed.then(() => {
       if (this.#device === device) this.#isConnected = false
@@ -85,6 +86,24 @@ export class Hostile {
     for (const member of this.#members.values()) {
       member.device = device
       await device.subscribe(member.room)
+    }
+  }
+
+  /** What its own bookkeeping cannot take ends its session, and not the world. */
+  #dialer(): Dialer {
+    const over = this.#world.network.dialer(NAME)
+    return {
+      dial: (endpoint, listener) =>
+        over.dial(endpoint, {
+          ...listener,
+          framesReceived: (frames) => {
+            try {
+              listener.framesReceived(frames)
+            } catch {
+              this.#device?.hangUp()
+            }
+          },
+        }),
     }
   }
 

@@ -44,7 +44,14 @@ export const INVARIANTS = {
 export type InvariantName = keyof typeof INVARIANTS
 
 /** Why an honest hub lets somebody not in. */
-const REFUSALS: ReadonlySet<string> = new Set(['unknownRoom', 'noAnchor', 'invitationSpent'])
+const REFUSALS: ReadonlySet<string> = new Set([
+  'unknownRoom',
+  'noAnchor',
+  'invitationSpent',
+  // Taken back, or its inviter gone, while the joiner walked the log.
+  'unknownInvitation',
+  'invitationExpired',
+])
 
 /** What of the world is looked at. */
 export interface Watched {

@@ -78,7 +78,8 @@ export async function commitReceived(
   const finality = appendCommit(room.finality, { ...judged.facts, position })
   await enterEpoch(turn, key, { followed, entry, placed, top })
   setFinality(turn, key, finality)
-  requeueOutbox(turn, key)
+  // On the way in it may still be found below.
+  if (room.joining === null) requeueOutbox(turn, key)
   noteMembership(turn, key, {
     placed,
     before: top,

@@ -14,7 +14,8 @@ import { contradicts, remember } from '#core/device/heads.ts'
 import { pumpAnchors } from '#core/device/invitations.ts'
 import { keepCertificates } from '#core/device/members.ts'
 import { pumpCommits } from '#core/device/membership.ts'
-import { ownFrameSequenced, pumpOutbox, reconcileGenerations } from '#core/device/outbox.ts'
+import { ownFrameSequenced, ownFrameWalked, pumpOutbox } from '#core/device/outbox.ts'
+import { reconcileGenerations } from '#core/device/outbox.ts'
 import { addItem, breakRoom, caughtUp, isFollowed, resubscribe } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { contentReceived } from '#core/device/timeline.ts'
@@ -90,6 +91,7 @@ async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<
   const { header, body } = placed.entry
   const joining = turn.room(key)?.joining ?? null
   const isJoining = joining !== null
+  if (isJoining && header.entry === 'frame') ownFrameWalked(turn, key, placed)
   if (body.kind === 'hole') {
     // Only what was said may be left out: the rest is what makes the room.
     if (header.entry !== 'frame') return breakRoom(turn, key, 'brokenLog')

@@ -23,6 +23,7 @@ import { addItem, caughtUp, resubscribe, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { encode } from '#core/wire/codec.ts'
+import { entryBodyHash } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 
@@ -125,7 +126,11 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
     .filter((item) => isWaiting(item))
     .slice(0, LIMITS.outboxInFlightMax - flying)
   if (waiting.length === 0) return
-  const unsealed = waiting.filter((item) => item.record.sealed === null)
+  const top = topEpoch(room)
+  const isOfNow = ({ record: { sealed } }: OutboxItem) =>
+    sealed !== null && top !== null && equalBytes(sealed.epochId, idOfEpoch(top))
+  // The log is taken to its end: the epoch of another seal went by without it.
+  const unsealed = waiting.filter((item) => !isOfNow(item))
   const seals = await sealItems(turn, key, unsealed.map((item) => item.record.content))
   const sealed = waiting.map((item): OutboxItem => {
     const index = unsealed.indexOf(item)
@@ -208,8 +213,15 @@ export function settleOutbox(turn: Turn, key: string): void {
   if (settled.length > 0) dropItems(turn, room, settled)
 }
 
-/** All that was said from a position on is void: it is sealed and sent again (ROOM-4). */
-export function unsendOutbox(turn: Turn, key: string, from: LogPosition): void {
+/**
+ * All that was said from a position on is void: it is sealed and sent again (ROOM-4). Seals are kept
+ * where only the hub says so, who may have taken what they seal.
+ */
+export function unsendOutbox(
+  turn: Turn,
+  key: string,
+  { from, keepSeals }: { readonly from: LogPosition; readonly keepSeals: boolean },
+): void {
   const room = turn.room(key)
   if (room === null) return
   const taken = room.outbox.filter(({ record }) =>
@@ -217,11 +229,28 @@ export function unsendOutbox(turn: Turn, key: string, from: LogPosition): void {
   )
   const queued = taken.map((item): OutboxItem => ({
     ...item,
-    record: { ...item.record, sealed: null, sequencedAt: null },
+    record: {
+      ...item.record,
+      sealed: keepSeals ? item.record.sealed : null,
+      sequencedAt: null,
+    },
     inFlight: false,
   }))
   for (const item of queued) storeItem(turn, item)
   if (queued.length > 0) replaceItems(turn, room, queued)
+}
+
+/** Who walks a log on the way in may find there what it said before (JOIN-7). */
+export function ownFrameWalked(turn: Turn, key: string, placed: PlacedEntry): void {
+  const room = turn.room(key)
+  if (room === null || room.outbox.length === 0) return
+  const sha256 = (bytes: Uint8Array) => turn.ports.crypto.hash('sha256', bytes)
+  const hash = entryBodyHash(sha256, placed.entry.body)
+  const item = room.outbox.find(({ record: { sealed } }) =>
+    sealed !== null && equalBytes(sha256(sealed.bytes), hash)
+  )
+  if (item?.record.sealed == null) return
+  ownFrameSequenced(turn, key, placed, item.record.sealed.bytes)
 }
 
 function noteOwnMessage(

@@ -42,7 +42,9 @@ export async function verdictReceived(
     case 'void': {
       setFinality(turn, key, outcome.finality)
       const [lowest] = outcome.epochs
-      if (lowest !== undefined) await epochsVoid(turn, key, lowest.position, position)
+      if (lowest !== undefined) {
+        await epochsVoid(turn, key, { from: lowest.position, to: position, keepSeals: false })
+      }
     }
   }
 }
@@ -63,14 +65,19 @@ function epochFinal(turn: Turn, key: string): void {
   }
 }
 
+interface VoidSpan {
+  readonly from: LogPosition
+  readonly to: LogPosition
+  readonly keepSeals: boolean
+}
+
 async function epochsVoid(
   turn: Turn,
   key: string,
-  from: LogPosition,
-  to: LogPosition,
+  { from, to, keepSeals }: VoidSpan,
 ): Promise<void> {
   const dropped = voidEpochs(turn, key, { from, to })
-  unsendOutbox(turn, key, from)
+  unsendOutbox(turn, key, { from, keepSeals })
   dropStalePending(turn, key)
   const room = turn.room(key)
   const top = room === null ? null : topEpoch(room)
@@ -91,6 +98,9 @@ export async function seatLost(turn: Turn, key: string): Promise<void> {
   if (room === null || room.record.phase !== 'live') return
   const isProvisional = room.final?.group === null
   const wayIn = isProvisional ? room.chain.find(({ group }) => group !== null) : undefined
-  if (wayIn !== undefined) await epochsVoid(turn, key, wayIn.position, room.record.next)
+  if (wayIn !== undefined) {
+    const { next } = room.record
+    await epochsVoid(turn, key, { from: wayIn.position, to: next, keepSeals: true })
+  }
   if (turn.room(key)?.record.phase === 'live') leaveRoom(turn, key)
 }
