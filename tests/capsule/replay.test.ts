@@ -162,7 +162,7 @@ Deno.test('a capsule whose beginning was let go replays from its first step', op
 
 for (
   const [what, failure, fault] of [
-    ['hangs', 'the step had not ended', () => new Promise<never>(() => {})],
+    ['hangs', 'the step had not ended when this was made', () => new Promise<never>(() => {})],
     ['fails', 'a fault of the code, in one frame', () => Promise.reject(new Error('a fault'))],
   ] as const
 ) {

@@ -128,7 +128,7 @@ class Replay {
       of,
       what,
     })
-    const kept = step.undone ? this.#before : this.#state
+    const kept = step.undone ? this.#before ?? this.#state : this.#state
     if (kept === null) return differs('state', 'nothing came before')
     this.#nowMs = START_MS + step.atMs as TimeMs
     this.#state = kept
