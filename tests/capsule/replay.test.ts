@@ -24,7 +24,7 @@ async function replaysWhole(capsule: string): Promise<Replayed> {
   return replayed
 }
 
-for (const seed of [1, 2, 3, 4]) {
+for (const seed of [1, 47, 51, 69]) {
   Deno.test(
     `DEV-10: a random life replays and gives nothing away, seed ${seed}`,
     options,

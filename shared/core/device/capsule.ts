@@ -5,12 +5,12 @@
  * `capsule-facts.ts`.
  *
  * A capsule is JSON lines. The first is the header: version, build, faults of the recorder, and how
- * many steps before were let go. The second is the shape of the state in which the first step began.
- * Each other line is one step: when (ms since the capsule began), what came in, what went out, and
- * what changed in the shape. A last step that is still running says so.
+ * many steps before were let go. The second is the shape of the state in which the first step
+ * began. Each other line is one step: when (ms since the capsule began), what came in, what went
+ * out, and what changed in the shape. A last step that is still running says so.
  *
- * It has neither keys nor texts nor names, no hash and no ciphertext: all strings in it are words of
- * this code. So nothing of it can be opened, and it cannot be run as it stands: a replay puts
+ * It has neither keys nor texts nor names, no hash and no ciphertext: all strings in it are words
+ * of this code. So nothing of it can be opened, and it cannot be run as it stands: a replay puts
  * stand-ins in the place of people and of what they wrote, and the real machine among them
  * (`tests/capsule`). It does show when things happened, in which order, and between how many.
  */
