@@ -14,7 +14,11 @@ import { decode } from '#core/wire/codec.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import { type EntryKind, verdictEntryCodec } from '#core/wire/log-entry.ts'
 import { native } from '../tests/support/protocol-parts.ts'
-import { SimDevice } from '../tests/support/sim-device.ts'
+import { Chance } from '../tests/sim/chance.ts'
+import { Chronicle } from '../tests/sim/chronicle.ts'
+import { SimDevice } from '../tests/sim/device.ts'
+import { DeviceDisk } from '../tests/sim/device-disk.ts'
+import { FAULTS, planOf } from '../tests/sim/plan.ts'
 
 /** Milliseconds with a fraction, one clock for everything in this process. */
 export const clockMs = (): number => performance.now()
@@ -35,8 +39,12 @@ export interface BenchDevice {
   readonly key: string
   /** By position. */
   readonly seen: Map<number, SeenEntry>
+  readonly faults: readonly unknown[]
   stop(): void
 }
+
+/** Nothing goes wrong in a benchmark. */
+const CALM = planOf({ seed: 0, without: Object.keys(FAULTS) })
 
 const TIMERS_MS = 20
 const DEADLINE_MS = 300_000
@@ -61,22 +69,31 @@ export async function openDevice(
   to: { readonly link: string; readonly room: RoomId },
 ): Promise<BenchDevice> {
   const seen = new Map<number, SeenEntry>()
+  const faults: unknown[] = []
   const device = await SimDevice.open(name, {
-    crypto: native,
-    entropy: systemEntropy,
-    appVersion: 1,
+    ports: { crypto: native, entropy: systemEntropy, appVersion: 1 },
+    home: hub.endpoint,
     clock: systemClock,
     dialer: watched(hub.dialer, to.room, seen),
-  }, hub.endpoint)
+    disk: new DeviceDisk({
+      name,
+      clock: systemClock,
+      chance: new Chance(CALM, 0),
+      chronicle: new Chronicle(false),
+      tickMs: 0,
+    }),
+    sent: () => {},
+    faulted: (_, error) => faults.push(error),
+  })
   const timer = setInterval(() => device.passTime(), TIMERS_MS)
   done(await device.command({ kind: 'signUp', name, deviceName: 'bench' }))
   const key = done(await device.command({ kind: 'joinByLink', link: to.link }))
   ok(key !== null)
   const stop = () => {
     clearInterval(timer)
-    device.close()
+    device.end()
   }
-  const own: BenchDevice = { device, key, seen, stop }
+  const own: BenchDevice = { device, key, seen, faults, stop }
   await until(() => isSettled(own), `${name} in the room`)
   return own
 }
@@ -88,8 +105,8 @@ export function isSettled({ device, key }: BenchDevice): boolean {
   return phase === 'live' && room?.chain.length === 0 && room.final?.group != null
 }
 
-export function done(outcome: CommandOutcome): string | null {
-  ok(outcome.kind === 'done', outcome.kind === 'failed' ? outcome.code : '')
+export function done(outcome: CommandOutcome | null): string | null {
+  ok(outcome?.kind === 'done', outcome?.kind === 'failed' ? outcome.code : '')
   return outcome.value
 }
 

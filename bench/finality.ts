@@ -135,7 +135,7 @@ async function settleIn(
     await agreed
     creator.hangUp()
   }
-  ok(devices.every(({ device }) => device.faults.length === 0), 'no device has a fault')
+  ok(devices.every(({ faults }) => faults.length === 0), 'no device has a fault')
   return devices
 }
 

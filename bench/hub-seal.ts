@@ -58,7 +58,7 @@ export class Sealer {
         const request = member.session.nextRequest()
         if (frames.length === 0) firstRequest = request
         const frame = sealed[at]?.[index] as Uint8Array
-        frames.push(encodeMessage('submitFrame', room.id, { request, frame }))
+        frames.push(encodeMessage('submitFrame', room.id, { request, after: null, frame }))
       }
     }
     return { frames, firstRequest }

@@ -55,6 +55,7 @@ const CATALOGUE: { readonly [K in HubEvent['kind']]: Row<K> } = {
   sessionTurnedAway: (sink, { transport }) => sink.count(transport),
   storeFailed: (sink) => sink.line(),
   storeBroken: (sink) => sink.line(),
+  storeDamaged: (sink, { part }) => sink.count(part),
   adapterFaulted: (sink) => sink.line(),
 
   sessionOpened: (sink, { transport }) => sink.count(transport),

@@ -65,6 +65,8 @@ export type AdapterEvent =
   | { readonly kind: 'storeFailed' }
   /** The medium failed; every further write rejects. */
   | { readonly kind: 'storeBroken' }
+  /** What was read is not what was written: it was not used, and who asked was refused. */
+  | { readonly kind: 'storeDamaged'; readonly part: 'log' | 'directory' }
   /** A fault of our own that was kept from ending the process. */
   | { readonly kind: 'adapterFaulted' }
 
@@ -177,6 +179,8 @@ export type AppendOutcome =
   | { readonly kind: 'appended' }
   | { readonly kind: 'positionConflict'; readonly next: LogPosition }
   | { readonly kind: 'termFenced'; readonly term: Term }
+  /** What is stored of the room is not what was written; nothing more is appended to it. */
+  | { readonly kind: 'damaged' }
 
 export interface StoredRoom {
   readonly next: LogPosition
@@ -189,6 +193,8 @@ export interface StoredRoom {
  * The durable log. An `appended` outcome means: on the medium, synced (HUB-3). Appends of several
  * rooms that are given together may share one transaction; each room's outcome is its own, and a
  * conflict of one room does not hold up another. Rejects only when nothing of the batch was stored.
+ * What is read is what was written: where the medium has changed or lost something, a read rejects
+ * (HUB-10).
  */
 export interface RoomLog {
   append(batch: readonly RoomAppend[]): Promise<readonly AppendOutcome[]>
@@ -277,6 +283,7 @@ export interface WaitingWelcome extends StoredWelcome {
   readonly room: RoomId
 }
 
+/** What is read or given out is what was written; where it is not, a call rejects (HUB-10). */
 export interface Directory {
   /** First come, first served, atomically; the same root may repeat it with a new certificate. */
   register(account: StoredAccount): Promise<'registered' | 'nameTaken'>

@@ -156,7 +156,7 @@ const VENDORS: readonly Vendor[] = [
   },
   { package: 'workbox-window', importers: [/^web\/src\/state\/update\.svelte\.ts$/] },
   { package: 'svelte/compiler', importers: [/^tests\/tidy\//] },
-  { package: 'typescript', importers: [/^tests\/tidy\//] },
+  { package: 'typescript', importers: [/^tests\/(tidy|mutation)\//] },
   { package: 'svelte', importers: [/^web\/src\/(?!engine\/)/, screens] },
   { package: '@lucide/svelte', importers: [pageMarkup] },
   { package: '@fontsource/', importers: [/^web\/src\/(main\.ts$|styles\/)/] },

@@ -62,7 +62,12 @@ export interface OperationResults {
   leaveAnchor: 'left' | 'gone'
 }
 
-export type OperationResult = OperationResults[Operation['kind']]
+/** Rows that an operation needs are not as they were written; nothing of it is stored. */
+export interface Damaged {
+  readonly kind: 'damaged'
+}
+
+export type OperationResult = OperationResults[Operation['kind']] | Damaged
 
 export type ToWriter =
   | { readonly kind: 'open'; readonly path: string }

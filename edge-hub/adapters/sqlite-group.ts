@@ -1,191 +1,371 @@
 /**
  * The versions of groups and the anchors that keep them, in SQLite. A head, a node or a certificate
  * is a row of an interval of versions; a new version ends the rows that it replaces, and what no
- * anchor needs goes with it. Owns the statements on these tables; whoever calls owns the
- * transaction.
+ * anchor needs goes with it. `until` is in no checksum: what a version holds is proven by the sums
+ * that its head carries, whatever says where a row ends. Owns the statements on these tables;
+ * whoever calls owns the transaction and stores the row of the room.
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { toHex } from '#core/base/bytes.ts'
 import type { LogPosition, RoomId } from '#core/base/ids.ts'
 import type { CertificatePage, NodePage, StoredAnchor, StoredCertificate } from '#hub/ports.ts'
 import type { StoredNode, VersionHead } from '#hub/ports.ts'
 import type { Operation, UnpackedVersion } from './sqlite-batch.ts'
+import { addUp, bytesOf, changeSum, checksumOf, integerOf, mustHold } from './sqlite-proof.ts'
+import { type Row, type Sql, sumOf } from './sqlite-proof.ts'
+import { findRoom, positionOf, type RoomRow } from './sqlite-room.ts'
 
 type LeaveAnchor = Extract<Operation, { readonly kind: 'leaveAnchor' }>
 
-const TABLES = ['group_heads', 'group_nodes', 'group_certificates'] as const
+interface HeadRow {
+  readonly position: number
+  readonly leafWidth: number
+  readonly nodesSum: number
+  readonly certificatesSum: number
+  readonly headChecksum: number
+  readonly checksum: number
+}
 
-/** Writes within the transaction of whoever calls. `sql` prepares a statement, or has it ready. */
-export class GroupWriter {
-  readonly #sql: (text: string) => StatementSync
+interface AnchorRow {
+  readonly invitation: Uint8Array
+  readonly version: number
+  readonly position: number
+  readonly anchorChecksum: number
+  readonly checksum: number
+}
 
-  constructor(sql: (text: string) => StatementSync) {
-    this.#sql = sql
+// ---- Writes -------------------------------------------------------------------------------
+
+/** The newest version from its position on. */
+export function storeVersion(sql: Sql, room: RoomRow, version: UnpackedVersion): void {
+  const { nodesSum = 0, certificatesSum = 0 } = readHeads(sql, room).at(-1) ?? {}
+  sql('UPDATE group_heads SET until = ? WHERE room_no = ? AND until IS NULL')
+    .run(version.position, room.roomNo)
+  insertHead(sql, room, {
+    version,
+    nodesSum: changeSum(nodesSum, storeNodes(sql, room.roomNo, version)),
+    certificatesSum: changeSum(certificatesSum, storeCertificates(sql, room.roomNo, version)),
+  })
+  dropAnchors(sql, room, version.invitations)
+  prune(sql, room)
+}
+
+function insertHead(
+  sql: Sql,
+  room: RoomRow,
+  { version, ...sums }: {
+    readonly version: UnpackedVersion
+    readonly nodesSum: number
+    readonly certificatesSum: number
+  },
+): void {
+  const { position, leafWidth, head } = version
+  const headChecksum = checksumOf('head', [head])
+  const row = { position, leafWidth, ...sums, headChecksum }
+  const checksum = versionChecksum(room.roomNo, row)
+  sql(
+    `INSERT INTO group_heads
+       (room_no, position, leaf_width, nodes_sum, certificates_sum, head_checksum, checksum, head)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+  ).run(
+    room.roomNo,
+    position,
+    leafWidth,
+    sums.nodesSum,
+    sums.certificatesSum,
+    headChecksum,
+    checksum,
+    head,
+  )
+  room.headsSum = changeSum(room.headsSum, { more: checksum })
+}
+
+interface SumChange {
+  readonly less: number
+  readonly more: number
+}
+
+function storeNodes(sql: Sql, roomNo: number, version: UnpackedVersion): SumChange {
+  const { position, leafWidth } = version
+  const ended = sql(
+    `UPDATE group_nodes SET until = ? WHERE room_no = ? AND node > ? AND until IS NULL
+     RETURNING checksum`,
+  ).all(position, roomNo, 2 * (leafWidth - 1))
+  const added: number[] = []
+  for (const { node, bytes } of version.nodes) {
+    ended.push(
+      ...sql(
+        `UPDATE group_nodes SET until = ? WHERE room_no = ? AND node = ? AND until IS NULL
+         RETURNING checksum`,
+      ).all(position, roomNo, node),
+    )
+    if (bytes === null) continue
+    const checksum = checksumOf('group_nodes', [roomNo, node, position, bytes])
+    sql(
+      'INSERT INTO group_nodes (room_no, node, position, checksum, bytes) VALUES (?, ?, ?, ?, ?)',
+    ).run(roomNo, node, position, checksum, bytes)
+    added.push(checksum)
   }
+  return { less: addUp(checksumsIn(ended)), more: addUp(added) }
+}
 
-  /** The newest version from its position on. */
-  store(roomNo: number, version: UnpackedVersion): void {
-    this.#storeHead(roomNo, version)
-    this.#storeNodes(roomNo, version)
-    this.#storeCertificates(roomNo, version)
-    this.#dropAnchors(roomNo, version.invitations)
-    this.#prune(roomNo)
-  }
-
-  #storeHead(roomNo: number, { position, leafWidth, head }: UnpackedVersion): void {
-    this.#sql('UPDATE group_heads SET until = ? WHERE room_no = ? AND until IS NULL')
-      .run(position, roomNo)
-    this.#sql('INSERT INTO group_heads (room_no, position, leaf_width, head) VALUES (?, ?, ?, ?)')
-      .run(roomNo, position, leafWidth, head)
-  }
-
-  #storeNodes(roomNo: number, { position, leafWidth, nodes }: UnpackedVersion): void {
-    this.#sql('UPDATE group_nodes SET until = ? WHERE room_no = ? AND node > ? AND until IS NULL')
-      .run(position, roomNo, 2 * (leafWidth - 1))
-    for (const { node, bytes } of nodes) {
-      this.#sql('UPDATE group_nodes SET until = ? WHERE room_no = ? AND node = ? AND until IS NULL')
-        .run(position, roomNo, node)
-      if (bytes === null) continue
-      this.#sql('INSERT INTO group_nodes (room_no, node, position, bytes) VALUES (?, ?, ?, ?)')
-        .run(roomNo, node, position, bytes)
-    }
-  }
-
-  #storeCertificates(roomNo: number, version: UnpackedVersion): void {
-    const { position } = version
-    for (const hash of version.certificatesDropped) {
-      this.#sql(
+function storeCertificates(sql: Sql, roomNo: number, version: UnpackedVersion): SumChange {
+  const { position } = version
+  const ended: Row[] = []
+  for (const hash of version.certificatesDropped) {
+    ended.push(
+      ...sql(
         `UPDATE group_certificates SET until = ?
-         WHERE room_no = ? AND hash = ? AND until IS NULL`,
-      ).run(position, roomNo, hash)
-    }
-    for (const { hash, certificate } of version.certificates) {
-      this.#sql(
-        `INSERT INTO group_certificates (room_no, hash, position, certificate)
-         VALUES (?, ?, ?, ?)`,
-      ).run(roomNo, hash, position, certificate)
-    }
+         WHERE room_no = ? AND hash = ? AND until IS NULL RETURNING checksum`,
+      ).all(position, roomNo, hash),
+    )
   }
-
-  #dropAnchors(roomNo: number, invitations: readonly Uint8Array[]): void {
-    const kept = new Set(invitations.map(toHex))
-    const left = this.#sql('SELECT invitation FROM anchors WHERE room_no = ?').all(roomNo)
-    for (const { invitation } of left) {
-      if (kept.has(toHex(invitation as Uint8Array))) continue
-      this.#sql('DELETE FROM anchors WHERE room_no = ? AND invitation = ?')
-        .run(roomNo, invitation as Uint8Array)
-    }
-  }
-
-  leaveAnchor(roomNo: number, left: LeaveAnchor): 'left' | 'gone' {
-    const { invitation, version, position, anchor } = left
-    const kept = this.#sql('SELECT 1 FROM group_heads WHERE room_no = ? AND position = ?')
-      .get(roomNo, version)
-    if (kept === undefined) return 'gone'
-    this.#sql(
-      `INSERT OR REPLACE INTO anchors (room_no, invitation, version, position, anchor)
+  const added: number[] = []
+  for (const { hash, certificate } of version.certificates) {
+    const checksum = checksumOf('group_certificates', [roomNo, hash, position, certificate])
+    sql(
+      `INSERT INTO group_certificates (room_no, hash, position, checksum, certificate)
        VALUES (?, ?, ?, ?, ?)`,
-    ).run(roomNo, invitation, version, position, anchor)
-    this.#prune(roomNo)
-    return 'left'
+    ).run(roomNo, hash, position, checksum, certificate)
+    added.push(checksum)
   }
+  return { less: addUp(checksumsIn(ended)), more: addUp(added) }
+}
 
-  /** Rows that ended and are of no version that an anchor names. */
-  #prune(roomNo: number): void {
-    for (const table of TABLES) {
-      this.#sql(
-        `DELETE FROM ${table} WHERE room_no = ? AND until IS NOT NULL AND NOT EXISTS (
-           SELECT 1 FROM anchors WHERE anchors.room_no = ${table}.room_no
-           AND version >= ${table}.position AND version < ${table}.until)`,
-      ).run(roomNo)
-    }
+const checksumsIn = (rows: readonly Row[]): number[] =>
+  rows.map(({ checksum }) => integerOf(checksum))
+
+function dropAnchors(sql: Sql, room: RoomRow, invitations: readonly Uint8Array[]): void {
+  const kept = new Set(invitations.map(toHex))
+  for (const { invitation, checksum } of readAnchors(sql, room)) {
+    if (kept.has(toHex(invitation))) continue
+    sql('DELETE FROM anchors WHERE room_no = ? AND invitation = ?').run(room.roomNo, invitation)
+    room.anchorsSum = changeSum(room.anchorsSum, { less: checksum })
   }
 }
 
-/** Reads of versions and anchors, each one statement. */
-export interface GroupReader {
-  version(room: RoomId, at: LogPosition): VersionHead | null
-  nodes(room: RoomId, page: NodePage): readonly StoredNode[]
-  certificates(room: RoomId, page: CertificatePage): readonly StoredCertificate[]
-  anchor(room: RoomId, invitation: Uint8Array): StoredAnchor | null
+/** `gone`: nothing is stored. */
+export function leaveAnchor(sql: Sql, room: RoomRow, left: LeaveAnchor): 'left' | 'gone' {
+  const { invitation, version, position, anchor } = left
+  if (!readHeads(sql, room).some((head) => head.position === version)) return 'gone'
+  const key = toHex(invitation)
+  const before = readAnchors(sql, room).find((each) => toHex(each.invitation) === key)
+  const anchorChecksum = checksumOf('anchor', [anchor])
+  const checksum = anchorRowChecksum(room.roomNo, {
+    invitation,
+    version,
+    position,
+    anchorChecksum,
+  })
+  sql(
+    `INSERT OR REPLACE INTO anchors
+       (room_no, invitation, version, position, anchor_checksum, checksum, anchor)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  ).run(room.roomNo, invitation, version, position, anchorChecksum, checksum, anchor)
+  const change = { less: before?.checksum ?? 0, more: checksum }
+  room.anchorsSum = changeSum(room.anchorsSum, change)
+  prune(sql, room)
+  return 'left'
 }
 
-const OF_ROOM = 'room_no = (SELECT room_no FROM rooms WHERE room = ?)'
-const OF_VERSION = 'position <= ? AND (until IS NULL OR until > ?)'
-const IS_KEPT = `EXISTS (SELECT 1 FROM group_heads WHERE ${OF_ROOM} AND position = ?)`
+/** Rows that ended and are of no version that an anchor names. */
+function prune(sql: Sql, room: RoomRow): void {
+  const dropped = sql(`${ofNoVersion('group_heads')} RETURNING checksum`).all(room.roomNo)
+  room.headsSum = changeSum(room.headsSum, { less: addUp(checksumsIn(dropped)) })
+  sql(ofNoVersion('group_nodes')).run(room.roomNo)
+  sql(ofNoVersion('group_certificates')).run(room.roomNo)
+}
 
-export function createGroupReader(db: DatabaseSync): GroupReader {
-  const selectVersion = db.prepare(
-    `SELECT position, leaf_width, head FROM group_heads WHERE ${OF_ROOM} AND position <= ?
-     ORDER BY position DESC LIMIT 1`,
-  )
-  const selectNodes = db.prepare(
-    `SELECT node, bytes FROM group_nodes
-     WHERE ${OF_ROOM} AND node >= ? AND ${OF_VERSION} AND ${IS_KEPT} ORDER BY node LIMIT ?`,
-  )
-  const selectCertificates = db.prepare(
-    `SELECT hash, certificate FROM group_certificates
-     WHERE ${OF_ROOM} AND hash > ? AND ${OF_VERSION} AND ${IS_KEPT} ORDER BY hash LIMIT ?`,
-  )
-  const selectAnchor = db.prepare(
-    `SELECT version, position, anchor FROM anchors WHERE ${OF_ROOM} AND invitation = ?`,
-  )
+const ofNoVersion = (table: string) =>
+  `DELETE FROM ${table} WHERE room_no = ? AND until IS NOT NULL AND NOT EXISTS (
+     SELECT 1 FROM anchors WHERE anchors.room_no = ${table}.room_no
+     AND version >= ${table}.position AND version < ${table}.until)`
+
+// ---- Rows that are read as a set ----------------------------------------------------------
+
+/** All that are kept, by position. */
+function readHeads(sql: Sql, { roomNo, headsSum }: RoomRow): readonly HeadRow[] {
+  const rows = sql(
+    `SELECT position, leaf_width, nodes_sum, certificates_sum, head_checksum, checksum
+     FROM group_heads WHERE room_no = ? ORDER BY position`,
+  ).all(roomNo).map((row): HeadRow => ({
+    position: integerOf(row.position),
+    leafWidth: integerOf(row.leaf_width),
+    nodesSum: integerOf(row.nodes_sum),
+    certificatesSum: integerOf(row.certificates_sum),
+    headChecksum: integerOf(row.head_checksum),
+    checksum: integerOf(row.checksum),
+  }))
+  mustHold(rows.every((row) => row.checksum === versionChecksum(roomNo, row)))
+  mustHold(addUp(rows.map(({ checksum }) => checksum)) === headsSum)
+  return rows
+}
+
+function versionChecksum(roomNo: number, head: Omit<HeadRow, 'checksum'>): number {
+  const { position, leafWidth, nodesSum, certificatesSum, headChecksum } = head
+  const values = [roomNo, position, leafWidth, nodesSum, certificatesSum, headChecksum]
+  return checksumOf('group_heads', values)
+}
+
+function readAnchors(sql: Sql, { roomNo, anchorsSum }: RoomRow): readonly AnchorRow[] {
+  const rows = sql(
+    `SELECT invitation, version, position, anchor_checksum, checksum
+     FROM anchors WHERE room_no = ?`,
+  ).all(roomNo).map((row): AnchorRow => ({
+    invitation: bytesOf(row.invitation),
+    version: integerOf(row.version),
+    position: integerOf(row.position),
+    anchorChecksum: integerOf(row.anchor_checksum),
+    checksum: integerOf(row.checksum),
+  }))
+  mustHold(rows.every((row) => row.checksum === anchorRowChecksum(roomNo, row)))
+  mustHold(addUp(rows.map(({ checksum }) => checksum)) === anchorsSum)
+  return rows
+}
+
+function anchorRowChecksum(roomNo: number, anchor: Omit<AnchorRow, 'checksum'>): number {
+  const { invitation, version, position, anchorChecksum } = anchor
+  return checksumOf('anchors', [roomNo, invitation, version, position, anchorChecksum])
+}
+
+// ---- Reads --------------------------------------------------------------------------------
+
+export function readVersion(sql: Sql, id: RoomId, at: LogPosition): VersionHead | null {
+  const room = findRoom(sql, id)
+  if (room === null) return null
+  const newest = readHeads(sql, room).findLast(({ position }) => position <= at)
+  if (newest === undefined) return null
+  const { position, leafWidth, headChecksum } = newest
+  const row = sql('SELECT head FROM group_heads WHERE room_no = ? AND position = ?')
+    .get(room.roomNo, position)
+  mustHold(row !== undefined)
+  const head = bytesOf(row.head)
+  mustHold(headChecksum === checksumOf('head', [head]))
+  return { position: positionOf(position), leafWidth, head }
+}
+
+export function readAnchor(sql: Sql, id: RoomId, invitation: Uint8Array): StoredAnchor | null {
+  const room = findRoom(sql, id)
+  if (room === null) return null
+  const key = toHex(invitation)
+  const found = readAnchors(sql, room).find((each) => toHex(each.invitation) === key)
+  if (found === undefined) return null
+  mustHold(readHeads(sql, room).some(({ position }) => position === found.version))
+  const row = sql('SELECT anchor FROM anchors WHERE room_no = ? AND invitation = ?')
+    .get(room.roomNo, invitation)
+  mustHold(row !== undefined)
+  const anchor = bytesOf(row.anchor)
+  mustHold(found.anchorChecksum === checksumOf('anchor', [anchor]))
   return {
-    version(room, at) {
-      const row = selectVersion.get(room, Number(at))
-      if (row === undefined) return null
-      return {
-        position: positionOf(row.position),
-        leafWidth: Number(row.leaf_width),
-        head: row.head as Uint8Array,
-      }
-    },
-    nodes(room, { version, from, limit, bytesMax }) {
-      const at = Number(version)
-      const rows = selectNodes.iterate(room, from, at, at, room, at, limit)
-      return pageOf(rows, bytesMax, (row) => ({
-        node: Number(row.node),
-        bytes: row.bytes as Uint8Array,
-      }), ({ bytes }) => bytes.length)
-    },
-    certificates(room, { version, after, limit, bytesMax }) {
-      const at = Number(version)
-      const first = after ?? new Uint8Array(0)
-      const rows = selectCertificates.iterate(room, first, at, at, room, at, limit)
-      return pageOf(rows, bytesMax, (row) => ({
-        hash: row.hash as Uint8Array,
-        certificate: row.certificate as Uint8Array,
-      }), ({ certificate }) => certificate.length)
-    },
-    anchor(room, invitation) {
-      const row = selectAnchor.get(room, invitation)
-      if (row === undefined) return null
-      return {
-        invitation: invitation.slice(),
-        version: positionOf(row.version),
-        position: positionOf(row.position),
-        anchor: row.anchor as Uint8Array,
-      }
-    },
+    invitation: invitation.slice(),
+    version: positionOf(found.version),
+    position: positionOf(found.position),
+    anchor,
   }
 }
 
-const positionOf = (value: unknown) => BigInt(Number(value)) as LogPosition
+const OF_VERSION = 'position <= ? AND (until IS NULL OR until > ?)'
 
-/** Rows until there is more of them than `bytesMax`, but at least one. */
+/** The room and the head of a version that is kept. */
+function findVersion(
+  sql: Sql,
+  id: RoomId,
+  version: LogPosition,
+): { readonly roomNo: number; readonly head: HeadRow } | null {
+  const room = findRoom(sql, id)
+  if (room === null) return null
+  const head = readHeads(sql, room).find(({ position }) => position === Number(version))
+  return head === undefined ? null : { roomNo: room.roomNo, head }
+}
+
+export function readNodes(sql: Sql, id: RoomId, page: NodePage): readonly StoredNode[] {
+  const found = findVersion(sql, id, page.version)
+  if (found === null) return []
+  const { roomNo, head } = found
+  const at = head.position
+  const below = sql(
+    `SELECT sum(checksum) AS sum FROM group_nodes WHERE room_no = ? AND node < ? AND ${OF_VERSION}`,
+  ).get(roomNo, page.from, at, at)
+  const others = sql(
+    `SELECT sum(checksum) AS sum FROM group_nodes
+     WHERE room_no = ? AND node >= ? AND ${OF_VERSION}`,
+  ).get(roomNo, page.from, at, at)
+  const sums = { before: sumOf(below?.sum), others: sumOf(others?.sum), all: head.nodesSum }
+  const rows = sql(
+    `SELECT node, position, checksum, bytes FROM group_nodes
+     WHERE room_no = ? AND node >= ? AND ${OF_VERSION} ORDER BY node LIMIT ?`,
+  ).iterate(roomNo, page.from, at, at, page.limit)
+  return pageOf(rows, { ...page, sums }, (row) => {
+    const [node, position, bytes] = [integerOf(row.node), integerOf(row.position), row.bytes]
+    const checksum = checksumOf('group_nodes', [roomNo, node, position, bytesOf(bytes)])
+    return { item: { node, bytes: bytesOf(bytes) }, checksum, length: bytesOf(bytes).length }
+  })
+}
+
+export function readCertificates(
+  sql: Sql,
+  id: RoomId,
+  page: CertificatePage,
+): readonly StoredCertificate[] {
+  const found = findVersion(sql, id, page.version)
+  if (found === null) return []
+  const { roomNo, head } = found
+  const at = head.position
+  const after = page.after ?? new Uint8Array(0)
+  const before = sql(
+    `SELECT sum(checksum) AS sum FROM group_certificates
+     WHERE room_no = ? AND hash <= ? AND ${OF_VERSION}`,
+  ).get(roomNo, after, at, at)
+  const others = sql(
+    `SELECT sum(checksum) AS sum FROM group_certificates
+     WHERE room_no = ? AND hash > ? AND ${OF_VERSION}`,
+  ).get(roomNo, after, at, at)
+  const sums = { before: sumOf(before?.sum), others: sumOf(others?.sum), all: head.certificatesSum }
+  const rows = sql(
+    `SELECT hash, position, checksum, certificate FROM group_certificates
+     WHERE room_no = ? AND hash > ? AND ${OF_VERSION} ORDER BY hash LIMIT ?`,
+  ).iterate(roomNo, after, at, at, page.limit)
+  return pageOf(rows, { ...page, sums }, (row) => {
+    const [hash, certificate] = [bytesOf(row.hash), bytesOf(row.certificate)]
+    const position = integerOf(row.position)
+    const checksum = checksumOf('group_certificates', [roomNo, hash, position, certificate])
+    return { item: { hash, certificate }, checksum, length: certificate.length }
+  })
+}
+
+interface PageBounds {
+  readonly limit: number
+  readonly bytesMax: number
+  /** Of the rows before the page, of those from its first on, and what both must make. */
+  readonly sums: { readonly before: number; readonly others: number; readonly all: number }
+}
+
+interface PageItem<T> {
+  readonly item: T
+  /** As it must stand in the row. */
+  readonly checksum: number
+  readonly length: number
+}
+
+/**
+ * Rows until there is more of them than `bytesMax`, but at least one. An iteration that fails ends
+ * without an error, so the rows of an ended one must make the sum of all that there are.
+ */
 function pageOf<T>(
-  rows: Iterable<Record<string, unknown>>,
-  bytesMax: number,
-  read: (row: Record<string, unknown>) => T,
-  sizeOf: (item: T) => number,
+  rows: Iterable<Row>,
+  { limit, bytesMax, sums }: PageBounds,
+  read: (row: Row) => PageItem<T>,
 ): readonly T[] {
+  mustHold(addUp([sums.before, sums.others]) === sums.all)
   const page: T[] = []
-  let bytes = 0
+  let [bytes, sum] = [0, 0]
   for (const row of rows) {
-    const item = read(row)
-    bytes += sizeOf(item)
-    if (page.length > 0 && bytes > bytesMax) break
+    const { item, checksum, length } = read(row)
+    mustHold(row.checksum === checksum)
+    bytes += length
+    if (page.length > 0 && bytes > bytesMax) return page
     page.push(item)
+    sum = changeSum(sum, { more: checksum })
   }
+  mustHold(page.length === limit || sum === addUp([sums.others]))
   return page
 }

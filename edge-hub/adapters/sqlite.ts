@@ -5,37 +5,17 @@
  * reader of a WAL sees only what has been synced. Owns no statement that writes (those stand in
  * `sqlite-writer.ts`).
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { assert } from '#core/base/assert.ts'
-import type { AccountName, DeviceId, LogPosition, RoomId } from '#core/base/ids.ts'
 import type { Clock } from '#core/base/ports.ts'
-import { ENTRY_KINDS, type EntryKind, type LogEntry } from '#core/wire/log-entry.ts'
-import type { Directory, Observe, RoomLog, StoredEntry, StoredRoom } from '#hub/ports.ts'
-import type { StoredAccount, StoredKeyPackage, WaitingWelcome } from '#hub/ports.ts'
-import { BODY_FORMS, type FromWriter, type Operation, packAppends } from './sqlite-batch.ts'
-import type { OperationResult, OperationResults, ToWriter } from './sqlite-batch.ts'
-import { createGroupReader } from './sqlite-group.ts'
+import type { Directory, Observe, RoomLog, StoredKeyPackage } from '#hub/ports.ts'
+import { type FromWriter, type Operation, packAppends, type ToWriter } from './sqlite-batch.ts'
+import type { Damaged, OperationResult, OperationResults } from './sqlite-batch.ts'
+import { createReader, StoreError, type StoreReader } from './sqlite-reader.ts'
 import { openForReading, type SchemaRefusal } from './sqlite-schema.ts'
 
 /** Two, so that the writer has the next batch at hand while the answer to the last one travels. */
 const BATCHES_IN_FLIGHT_MAX = 2
 const OPERATIONS_PER_BATCH_MAX = 1_024
-/** A page of waiting welcomes; the rest is read when these have been taken. */
-const WELCOMES_PAGE_MAX = 64
-const WELCOMES_PAGE_BYTES_MAX = 4_194_304
-
-export type StoreErrorCode = 'failed' | 'broken' | 'closed'
-
-/** Nothing of the rejected operation is stored. */
-export class StoreError extends Error {
-  override readonly name = 'StoreError'
-  readonly code: StoreErrorCode
-
-  constructor(code: StoreErrorCode) {
-    super(code)
-    this.code = code
-  }
-}
 
 export interface SqliteStore {
   readonly log: RoomLog
@@ -75,8 +55,9 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Open
     closed ??= writer.close(() => reader.db.close()).then(() => lock.close())
     return closed
   }
-  const log = createLog(writer, reader.db, close)
-  const directory = createDirectory(writer, reader.db, options.clock)
+  const read = createReader(reader.db, options)
+  const log = createLog(writer, read, close)
+  const directory = createDirectory(writer, read, options.clock)
   return {
     kind: 'opened',
     store: { log, directory, healthy: () => writer.healthy, close },
@@ -104,9 +85,13 @@ function lockFolder(dataDir: string, path: string): Deno.FsFile | 'inUse' | 'unr
 interface Pending {
   readonly operation: Operation
   readonly settle: {
-    resolve(result: OperationResult): void
+    resolve(result: Exclude<OperationResult, Damaged>): void
     reject(error: StoreError): void
   }
+}
+
+function isDamaged(result: unknown): result is Damaged {
+  return (result as Partial<Damaged> | null)?.kind === 'damaged'
 }
 
 /** Queues operations for the worker and groups them into transactions. */
@@ -151,7 +136,7 @@ class WriterQueue {
     if (this.#state !== 'open') {
       return Promise.reject(new StoreError(this.#state === 'broken' ? 'broken' : 'closed'))
     }
-    const { promise, resolve, reject } = Promise.withResolvers<OperationResult>()
+    const { promise, resolve, reject } = Promise.withResolvers<Exclude<OperationResult, Damaged>>()
     this.#queued.push({ operation, settle: { resolve, reject } })
     if (!this.#flushing) {
       this.#flushing = true
@@ -212,7 +197,7 @@ class WriterQueue {
       case 'committed': {
         this.#failed = false
         const pending = this.#land(message.id)
-        pending.forEach(({ settle }, i) => settle.resolve(message.results[i] as OperationResult))
+        pending.forEach((each, i) => this.#settle(each, message.results[i] as OperationResult))
         return this.#flush()
       }
       case 'failed': {
@@ -225,6 +210,17 @@ class WriterQueue {
       case 'closed':
         return this.#ended.resolve()
     }
+  }
+
+  #settle({ operation, settle }: Pending, result: OperationResult): void {
+    const part = operation.kind === 'append' || operation.kind === 'leaveAnchor'
+      ? 'log'
+      : 'directory'
+    if (Array.isArray(result) && result.some(isDamaged) || isDamaged(result)) {
+      this.#observe({ kind: 'storeDamaged', part })
+    }
+    if (isDamaged(result)) settle.reject(new StoreError('damaged'))
+    else settle.resolve(result)
   }
 
   #land(id: number): readonly Pending[] {
@@ -249,33 +245,12 @@ class WriterQueue {
   }
 }
 
-// ---- Log ----------------------------------------------------------------------------------
+// ---- Ports --------------------------------------------------------------------------------
 
-const ENTRY_NAMES: ReadonlyMap<number, EntryKind> = new Map(
-  (Object.keys(ENTRY_KINDS) as EntryKind[]).map((name) => [ENTRY_KINDS[name], name]),
-)
-
-function createLog(writer: WriterQueue, db: DatabaseSync, close: () => Promise<void>): RoomLog {
-  const selectRoom = db.prepare(
-    `SELECT rooms.room_no AS room_no, next, head_hash, state
-     FROM rooms LEFT JOIN room_states USING (room_no) WHERE room = ?`,
-  )
-  const selectGenerations = db.prepare(
-    'SELECT origin, leaf, lane, generation FROM generations WHERE room_no = ?',
-  )
-  const selectEntries = db.prepare(
-    `SELECT position, entry, time, form, entry_hash, body FROM log
-     WHERE room_no = (SELECT room_no FROM rooms WHERE room = ?) AND position >= ?
-     ORDER BY position LIMIT ?`,
-  )
-  const groups = createGroupReader(db)
+function createLog(writer: WriterQueue, reader: StoreReader, close: () => Promise<void>): RoomLog {
   return {
+    ...reader.log,
     append: (batch) => writer.submit({ kind: 'append', packed: packAppends(batch) }),
-    readRoom: (room) => attempt(() => readRoom(selectRoom, selectGenerations, room)),
-    read: (room, range) => attempt(() => readEntries(selectEntries, room, range)),
-    readVersion: (room, at) => attempt(() => groups.version(room, at)),
-    readNodes: (room, page) => attempt(() => groups.nodes(room, page)),
-    readCertificates: (room, page) => attempt(() => groups.certificates(room, page)),
     leaveAnchor: (room, { invitation, version, position, anchor }) =>
       writer.submit({
         kind: 'leaveAnchor',
@@ -285,79 +260,18 @@ function createLog(writer: WriterQueue, db: DatabaseSync, close: () => Promise<v
         position: Number(position),
         anchor: anchor.slice(),
       }),
-    readAnchor: (room, invitation) => attempt(() => groups.anchor(room, invitation)),
     close,
   }
 }
 
-function readRoom(room: StatementSync, generations: StatementSync, id: RoomId): StoredRoom | null {
-  const row = room.get(id)
-  if (row === undefined) return null
+function createDirectory(writer: WriterQueue, reader: StoreReader, clock: Clock): Directory {
   return {
-    next: BigInt(Number(row.next)) as LogPosition,
-    headHash: row.head_hash as Uint8Array,
-    state: (row.state ?? new Uint8Array(0)) as Uint8Array,
-    generations: generations.all(Number(row.room_no)).map((stored) => ({
-      origin: BigInt(Number(stored.origin)) as LogPosition,
-      leaf: Number(stored.leaf),
-      lane: Number(stored.lane),
-      generation: Number(stored.generation),
-    })),
-  }
-}
-
-function readEntries(
-  select: StatementSync,
-  room: RoomId,
-  range: { readonly from: LogPosition; readonly limit: number; readonly bytesMax: number },
-): readonly StoredEntry[] {
-  const entries: StoredEntry[] = []
-  let bytes = 0
-  for (const row of select.iterate(room, Number(range.from), range.limit)) {
-    const body = row.body as Uint8Array
-    bytes += body.length
-    if (entries.length > 0 && bytes > range.bytesMax) break
-    entries.push(toStoredEntry(row))
-  }
-  return entries
-}
-
-function toStoredEntry(row: Record<string, unknown>): StoredEntry {
-  const entry = ENTRY_NAMES.get(Number(row.entry))
-  assert(entry !== undefined, 'the log holds known kinds of entries')
-  const bytes = row.body as Uint8Array
-  const body: LogEntry['body'] = row.form === BODY_FORMS.hole
-    ? { kind: 'hole', hash: bytes }
-    : { kind: 'whole', bytes }
-  return {
-    position: BigInt(Number(row.position)) as LogPosition,
-    entry: { header: { entry, time: BigInt(Number(row.time)) }, body },
-    entryHash: row.entry_hash as Uint8Array,
-  }
-}
-
-// ---- Directory ----------------------------------------------------------------------------
-
-function createDirectory(writer: WriterQueue, db: DatabaseSync, clock: Clock): Directory {
-  const selectAccount = db.prepare(
-    'SELECT account, certificate, root_hash FROM accounts WHERE account = ?',
-  )
-  const countPackages = db.prepare(
-    `SELECT count(*) AS n FROM key_packages
-     WHERE account = ? AND device = ? AND last_resort = 0 AND not_after > ?`,
-  )
-  const selectWelcomes = db.prepare(
-    `SELECT welcome_no, room, position, welcome
-     FROM welcomes JOIN rooms USING (room_no) JOIN welcome_bodies USING (body_no)
-     WHERE account = ? AND device = ? AND held = 0 ORDER BY welcome_no LIMIT ${WELCOMES_PAGE_MAX}`,
-  )
-  return {
+    ...reader.directory,
     register: ({ account, certificate, rootHash }) =>
       writer.submit({
         kind: 'register',
         account: { account, certificate: certificate.slice(), rootHash: rootHash.slice() },
       }),
-    readAccount: (account) => attempt(() => readAccount(selectAccount, account)),
     publish: ({ account, device }, packages) =>
       writer.submit({
         kind: 'publish',
@@ -368,9 +282,6 @@ function createDirectory(writer: WriterQueue, db: DatabaseSync, clock: Clock): D
         nowMs: clock.nowMs(),
       }),
     claim: (account, { suite, nowMs }) => writer.submit({ kind: 'claim', account, suite, nowMs }),
-    countKeyPackages: (account, device) =>
-      attempt(() => Number(countPackages.get(account, device, clock.nowMs())?.n)),
-    readWelcomes: (account, device) => attempt(() => readWelcomes(selectWelcomes, account, device)),
     deleteWelcome: async ({ account, device: owner }, id) => {
       // SQLite counts to 2^63 - 1 and refuses to bind more.
       if (id >= 1n << 63n) return
@@ -391,47 +302,5 @@ function detach({ reference, suite, keyPackage, notAfter }: StoredKeyPackage): S
     suite,
     keyPackage: keyPackage.slice(),
     notAfter: timeMax,
-  }
-}
-
-function readAccount(select: StatementSync, account: AccountName): StoredAccount | null {
-  const row = select.get(account)
-  if (row === undefined) return null
-  return {
-    account,
-    certificate: row.certificate as Uint8Array,
-    rootHash: row.root_hash as Uint8Array,
-  }
-}
-
-function readWelcomes(
-  select: StatementSync,
-  account: AccountName,
-  device: DeviceId,
-): readonly WaitingWelcome[] {
-  const welcomes: WaitingWelcome[] = []
-  let bytes = 0
-  for (const row of select.iterate(account, device)) {
-    const welcome = row.welcome as Uint8Array
-    bytes += welcome.length
-    if (welcomes.length > 0 && bytes > WELCOMES_PAGE_BYTES_MAX) break
-    welcomes.push({
-      id: BigInt(Number(row.welcome_no)),
-      room: row.room as RoomId,
-      account,
-      device,
-      position: BigInt(Number(row.position)) as LogPosition,
-      welcome,
-    })
-  }
-  return welcomes
-}
-
-/** A synchronous read as a promise; a fault of the medium rejects with the closed set of codes. */
-function attempt<T>(read: () => T): Promise<T> {
-  try {
-    return Promise.resolve(read())
-  } catch {
-    return Promise.reject(new StoreError('failed'))
   }
 }

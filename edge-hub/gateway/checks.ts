@@ -8,6 +8,7 @@ import type { LogPosition } from '#core/base/ids.ts'
 import { decodeSealedFrame, laneOf, type SealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { isOfKnownBurst, verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import type { FrameCheck as FrameProof } from '#core/sender-keys/sealed-frame.ts'
+import type { Body } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { checkCommit, checkProposal, checkVote } from '#hub/gateway/check-commit.ts'
 import { checkGenesis } from '#hub/gateway/check-genesis.ts'
@@ -66,7 +67,7 @@ function checkOne(
   const { asked } = arrival
   switch (asked.kind) {
     case 'submitFrame':
-      return checkFrame(hub, room, { author, bytes: asked.body.frame, bursts })
+      return checkFrame(hub, room, { author, body: asked.body, bursts })
     case 'submitProposal':
       return checkProposal(hub, room, { author, body: asked.body })
     case 'submitVote':
@@ -84,17 +85,17 @@ function checkOne(
 
 interface FrameCheck {
   readonly author: Author
-  readonly bytes: Uint8Array
+  readonly body: Body<'submitFrame'>
   readonly bursts: Bursts
 }
 
 function checkFrame(hub: Hub, room: Room, check: FrameCheck): Promise<Check> | Check {
-  const { author, bytes, bursts } = check
-  const frame = decodeSealedFrame(bytes)
+  const { author, body, bursts } = check
+  const frame = decodeSealedFrame(body.frame)
   if (frame === null) return MALFORMED
   const member = expectedMember(room, author, frame)
   const found = room.sequenced.memory.recall(frame.header.seen.position)
-  const submission = submissionOf(frame, { author, bytes })
+  const submission = submissionOf(frame, { author, bytes: body.frame, after: body.after })
   if (member === null) return submission({ signature: 'unchecked', found })
   const proof = { frame, room: room.id, publicKey: member.signatureKey, bursts: room.bursts }
   const isKnown = isOfKnownBurst(hub.ports.crypto, proof)
@@ -110,7 +111,7 @@ interface FrameFinding {
 
 function submissionOf(
   { header }: SealedFrame,
-  from: { readonly author: Author; readonly bytes: Uint8Array },
+  from: Pick<FrameSubmission, 'author' | 'bytes' | 'after'>,
 ): (finding: FrameFinding) => FrameSubmission {
   const { suite, epoch, epochId, leaf, generation, seen } = header
   return ({ signature, found }) => ({

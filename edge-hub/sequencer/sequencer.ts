@@ -39,6 +39,8 @@ export interface FrameSubmission {
   readonly leaf: number
   readonly lane: number
   readonly generation: number
+  /** Generation that the chain must have reached before (SEQ-7); null: any. */
+  readonly after: number | null
   readonly seen: Seen
   /** By the leaf's key in the newest epoch; `unchecked` where that was another epoch then. */
   readonly signature: 'right' | 'wrong' | 'unchecked'
@@ -190,6 +192,9 @@ function decideFrame(draft: Draft, head: EpochView, frame: FrameSubmission): Out
   if (frame.generation > last + LIMITS.generationJumpMax) {
     return refused({ kind: 'generationTooFar', generation })
   }
+  // The one before it was not taken, and will be given again: they keep their order.
+  const isAhead = frame.after !== null && frame.after > last
+  if (isAhead) return refused({ kind: 'unavailable', retryAfterMs: 0 })
   if (!hasSeen(draft.room, frame.seen)) return refused({ kind: 'unknownEntry' })
   draft.take(head, chainKey(frame.leaf, frame.lane), frame.generation)
   return accepted(draft.append('frame', frame.bytes))

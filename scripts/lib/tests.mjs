@@ -17,7 +17,7 @@ function freshReport(name) {
 }
 
 /** Tests that only compute: they run beside those that start hubs, on a core of their own. */
-const computing = ['tests/core', 'tests/fuzz', 'tests/interop', 'tests/vectors']
+const computing = ['tests/core', 'tests/fuzz', 'tests/interop', 'tests/sim', 'tests/vectors']
 
 /** Everything that needs no browser. Types and tidy are a part of check. */
 export async function runDenoTests() {

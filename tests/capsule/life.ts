@@ -2,9 +2,9 @@
  * Random lives of a few people in a simulated world, told by a seed: they write, come by links and
  * by name, are cut off, are opened anew, and time goes on. Owns the choices; checks nothing.
  */
-import { SimWorld } from '../support/sim-world.ts'
+import type { World } from '../sim/world.ts'
 import { Witness } from './witness.ts'
-import { openInWorld, rest, told, type WorldPerson } from './world.ts'
+import { ARRIVAL_MS, calmWorld, openInWorld, rest, told, type WorldPerson } from './world.ts'
 
 export interface Living extends WorldPerson {
   readonly witness: Witness
@@ -20,7 +20,7 @@ export interface Told {
 const NAMES = ['alicia', 'robert', 'carolina', 'davidson'] as const
 
 export class Life {
-  readonly world: SimWorld
+  readonly world: World
   readonly people: Living[] = []
   readonly told: Told[] = []
   #room = ''
@@ -28,7 +28,7 @@ export class Life {
   #said = 0
 
   constructor(seed: number) {
-    this.world = new SimWorld(seed)
+    this.world = calmWorld(seed)
   }
 
   async begin(): Promise<void> {
@@ -40,7 +40,7 @@ export class Life {
       person.witness.types('account', `${name}@hub.example`)
     }
     const [alice] = this.people as [Living]
-    const title = alice.witness.types('title', `Larks of the ${this.world.seed}th field`)
+    const title = alice.witness.types('title', `Larks of the ${this.world.plan.seed}th field`)
     this.#room = await told(this.world, this.people, alice.sdk.createRoom({ title }))
     await rest(this.world, this.people, 1_000)
   }
@@ -52,14 +52,14 @@ export class Life {
 
   /** Something happens, and may still be on its way when the next thing does. */
   async step(): Promise<void> {
-    const { prng } = this.world
+    const { prng } = this.world.chances.workload
     const index = prng.integer(this.people.length)
     const person = this.people[index] as Living
     const { sdk, witness } = person
     const room = this.#room
     switch (prng.integer(12)) {
       case 0:
-        this.world.links.cut(person.name)
+        this.world.network.cut(person.name)
         break
       case 1:
         await this.reopen(index)
@@ -91,7 +91,7 @@ export class Life {
         void sdk.sendMessage({ room, text, id: `note ${this.#said}` }).catch(() => null)
       }
     }
-    for (let moves = prng.integer(12); moves > 0; moves--) await this.world.step()
+    for (let moves = prng.integer(12); moves > 0; moves--) await this.world.tick(ARRIVAL_MS)
   }
 
   /** The SDK of somebody ends, and begins again from its store. */

@@ -11,10 +11,10 @@ import { createDeviceMachine } from '#core/device/device.ts'
 import { emptyState } from '#core/device/state.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import { COMMIT_FAULTS, VOTE_FAULTS } from '#core/wire/refusals.ts'
-import { SimWorld } from '../support/sim-world.ts'
+import type { World } from '../sim/world.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
 import { Witness } from './witness.ts'
-import { openInWorld, rest, told, type WorldPerson } from './world.ts'
+import { calmWorld, openInWorld, rest, told, type WorldPerson } from './world.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -22,7 +22,7 @@ interface Watched extends WorldPerson {
   readonly witness: Witness
 }
 
-async function watched(world: SimWorld, name: string): Promise<Watched> {
+async function watched(world: World, name: string): Promise<Watched> {
   const witness = new Witness()
   const { store, dialer } = witness
   const person = { ...await openInWorld(world, name, { store, dialer }), witness }
@@ -51,7 +51,7 @@ const WORDS = new Set(
   opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
   seen contradicts adds removes policy generation lane about void malformed message created
   joined invitationMade titled resynced falseVote invitationRevoked keyPackagesLeft reason
-  sequence last limits retryAfterMs`.split(
+  sequence last limits retryAfterMs webTransport badAnchor`.split(
     /\s+/,
   ),
 )
@@ -71,7 +71,7 @@ function givesNothingAway(person: Watched): void {
 }
 
 /** Alice and Bob meet by name, Carol comes by a link; all write. */
-async function meeting(world: SimWorld): Promise<readonly Watched[]> {
+async function meeting(world: World): Promise<readonly Watched[]> {
   const people = [await watched(world, 'alicia'), await watched(world, 'robert')]
   const carol = await watched(world, 'carolina')
   const [alice, bob] = people as [Watched, Watched]
@@ -98,7 +98,7 @@ Deno.test(
   'DEV-10: a capsule holds no piece of what is secret, and no word but its own',
   options,
   async () => {
-    const people = await meeting(new SimWorld(1))
+    const people = await meeting(calmWorld(1))
     for (const person of people) {
       ok(person.witness.secrets.length > 60, 'there was something to find')
       ok(person.sdk.exportCapsule().split('\n').length > 20, 'and something to look at')
@@ -111,7 +111,7 @@ Deno.test(
 )
 
 Deno.test('a piece of a secret in any form is found', options, async () => {
-  const [alice] = await meeting(new SimWorld(2)) as [Watched]
+  const [alice] = await meeting(calmWorld(2)) as [Watched]
   const { secrets } = alice.witness
   const capsule = alice.sdk.exportCapsule()
   for (const secret of [secrets[0], secrets[secrets.length >> 1], secrets.at(-1)]) {
@@ -132,7 +132,7 @@ Deno.test('a piece of a secret in any form is found', options, async () => {
 })
 
 Deno.test('DEV-10: a capsule is bounded, and says how much it let go', options, async () => {
-  const world = new SimWorld(4)
+  const world = calmWorld(4)
   const alice = await watched(world, 'alicia')
   for (let index = 0; index < LIMITS.capsuleStepsMax * 2; index++) {
     alice.sdk.networkChanged(index % 2 === 1)
@@ -148,7 +148,7 @@ Deno.test('DEV-10: a capsule is bounded, and says how much it let go', options, 
 })
 
 Deno.test('a fault of the recorder is counted, and leaves the step alone', async () => {
-  const { crypto, entropy } = new SimWorld(5).parts
+  const { crypto, entropy } = calmWorld(5).handParts
   const { machine, capsule } = recordCapsule(
     createDeviceMachine({ crypto, entropy, appVersion: 1 }),
     1,

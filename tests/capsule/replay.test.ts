@@ -5,14 +5,14 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
-import { SimWorld } from '../support/sim-world.ts'
+import type { World } from '../sim/world.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
 import { live } from './life.ts'
 import { LIES, lyingWay } from './lies.ts'
 import { listOf, readCapsule, roomShapeOf } from './reading.ts'
 import { replayCapsule, type Replayed } from './replay.ts'
 import { ending, failuresOf } from './story.ts'
-import { openInWorld, rest, told, type WorldPerson } from './world.ts'
+import { calmWorld, openInWorld, rest, told, type WorldPerson } from './world.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -41,7 +41,7 @@ for (const seed of [1, 47, 51, 69]) {
 }
 
 interface Betrayed {
-  readonly world: SimWorld
+  readonly world: World
   readonly alice: WorldPerson
   readonly bob: WorldPerson
   readonly room: string
@@ -53,7 +53,7 @@ async function betrayed(
   seed: number,
   crypto: (port: Crypto) => Crypto = (port) => port,
 ): Promise<Betrayed> {
-  const world = new SimWorld(seed)
+  const world = calmWorld(seed)
   const lies: Betrayed['lies'] = { now: null }
   const alice = await openInWorld(world, 'alice')
   const bob = await openInWorld(world, 'bob', { dialer: lyingWay(lies), crypto })

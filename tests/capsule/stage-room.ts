@@ -481,7 +481,8 @@ async function sealedBefore(
     nonce: entropy.randomBytes(own.suite.frameNonceLength),
     plaintext: content,
   })
-  const body = { request: 0 as Body<'submitFrame'>['request'], frame: bytes }
+  const request = 0 as Body<'submitFrame'>['request']
+  const body = { request, after: null, frame: bytes }
   said.saidBefore(name, { kind: 'submitFrame', room: standIn.id, body })
   return { epochId, generation, bytes }
 }

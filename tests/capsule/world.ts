@@ -6,7 +6,11 @@ import type { Crypto } from '#core/crypto/crypto.ts'
 import { createMemoryDeviceStore, type DeviceStore } from '#core/device/store.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { type Kalandra, openKalandra } from '#sdk'
-import type { SimWorld } from '../support/sim-world.ts'
+import { FAULTS, planOf } from '../sim/plan.ts'
+import { World } from '../sim/world.ts'
+
+/** Time in which what is on its way goes on. */
+export const ARRIVAL_MS = 10
 
 export interface WorldPerson {
   readonly name: string
@@ -27,20 +31,20 @@ export interface PersonChoices {
 
 /** Opens the SDK in the world; a new account unless a store is given. */
 export async function openInWorld(
-  world: SimWorld,
+  world: World,
   name: string,
   choices: PersonChoices = {},
 ): Promise<WorldPerson> {
   const { store = createMemoryDeviceStore(), dialer = (way) => way } = choices
-  const { entropy, clock } = world.parts
+  const { entropy, clock } = world.handParts
   const timers = new Set<{ readonly atMs: number; readonly fire: () => void }>()
   const faults: unknown[] = []
   const sdk = await openKalandra({
-    crypto: choices.crypto?.(world.parts.crypto) ?? world.parts.crypto,
+    crypto: choices.crypto?.(world.handParts.crypto) ?? world.handParts.crypto,
     entropy,
     clock,
     store: { ...store, close: () => Promise.resolve() },
-    dialer: dialer(world.dialer(name)),
+    dialer: dialer(world.network.dialer(name)),
     timers: {
       after(delayMs, fire) {
         const timer = { atMs: clock.nowMs() + delayMs, fire }
@@ -66,24 +70,28 @@ export async function openInWorld(
   }
 }
 
+/** In which nothing goes wrong by itself; on the real primitives. */
+export function calmWorld(seed: number): World {
+  return new World(planOf({ seed, suite: 'real', without: Object.keys(FAULTS) }))
+}
+
 /** Time goes on in steps, and everything arrives at once. */
 export async function rest(
-  world: SimWorld,
+  world: World,
   people: readonly WorldPerson[],
   ms: number,
   stepMs = 500,
 ): Promise<void> {
-  await world.quiet()
   for (let passed = 0; passed < ms; passed += stepMs) {
-    await world.advance(stepMs)
+    await world.tick(stepMs)
     for (const person of people) person.passTime()
-    await world.quiet()
+    while (world.isBusy) await world.tick(ARRIVAL_MS)
   }
 }
 
 /** What a command came to, once everything that it needs has arrived. */
 export async function told<T>(
-  world: SimWorld,
+  world: World,
   people: readonly WorldPerson[],
   asked: Promise<T>,
 ): Promise<T> {

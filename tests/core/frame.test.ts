@@ -161,7 +161,7 @@ Deno.test('LOG-6: every kind of entry has a body of its own, read to its last by
 
 Deno.test('WIRE-3: random and changed bodies of every opcode never throw', () => {
   const prng = createPrng(5)
-  const submit = encodeMessage('submitFrame', room, { request, frame: prng.bytes(60) })
+  const submit = encodeMessage('submitFrame', room, { request, after: null, frame: prng.bytes(60) })
   for (let bit = 0; bit < submit.length * 8; bit++) {
     const changed = submit.slice()
     changed[bit >> 3] = (changed[bit >> 3] as number) ^ (1 << (bit & 7))

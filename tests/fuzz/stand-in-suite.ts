@@ -8,8 +8,8 @@
 import { concat, equalBytes } from '#core/base/bytes.ts'
 import type { KeyPair } from '#core/crypto/crypto.ts'
 import type { CipherSuite } from '#core/mls/cipher-suite.ts'
+import { mix, MIX_WIDTH } from '../support/mixer.ts'
 
-const WIDTH = 32
 const TAG_LENGTH = 16
 const PURPOSE = {
   hash: 1,
@@ -26,87 +26,6 @@ const PURPOSE = {
   hpkeKey: 12,
   exported: 13,
 } as const
-
-/** 256 bits, each step a permutation of them: what differs at one place goes on differing. */
-class Mixer {
-  readonly #lanes = new Int32Array(8)
-  readonly #bytes = new Uint8Array(this.#lanes.buffer)
-
-  start(purpose: number): this {
-    this.#lanes.set([0x6b616c61, 0x6e647261, purpose, 0x3c6ef372, 0x510e527f, purpose, 7, 1])
-    return this
-  }
-
-  absorb(part: Uint8Array): this {
-    const [bytes, lanes] = [this.#bytes, this.#lanes]
-    for (let at = 0; at < part.length; at += WIDTH) {
-      const end = Math.min(WIDTH, part.length - at)
-      for (let index = 0; index < end; index++) {
-        bytes[index] = (bytes[index] as number) ^ (part[at + index] as number)
-      }
-      this.#permute(2)
-    }
-    lanes[0] = (lanes[0] as number) ^ part.length
-    lanes[7] = (lanes[7] as number) ^ 0x5bd1e995
-    this.#permute(2)
-    return this
-  }
-
-  squeeze(length: number): Uint8Array<ArrayBuffer> {
-    const out = new Uint8Array(length)
-    for (let at = 0; at < length; at += WIDTH) {
-      this.#permute(6)
-      out.set(this.#bytes.subarray(0, Math.min(WIDTH, length - at)), at)
-    }
-    return out
-  }
-
-  #permute(rounds: number): void {
-    const lanes = this.#lanes
-    let [a, b, c, d, e, f, g, h] = lanes as unknown as [
-      ...[number, number, number, number],
-      ...[number, number, number, number],
-    ]
-    for (let round = 0; round < rounds; round++) {
-      a = (a + c + round) | 0
-      g = rotate(g ^ a, 16)
-      e = (e + g) | 0
-      c = rotate(c ^ e, 12)
-      b = (b + d) | 0
-      h = rotate(h ^ b, 8)
-      f = (f + h) | 0
-      d = rotate(d ^ f, 7)
-      a = (a + d) | 0
-      h = rotate(h ^ a, 16)
-      e = (e + h) | 0
-      d = rotate(d ^ e, 12)
-      b = (b + c) | 0
-      g = rotate(g ^ b, 8)
-      f = (f + g) | 0
-      c = rotate(c ^ f, 7)
-    }
-    lanes[0] = a
-    lanes[1] = b
-    lanes[2] = c
-    lanes[3] = d
-    lanes[4] = e
-    lanes[5] = f
-    lanes[6] = g
-    lanes[7] = h
-  }
-}
-
-function rotate(word: number, by: number): number {
-  return (word << by) | (word >>> (32 - by))
-}
-
-const mixer = new Mixer()
-
-function mix(purpose: number, parts: readonly Uint8Array[], length: number = WIDTH) {
-  mixer.start(purpose)
-  for (const part of parts) mixer.absorb(part)
-  return mixer.squeeze(length)
-}
 
 interface Sealing {
   readonly key: Uint8Array
@@ -147,7 +66,7 @@ function hpkeMessage(publicKey: Uint8Array, enc: Uint8Array, info: Uint8Array): 
 }
 
 function receiving(secretKey: Uint8Array, enc: Uint8Array, info: Uint8Array): Sealing | null {
-  if (enc.length !== WIDTH) return null
+  if (enc.length !== MIX_WIDTH) return null
   return hpkeMessage(mix(PURPOSE.kemPublic, [secretKey]), enc, info)
 }
 
@@ -159,12 +78,12 @@ export function standInSuite(id: number): CipherSuite {
   const salt = Uint8Array.of(id >>> 8, id & 0xff)
   return {
     id,
-    hashLength: WIDTH,
-    aeadKeyLength: WIDTH,
+    hashLength: MIX_WIDTH,
+    aeadKeyLength: MIX_WIDTH,
     aeadNonceLength: 12,
-    signatureSeedLength: WIDTH,
-    kemPublicKeyLength: WIDTH,
-    encapsulationEntropyLength: WIDTH,
+    signatureSeedLength: MIX_WIDTH,
+    kemPublicKeyLength: MIX_WIDTH,
+    encapsulationEntropyLength: MIX_WIDTH,
     hash: (content) => mix(PURPOSE.hash, [salt, content]),
     mac: (key, content) => mix(PURPOSE.mac, [salt, key, content]),
     extract: (given, ikm) => mix(PURPOSE.extract, [salt, given, ikm]),
@@ -183,7 +102,7 @@ export function standInSuite(id: number): CipherSuite {
     deriveKeyPair: (ikm) =>
       Promise.resolve(keyPair(mix(PURPOSE.kemSecret, [ikm]), PURPOSE.kemPublic)),
     hpkeSeal({ publicKey, info, randomness }, plaintext) {
-      if (publicKey.length !== WIDTH) return Promise.resolve(null)
+      if (publicKey.length !== MIX_WIDTH) return Promise.resolve(null)
       const enc = randomness.slice()
       return Promise.resolve({
         enc,
@@ -195,7 +114,7 @@ export function standInSuite(id: number): CipherSuite {
       return Promise.resolve(message && open(message, ciphertext))
     },
     hpkeSendExport({ publicKey, info, randomness }, { exporterContext, length }) {
-      if (publicKey.length !== WIDTH) return Promise.resolve(null)
+      if (publicKey.length !== MIX_WIDTH) return Promise.resolve(null)
       const enc = randomness.slice()
       const { key } = hpkeMessage(publicKey, enc, info)
       const exported = mix(PURPOSE.exported, [key, exporterContext], length)

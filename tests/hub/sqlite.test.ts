@@ -99,7 +99,7 @@ Deno.test('closing commits what was asked for, and refuses what comes later', as
     await rejects(store.log.readRoom(roomOf(1)), { code: 'failed' })
     ok(!store.healthy())
     const left = [...Deno.readDirSync(dataDir)].map(({ name }) => name).sort()
-    deepStrictEqual(left, ['hub.sqlite', 'lock'])
+    deepStrictEqual(left, ['hub.sqlite', 'hub.sqlite-commits', 'lock'])
   })
 })
 

@@ -28,8 +28,10 @@ async function validFrames(alice: HandDevice, room: HandRoom): Promise<Uint8Arra
   const { keyPackage } = await alice.makeKeyPackage()
   const position = logPosition(0n)
   return [
-    encodeMessage('submitFrame', room.id, { request, frame }),
-    ...burst.map((each) => encodeMessage('submitFrame', room.id, { request, frame: each })),
+    encodeMessage('submitFrame', room.id, { request, after: null, frame }),
+    ...burst.map((each) =>
+      encodeMessage('submitFrame', room.id, { request, after: null, frame: each })
+    ),
     encodeMessage('submitCommit', other.id, commit),
     encodeMessage('createRoom', room.id, genesis),
     encodeMessage('subscribe', room.id, {

@@ -181,7 +181,7 @@ Deno.test('JOIN-2: who has the group follows, reads no frame, says nothing', asy
   strictEqual(replayed.log.entries.at(-1)?.entry.body.kind, 'hole')
   const [frame] = await alice.seal(room)
   const request = bob.nextRequest()
-  bob.say('submitFrame', { request, frame: frame as Uint8Array }, room.id)
+  bob.say('submitFrame', { request, after: null, frame: frame as Uint8Array }, room.id)
   strictEqual(await bob.answer(request), 'unknownRoom')
   // The right ends with the session.
   const again = new HandDevice(world.parts, bob.self)

@@ -73,10 +73,10 @@ Deno.test('ROOM-12: a room where none belongs, none where one does, one of nobod
   deepStrictEqual(await refusal(alice), { kind: 'wrongRoom' })
   const [frame] = await alice.seal(room) as [Uint8Array]
   const request = alice.nextRequest()
-  alice.sayBytes(encodeMessage('submitFrame', NO_ROOM, { request, frame }))
+  alice.sayBytes(encodeMessage('submitFrame', NO_ROOM, { request, after: null, frame }))
   strictEqual(await alice.answer(request), 'wrongRoom')
   const nowhere = new Uint8Array(32).fill(3) as RoomId
-  alice.say('submitFrame', { request, frame }, nowhere)
+  alice.say('submitFrame', { request, after: null, frame }, nowhere)
   strictEqual(await alice.answer(request), 'unknownRoom')
   await end(scene)
 })
@@ -86,6 +86,7 @@ Deno.test('WIRE-3, WIRE-5: a malformed body is refused under the number it had',
   const { alice, room } = scene
   const whole = encodeMessage('submitFrame', room.id, {
     request: 77 as RequestId,
+    after: null,
     frame: new Uint8Array(5),
   })
   for (const bytes of [whole.subarray(0, whole.length - 1), new Uint8Array([...whole, 0])]) {
@@ -122,7 +123,7 @@ Deno.test('HUB-1: what only hubs say, and what does not fit the state of a sessi
   const [frame] = await alice.seal(room) as [Uint8Array]
   for (const greeted of [false, true]) {
     if (greeted) await guest.greet()
-    guest.say('submitFrame', { request, frame }, room.id)
+    guest.say('submitFrame', { request, after: null, frame }, room.id)
     strictEqual(await guest.answer(request), 'notInThisState')
     guest.say('publishKeyPackages', { request, keyPackages: [], lastResort: null })
     strictEqual(await guest.answer(request), 'notInThisState')

@@ -126,6 +126,18 @@ Deno.test('SEQ-4: a generation is above the last one and at most 1,024 above', a
   ])
 })
 
+Deno.test('SEQ-7: a frame stands behind the one that its sender wrote before', async () => {
+  const { room } = await openedRoom()
+  const at = (generation: number, after: number | null) => frame(room, { generation, after })
+  const first = run(room, [at(1, 0), at(0, null), at(1, 0), at(3, 2), at(1, 0)])
+  deepStrictEqual(codes(first), ['unavailable', 'accepted', 'accepted', 'unavailable', 'replayed'])
+  deepStrictEqual(codes(run(room, [at(2, 1), at(3, 2), at(9, 3)])), [
+    'accepted',
+    'accepted',
+    'accepted',
+  ])
+})
+
 /** The room as it would be after a restart: from what a store was given. */
 function restored(room: SequencedRoom, state: Uint8Array, generations: [number, number][]) {
   const read = decodeState(state)

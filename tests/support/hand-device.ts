@@ -215,7 +215,7 @@ export class HandDevice extends HandSession {
   /** Submits a sealed frame; its answer comes with `answer` or `position`. */
   submit(room: HandRoom, frame: Uint8Array): RequestId {
     const request = this.nextRequest()
-    this.say('submitFrame', { request, frame }, room.id)
+    this.say('submitFrame', { request, after: null, frame }, room.id)
     return request
   }
 

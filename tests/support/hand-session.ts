@@ -28,6 +28,8 @@ export interface HandParts {
   readonly entropy: Entropy
   readonly domain: HubDomain
   readonly suite?: Suite
+  /** In a world whose time is not the host's no deadline is kept. */
+  readonly waitsForEver?: boolean
 }
 
 /** What a test says of a device. */
@@ -229,6 +231,7 @@ export class HandSession {
     const { promise, resolve, reject } = Promise.withResolvers<Message>()
     if (this.#transport === null) reject(new Error(`no ${what}: no session is open`))
     else this.#waiters.push({ what, matches, resolve, reject })
+    if (this.parts.waitsForEver === true) return promise
     const deadline = setTimeout(() => this.#giveUp('nothing came'), DEADLINE_MS)
     return promise.finally(() => clearTimeout(deadline))
   }

@@ -12,12 +12,13 @@ import type { Group } from '#core/mls/group.ts'
 import { encodeGroupContext, epochIdOf } from '#core/mls/group-context.ts'
 import { type GroupInfo, signGroupInfo } from '#core/mls/group-info.ts'
 import { EXTENSION_TYPE, externalPub, makeExtension } from '#core/mls/extension.ts'
-import { processMessage } from '#core/mls/messages.ts'
+import { processMessage, proposeUpdate } from '#core/mls/messages.ts'
+import type { PublicGroup } from '#core/mls/public-group.ts'
 import { membershipTag } from '#core/mls/public-message.ts'
 import { NO_MAC, type Vote, voteMac } from '#core/policy/vote.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
-import { commitEntryCodec, verdictEntryCodec } from '#core/wire/log-entry.ts'
+import { commitEntryCodec, proposalEntryCodec, verdictEntryCodec } from '#core/wire/log-entry.ts'
 import type { HandChange, HandDevice, HandRoom } from './hand-device.ts'
 
 /** What is wrong with a commit. */
@@ -53,6 +54,7 @@ export class HostileMember {
   readonly epochs: HeldEpoch[]
   #read: number
   #sent: Sent[] = []
+  #proposed: { message: Uint8Array; before: PublicGroup; next: Group }[] = []
 
   /** Of a device that is in the room, in its newest epoch. */
   constructor(device: HandDevice, room: HandRoom) {
@@ -80,6 +82,7 @@ export class HostileMember {
         await this.#commit(position, Number(header.time) as TimeMs, body.bytes)
       }
       if (header.entry === 'verdict') this.#verdict(body.bytes)
+      if (header.entry === 'proposal') await this.#proposal(body.bytes)
     }
     if (this.top.group !== null) this.room.group = this.top.group
   }
@@ -96,6 +99,41 @@ export class HostileMember {
     const group = own?.next ?? (taken?.kind === 'commit' ? taken.group : null)
     const isOwn = own !== undefined
     this.epochs.push({ position, group, groupInfo, voted: isOwn, isOwn })
+  }
+
+  async #proposal(bytes: Uint8Array): Promise<void> {
+    const decoded = decode(proposalEntryCodec, bytes)
+    const before = this.top.group
+    ok(decoded.kind === 'decoded')
+    if (before === null) return
+    const { proposal } = decoded.value
+    const own = this.#proposed.find(({ message }) => equalBytes(message, proposal))
+    if (own !== undefined) {
+      // Others that came in between are not in the state that it was made of.
+      return this.#stand(own.before === before.public ? own.next : null)
+    }
+    const timeMs = this.device.parts.clock.nowMs()
+    const taken = await processMessage(before, proposal, { timeMs, psks: () => null })
+    this.#stand(taken.kind === 'proposal' ? taken.group : null)
+  }
+
+  #stand(group: Group | null): void {
+    this.epochs[this.epochs.length - 1] = { ...this.top, group }
+  }
+
+  /** Proposes a new key for its leaf, which a commit of somebody is to take in. */
+  async propose(): Promise<RequestId | null> {
+    const { group } = this.top
+    const made = group && await proposeUpdate(group, {
+      wireFormat: 'publicMessage',
+      authenticatedData: new Uint8Array(0),
+      entropy: this.device.parts.entropy,
+    })
+    if (group === null || made?.kind !== 'sent') return null
+    this.#proposed.push({ message: made.message, before: group.public, next: made.group })
+    const request = this.device.nextRequest()
+    this.device.say('submitProposal', { request, proposal: made.message }, this.room.id)
+    return request
   }
 
   #verdict(bytes: Uint8Array): void {

@@ -15,7 +15,7 @@ import type { GatewayEvent, GatewayPorts } from '#hub/gateway/model.ts'
 import type { HubSession, HubSessionListener, Lane, RoomLog } from '#hub/ports.ts'
 import { createPrng } from '../core/prng.ts'
 import { HandDevice, type HandIdentity, type HandParts, makeIdentity } from './hand-device.ts'
-import { createMemoryHubPorts } from './memory-hub-ports.ts'
+import { createMemoryHubPorts, type MemoryHubPorts } from './memory-hub-ports.ts'
 
 const crypto = createNobleCrypto()
 const identities = new Map<string, Promise<HandIdentity>>()
@@ -58,7 +58,8 @@ export interface MemoryDialerOptions {
   stall?(lane: Lane): Promise<void> | undefined
 }
 
-export function createHubWorld(seed = 1): HubWorld {
+/** `given`: stores in place of those in memory. */
+export function createHubWorld(seed = 1, given: MemoryHubPorts | null = null): HubWorld {
   const prng = createPrng(seed)
   const entropy: Entropy = { randomBytes: (length) => prng.bytes(length) }
   let now = Date.now()
@@ -68,7 +69,7 @@ export function createHubWorld(seed = 1): HubWorld {
       now += ms
     },
   }
-  const stores = createMemoryHubPorts({ clock })
+  const stores = given ?? createMemoryHubPorts({ clock })
   const log: LogControl = { appends: 0, hold: null, failing: false }
   const pair = crypto.signatureKeyPair('ed25519', entropy.randomBytes(32))
   const events: GatewayEvent[] = []
@@ -154,7 +155,11 @@ function controlled(log: RoomLog, control: LogControl): RoomLog {
   }
 }
 
-function createMemoryDialer(gateway: () => Gateway, options: MemoryDialerOptions): Dialer {
+/** Sessions with the gateway of the moment, on which everything arrives at once. */
+export function createMemoryDialer(
+  gateway: () => Gateway,
+  options: MemoryDialerOptions = {},
+): Dialer {
   const { datagrams = false, stall } = options
   return {
     dial(_endpoint, listener) {

@@ -185,7 +185,7 @@ export class RoomClient {
   }
 
   submit(frame: Uint8Array): Promise<Answer> {
-    return this.session.request('submitFrame', { frame }, this.id)
+    return this.session.request('submitFrame', { after: null, frame }, this.id)
   }
 
   /** Seals, submits, and requires the next position (SEQ-1). */

@@ -157,6 +157,7 @@ export function frame(
     leaf: 0,
     lane: 0,
     generation: 0,
+    after: null,
     seen: seenNow(room),
     signature: 'right',
     bytes: Uint8Array.of(9, over.generation ?? 0),

@@ -196,7 +196,11 @@ const sessions: readonly Case[] = [
     const { dialer, endpoint, alice, mallory } = world
     const session = await ProtocolSession.open(dialer, endpoint)
     await session.greet()
-    const unproven = await session.request('submitFrame', { frame: world.stale }, alice.id)
+    const unproven = await session.request(
+      'submitFrame',
+      { after: null, frame: world.stale },
+      alice.id,
+    )
     requireRefusal(unproven, 'submitFrame', { kind: 'notInThisState' })
     const signature = await session.prove(mallory)
     const { account, device } = alice.account
@@ -247,10 +251,10 @@ const rooms: readonly Case[] = [
     const unknown = entropy.randomBytes(32) as RoomId
     const refusal: Refusal = { kind: 'unknownRoom' }
     for (const room of [unknown, alice.id]) {
-      const answer = await session.request('submitFrame', { frame: stale }, room)
+      const answer = await session.request('submitFrame', { after: null, frame: stale }, room)
       requireRefusal(answer, 'submitFrame', refusal)
     }
-    const own = await alice.session.request('submitFrame', { frame: stale }, unknown)
+    const own = await alice.session.request('submitFrame', { after: null, frame: stale }, unknown)
     requireRefusal(own, 'submitFrame', refusal)
     await session.leave()
   }],

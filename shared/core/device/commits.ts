@@ -17,7 +17,7 @@ import { breakRoom } from '#core/device/room.ts'
 import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { commitAdopted, dropStalePending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { setFinality } from '#core/device/votes.ts'
+import { ownLeafIn, setFinality } from '#core/device/votes.ts'
 import { externalPublicKey, type Group } from '#core/mls/group.ts'
 import { processMessage } from '#core/mls/messages.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
@@ -57,7 +57,7 @@ export async function commitReceived(
   if (decoded.kind === 'malformed') return breakRoom(turn, key, 'malformed')
   const entry = decoded.value
   if (contradicts(turn, key, entry.seen)) return breakRoom(turn, key, 'fork')
-  const followed = await follow(room, top, { entry, placed })
+  const followed = await follow(room, top, { entry, placed, ownLeaf: ownLeafIn(turn, top) })
   if (followed.kind === 'refused') return breakRoom(turn, key, `commit:${followed.code}`)
   const judged = await judgeCommit(turn.ports.crypto, {
     room: room.id,
@@ -92,7 +92,12 @@ export async function commitReceived(
 async function follow(
   room: RoomState,
   top: RoomEpoch,
-  { entry, placed }: { readonly entry: CommitEntry; readonly placed: PlacedEntry },
+  { entry, placed, ownLeaf }: {
+    readonly entry: CommitEntry
+    readonly placed: PlacedEntry
+    /** Also where this device has no secrets of the epoch. */
+    readonly ownLeaf: number | null
+  },
 ): Promise<Followed | NotFollowed> {
   const { commit } = entry
   const { pending, joining } = room
@@ -111,7 +116,6 @@ async function follow(
   if (seen.kind === 'refused') return { kind: 'refused', code: seen.code }
   if (seen.kind === 'proposal') return { kind: 'refused', code: 'wrongKind' }
   const { change, group: after } = seen
-  const ownLeaf = top.group?.ownLeaf ?? null
   const removesSelf = !isOwn && goesBy(change, ownLeaf, after)
   const held = isOwn ? pending.next : heldAt(joining, placed)
   if (held === null) return { kind: 'followed', after, change, group: null, isOwn, removesSelf }

@@ -59,13 +59,12 @@ export async function createRoom(
   })
   const info = await makeGroupInfo(created, { ratchetTree: true, externalPub: true })
   const groupInfo = encodeMlsMessage({ kind: 'groupInfo', groupInfo: info })
-  const { certificate } = account
   const opening = encode(BODIES.createRoom[1], {
     request: 0 as Body<'createRoom'>['request'],
     genesis,
     suite: suite.id,
     groupInfo,
-    certificate,
+    certificate: account.certificate,
   })
   const room = newRoom({
     id,
@@ -78,6 +77,7 @@ export async function createRoom(
     createdAt: turn.nowMs,
   })
   turn.addRoom(room)
+  turn.strictly()
   const { group, keys, consumed } = exportKeys(id, created)
   turn.effect({ kind: 'wipe', secrets: consumed })
   const position = logPosition(0n)
@@ -86,9 +86,9 @@ export async function createRoom(
   const epoch = { position, entryHash, public: group.public, group, keys, groupInfo }
   beginEpochs(turn, room.key, epoch)
   setFinality(turn, room.key, openFinality({ position, epochId: idOfEpoch(epoch) }))
-  const own = await verifyCertificate(crypto, certificate, { hubKey: null })
+  const own = await verifyCertificate(crypto, account.certificate, { hubKey: null })
   if (own.kind === 'verified') {
-    await keepCertificates(turn, room.key, [{ bytes: certificate, certificate: own }])
+    await keepCertificates(turn, room.key, [{ bytes: account.certificate, certificate: own }])
   }
   turn.done(command, room.key)
   return room.key

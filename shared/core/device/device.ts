@@ -11,8 +11,13 @@ import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import { groupPartReceived, joinByLink, welcomeReceived } from '#core/device/joining.ts'
-import { anchorAnswered } from '#core/device/invitations.ts'
+import {
+  groupPartReceived,
+  groupRefused,
+  joinByLink,
+  welcomeReceived,
+} from '#core/device/joining.ts'
+import { anchorAnswered, anchorOutdated } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
@@ -27,6 +32,7 @@ import type { DeviceState } from '#core/device/state.ts'
 import { type DevicePorts, Turn } from '#core/device/turn.ts'
 import { commitRefused } from '#core/device/submit.ts'
 import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
+import { seatLost } from '#core/device/verdicts.ts'
 import { voteAsked } from '#core/device/votes.ts'
 import { type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
@@ -233,7 +239,7 @@ async function messageReceived(turn: Turn, message: Message): Promise<void> {
     case 'ready':
       return readyReceived(turn) ? await sessionReady(turn, message.body) : undefined
     case 'refused':
-      return requestRefused(turn, message.body)
+      return await requestRefused(turn, message.body)
     case 'accepted':
       return requestAccepted(turn, message.body)
     case 'redirect':
@@ -276,7 +282,7 @@ function requestAccepted(turn: Turn, body: Body<'accepted'>): void {
   else if (pending?.kind === 'publish') signedUp(turn)
 }
 
-function requestRefused(turn: Turn, body: Body<'refused'>): void {
+async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> {
   const { refusal } = body
   const pending = turn.takeRequest(body.request as RequestId)
   if (pending === null) return sessionRefused(turn, refusal)
@@ -290,7 +296,7 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
     case 'createRoom':
       return createRefused(turn, pending.room, refusal)
     case 'subscribe':
-      return subscribeRefused(turn, pending.room, refusal)
+      return await subscribeRefused(turn, pending.room, refusal)
     case 'frame':
       return frameRefused(turn, pending, refusal)
     case 'commit':
@@ -300,10 +306,11 @@ function requestRefused(turn: Turn, body: Body<'refused'>): void {
       return
     case 'anchor':
       if (holdRoom(turn, pending.room, refusal)) return turn.fail(pending.command, refusal.kind)
-      return anchorAnswered(turn, pending.room, pending)
+      if (refusal.kind !== 'badAnchor') return turn.fail(pending.command, refusal.kind)
+      return await anchorOutdated(turn, pending.room, pending.anchor)
     case 'group':
       if (holdRoom(turn, pending.room, refusal)) return
-      return refuseJoin(turn, pending.room, refusal.kind)
+      return groupRefused(turn, pending.room, refusal.kind)
     default:
       return unreachable(pending)
   }
@@ -342,14 +349,15 @@ function createRefused(turn: Turn, key: string, refusal: Refusal): void {
   breakRoom(turn, key, refusal.kind)
 }
 
-function subscribeRefused(turn: Turn, key: string, refusal: Refusal): void {
+async function subscribeRefused(turn: Turn, key: string, refusal: Refusal): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
-  if (room.record.phase === 'joining') refuseJoin(turn, key, refusal.kind)
-  else if (refusal.kind === 'unknownRoom' && room.record.phase === 'live') {
-    turn.setRecord(key, { phase: 'removed' })
+  if (room.record.phase === 'joining') {
+    refuseJoin(turn, key, room.record.code === '' ? refusal.kind : room.record.code)
+  } else if (refusal.kind === 'unknownRoom') {
+    await seatLost(turn, key)
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
   turn.effect({ kind: 'showAccount' })
 }

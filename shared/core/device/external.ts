@@ -9,7 +9,7 @@ import { isHeld } from '#core/device/hold.ts'
 import { leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
 import type { AccountRecord } from '#core/device/records.ts'
 import { leaveRoom } from '#core/device/epochs.ts'
-import { caughtUp } from '#core/device/room.ts'
+import { caughtUp, refuseJoin } from '#core/device/room.ts'
 import type { RoomEpoch, RoomState } from '#core/device/state.ts'
 import {
   dropStalePending,
@@ -58,8 +58,10 @@ export async function pumpEntry(turn: Turn, key: string): Promise<void> {
 /** On the way in; or a member whose epoch was made final without it, or hangs for too long. */
 function isDue(turn: Turn, room: RoomState): boolean {
   if (room.joining !== null) return room.joining.kind === 'link' || isRecovered(room)
+  // Its removal may become void yet.
+  if (isRemoved(room)) return false
   if (needsResync(room)) return true
-  const lost = room.record.phase === 'live' && topEpoch(room)?.group === null && !isRemoved(room)
+  const lost = room.record.phase === 'live' && topEpoch(room)?.group === null
   const since = room.chain.find(({ group }) => group === null)
   if (!lost || since === undefined) return false
   const dueMs = since.time + LIMITS.resyncWaitMs
@@ -69,8 +71,8 @@ function isDue(turn: Turn, room: RoomState): boolean {
 
 /** True where the walk has passed all that was known before. */
 function isRecovered({ joining, record }: RoomState): boolean {
-  return joining?.kind === 'recovery' && record.recovery !== null &&
-    record.next > record.recovery.position
+  return joining?.kind === 'recovery' &&
+    (record.recovery === null || record.next > record.recovery.position)
 }
 
 async function commitEntry(
@@ -82,7 +84,10 @@ async function commitEntry(
   const suite = roomSuite(top.public)
   const removed = ownLeafIn(turn, top)
   // Who was removed meanwhile has nothing to come back to.
-  if (removed === null && room.joining?.kind !== 'link') return leaveRoom(turn, room.key)
+  if (removed === null && room.joining?.kind !== 'link') {
+    const { phase, code } = room.record
+    return phase === 'joining' ? refuseJoin(turn, room.key, code) : leaveRoom(turn, room.key)
+  }
   if (externalKey === null) return
   const template = leafTemplate(turn, account, suite)
   const old = removed === null ? null : leafAt(top.public.tree, removed)

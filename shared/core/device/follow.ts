@@ -104,7 +104,8 @@ async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<
       return await commitReceived(turn, key, placed, bytes)
     case 'frame':
       if (!isJoining) return await frameReceived(turn, key, placed, bytes)
-      if (joining?.kind === 'recovery') note(turn, key, placed, 'noKeys')
+      // What was said before a newcomer was in is not its loss.
+      if (turn.room(key)?.record.recovery != null) note(turn, key, placed, 'noKeys')
       return
     case 'vote':
       return await voteReceived(turn, key, placed, bytes)

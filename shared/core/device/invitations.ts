@@ -267,7 +267,16 @@ async function leaveAnchor(
   turn.send('leaveAnchor', { request: request as RequestId, anchor }, room.id)
 }
 
-/** The hub has the anchor, or does not want this one: the link may be given away. */
+/**
+ * The hub would not have the anchor: another epoch has become final there, or a void took the
+ * invitation away. It is left again when the log has told so, and the link is not given before.
+ */
+export async function anchorOutdated(turn: Turn, key: string, anchor: Anchored): Promise<void> {
+  const final = turn.room(key)?.final ?? null
+  if (final !== null && final.position !== anchor.position) await pumpAnchors(turn, key)
+}
+
+/** The hub has the anchor: the link may be given away. */
 export function anchorAnswered(
   turn: Turn,
   key: string,

@@ -64,6 +64,8 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     createdAt: turn.nowMs,
   })
   turn.addRoom(room)
+  // Its commit may stand in the log before the device knows.
+  turn.strictly()
   await requestGroup(turn, room.key)
   turn.done(command, room.key)
 }
@@ -91,6 +93,27 @@ export async function requestGroup(turn: Turn, key: string): Promise<void> {
   const request = turn.request({ kind: 'group', room: key })
   const purpose = { kind: 'invitation', id, signature } as const
   turn.send('requestGroup', { request, token: null, purpose }, room.id)
+}
+
+/**
+ * The link opens the room no more. The commit of this device may stand in the log all the same, its
+ * answer lost: a member may walk the log from its beginning, and come back by that (JOIN-5). Who is
+ * none is told so, and learns why the link was refused.
+ */
+export function groupRefused(turn: Turn, key: string, code: string): void {
+  const room = turn.room(key)
+  if (room === null || room.joining?.kind !== 'asked') return
+  forgetEpochs(turn, key)
+  turn.setRecord(key, {
+    code,
+    joinedAt: null,
+    recovery: null,
+    next: logPosition(0n),
+    headHash: FIRST_PREVIOUS_HASH,
+    headTime: 0 as TimeMs,
+  })
+  turn.setRoom(key, { joining: { kind: 'recovery' }, finality: null, recent: [] })
+  subscribe(turn, key)
 }
 
 /** A part of the public group; with the last one it is whole (JOIN-2). */
@@ -139,8 +162,10 @@ async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): 
   const checked = await checkCertificates(turn, group, answer.certificates)
   if (checked === null) return refuseJoin(turn, key, 'badCertificate')
   const { position, entryHash } = anchor
-  turn.setRoom(key, { joining: { kind: 'link' } })
-  turn.setRecord(key, { next: logPosition(position + 1n), headHash: entryHash })
+  turn.setRoom(key, { joining: { kind: 'link' }, recent: [] })
+  // An earlier walk of the same log may have come further.
+  const headTime = 0 as TimeMs
+  turn.setRecord(key, { next: logPosition(position + 1n), headHash: entryHash, headTime })
   const { groupInfo } = answer
   const final = { position, entryHash, public: group, group: null, keys: null, groupInfo }
   beginEpochs(turn, key, final)
@@ -264,13 +289,15 @@ export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
   if (room === null || room.joining === null) return
   const { joining } = room
   const { position } = placed
-  const readUpTo = joining.kind === 'recovery' ? room.record.readUpTo : position
+  const readUpTo = room.record.recovery === null ? position : room.record.readUpTo
   turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo, recovery: null })
   turn.setRoom(key, { joining: null })
   storeEpochs(turn, key)
   if (room.finality !== null) storeFinality(turn, key, room.finality)
   if (joining.kind === 'welcome') {
     dropKeyPackage(turn, joining.keyPackage)
+    // The hub forgets the Welcome, and there is no other.
+    turn.strictly()
     turn.send('welcomeReceived', { id: joining.id })
   }
   turn.effect({ kind: 'showAccount' })

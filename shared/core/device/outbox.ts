@@ -99,8 +99,9 @@ function enqueue(
   turn.effect({ kind: 'showAccount' })
 }
 
+/** Strictly: what the hub has and a power loss took would be lost to its author alone. */
 function storeItem(turn: Turn, item: OutboxItem): void {
-  turn.put('outbox', item.key, encode(outboxRecordCodec, item.record))
+  turn.put('outbox', item.key, encode(outboxRecordCodec, item.record), 'strict')
 }
 
 function replaceItems(turn: Turn, room: RoomState, changed: readonly OutboxItem[]): void {
@@ -131,14 +132,24 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
     const seal = index < 0 ? item.record.sealed : seals[index] ?? null
     return { ...item, record: { ...item.record, sealed: seal }, inFlight: seal !== null }
   })
+  replaceItems(turn, turn.room(key) ?? room, sealed)
   for (const item of sealed) {
     storeItem(turn, item)
     if (item.record.sealed === null) continue
     const { bytes } = item.record.sealed
     const pending = { kind: 'frame', room: key, outboxKey: item.key, sealed: bytes } as const
-    turn.send('submitFrame', { request: turn.request(pending), frame: bytes }, room.id)
+    const after = generationBefore(turn.room(key) ?? room, item)
+    turn.send('submitFrame', { request: turn.request(pending), after, frame: bytes }, room.id)
   }
-  replaceItems(turn, turn.room(key) ?? room, sealed)
+}
+
+/** Of the item that must stand in the log first, so that what was written keeps its order. */
+function generationBefore({ outbox }: RoomState, item: OutboxItem): number | null {
+  const before = outbox.slice(0, outbox.findIndex(({ key }) => key === item.key))
+    .findLast(({ record }) =>
+      record.sealed !== null && record.sequencedAt === null && record.refused === ''
+    )
+  return before?.record.sealed?.generation ?? null
 }
 
 /** A new epoch: what was sealed in the old one is sealed again (KEY-2). */
@@ -273,6 +284,18 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
 ])
 
 /**
+ * Refusals for the epoch: the log says what becomes of the seal. *A frame that was taken in front
+ * of a commit, its answer lost, and given again behind it, would be sealed a second time before its
+ * entry comes.*
+ */
+const BY_EPOCH: ReadonlySet<string> = new Set([
+  'staleEpoch',
+  'futureEpoch',
+  'wrongEpochId',
+  'provisional',
+])
+
+/**
  * The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). A refusal may
  * come behind the commit that caused it, when the item has been sealed and given anew: it says
  * nothing of that. *Sealed a third time, the item would stand in the log twice.*
@@ -292,7 +315,8 @@ export function frameRefused(
   }
   const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < LIMITS.outboxAttemptsMax
   // A replayed generation may be this very frame: its entry then comes with the catch-up.
-  const keepSeal = refusal.kind === 'replayed' && item.attempts === 0
+  const isPerhapsThere = refusal.kind === 'replayed' && item.attempts === 0
+  const keepSeal = isPerhapsThere || BY_EPOCH.has(refusal.kind)
   const changed: OutboxItem = {
     ...item,
     record: {

@@ -154,6 +154,8 @@ type Refusal = Body<'refused'>['refusal']
 
 const RACE_LOST: ReadonlySet<Refusal['kind']> = new Set([
   'staleEpoch',
+  // The epoch that it was made in became void on the way.
+  'futureEpoch',
   'unknownEntry',
   'wrongEpochId',
   'provisional',

@@ -92,6 +92,13 @@ export class Turn {
     this.changes.push({ change: { kind: 'deleteRange', table, ...range }, durability })
   }
 
+  /** What this step stores is on the medium before anybody is told of it (KEY-4). */
+  strictly(): void {
+    this.#isStrict = true
+  }
+
+  #isStrict = false
+
   /** Where the turn stands, to come back to when what follows fails. */
   mark(): TurnMark {
     const { state, changes, effects } = this
@@ -166,9 +173,11 @@ export class Turn {
 
   /** Writes each changed room record once; called at the end of the step. */
   flushRecords(): void {
+    const durability = this.#isStrict ? 'strict' : 'relaxed'
     for (const key of this.#dirtyRooms) {
       const room = this.state.rooms.get(key)
-      if (room !== undefined) this.put('rooms', key, encode(roomRecordCodec, room.record))
+      if (room === undefined) continue
+      this.put('rooms', key, encode(roomRecordCodec, room.record), durability)
     }
     this.#dirtyRooms.clear()
   }

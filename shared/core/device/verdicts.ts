@@ -81,3 +81,16 @@ async function epochsVoid(
   const wasBroughtIn = room.record.phase === 'live' && dropped.some(({ group }) => group !== null)
   if (wasBroughtIn && ownLeafIn(turn, top) === null) await rejoin(turn, key)
 }
+
+/**
+ * To the hub this device is no member (SEQ-6): it was removed, or the commit that brought it in
+ * became void while it was away (VOTE-4). What it says is believed as far as leaving goes.
+ */
+export async function seatLost(turn: Turn, key: string): Promise<void> {
+  const room = turn.room(key)
+  if (room === null || room.record.phase !== 'live') return
+  const isProvisional = room.final?.group === null
+  const wayIn = isProvisional ? room.chain.find(({ group }) => group !== null) : undefined
+  if (wayIn !== undefined) await epochsVoid(turn, key, wayIn.position, room.record.next)
+  if (turn.room(key)?.record.phase === 'live') leaveRoom(turn, key)
+}

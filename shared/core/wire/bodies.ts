@@ -180,7 +180,12 @@ const room = {
   ],
   submitFrame: [
     0x22,
-    struct({ request: requestIdCodec, frame: opaque(LIMITS.sealedFrameSizeMax, 1) }),
+    struct({
+      request: requestIdCodec,
+      /** Generation of the frame that goes before this one in its chain, if one does (SEQ-7). */
+      after: optional(u32),
+      frame: opaque(LIMITS.sealedFrameSizeMax, 1),
+    }),
   ],
   /** Everything from `from` on, in order (ROOM-6). Frames below `holesBefore` come as holes. */
   subscribe: [

@@ -1,7 +1,6 @@
 /**
- * What a room's log means, read a second time: a replay of it from its first entry, by the rules
- * that everybody shares but none of the hub's or a device's code, and the comparison of hub and
- * devices with it. Owns no scenario.
+ * What a room's log means, read a second time: each entry as it is stored, by the rules that
+ * everybody shares but none of the hub's or a device's own code. Owns no comparison (`watch.ts`).
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
@@ -17,13 +16,13 @@ import { maySpeak, openFinality } from '#core/policy/finality.ts'
 import { judgeGenesis } from '#core/policy/genesis-rules.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import { judgeVote } from '#core/policy/vote.ts'
-import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
+import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
 import { type Codec, decode } from '#core/wire/codec.ts'
 import { commitEntryCodec, entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import { genesisEntryCodec, proposalEntryCodec, verdictEntryCodec } from '#core/wire/log-entry.ts'
 import { voteEntryCodec } from '#core/wire/log-entry.ts'
-import type { RoomLog, StoredEntry } from '#hub/ports.ts'
-import { crypto } from './sim-world.ts'
+import type { StoredEntry } from '#hub/ports.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
 
 /** Who sits in a leaf, as one word. */
 export function seatName(group: PublicGroup, leaf: number): string | null {
@@ -55,6 +54,8 @@ export interface LogFrame {
   readonly position: bigint
   readonly sender: string
   readonly epoch: LogEpoch
+  /** Epoch, leaf, lane and generation, as one word. */
+  readonly chain: string
 }
 
 export interface Replay {
@@ -71,25 +72,6 @@ export interface Replay {
   readonly goneMax: number
 }
 
-export async function readLog(log: RoomLog, room: RoomId): Promise<readonly StoredEntry[]> {
-  const all: StoredEntry[] = []
-  for (;;) {
-    const from = logPosition(BigInt(all.length))
-    const page = await log.read(room, { from, limit: 256, bytesMax: 1_000_000 })
-    if (page.length === 0) return all
-    for (const each of page) all.push(each)
-  }
-}
-
-/** Replays a log; fails where it breaks a rule. */
-export async function replayLog(room: RoomId, entries: readonly StoredEntry[]): Promise<Replay> {
-  const [first, ...rest] = entries
-  ok(first !== undefined)
-  const reader = await LogReader.open(room, first)
-  for (const stored of rest) await reader.take(stored)
-  return reader.replay()
-}
-
 function bodyOf<T>(codec: Codec<T>, { entry }: StoredEntry): T {
   ok(entry.body.kind === 'whole')
   const decoded = decode(codec, entry.body.bytes)
@@ -97,8 +79,16 @@ function bodyOf<T>(codec: Codec<T>, { entry }: StoredEntry): T {
   return decoded.value
 }
 
-class LogReader {
+/** Replays a log, one entry after the other; throws where it breaks a rule. */
+export class LogReader {
+  readonly #crypto: Crypto
   readonly #room: RoomId
+  /** Hash of the entry at each position. */
+  readonly hashes: Uint8Array[] = []
+  /** All epochs that ever were, by epochId in hex. */
+  readonly known = new Map<string, LogEpoch>()
+  /** The last that was taken, be it void by now. */
+  lastFrame: LogFrame | null = null
   #next = 0n
   #headHash: Uint8Array = FIRST_PREVIOUS_HASH
   #timeMs = 0
@@ -110,20 +100,22 @@ class LogReader {
   #openMax = 0
   #goneMax = 0
 
-  private constructor(room: RoomId, first: LogEpoch) {
+  private constructor(crypto: Crypto, room: RoomId, first: LogEpoch) {
+    this.#crypto = crypto
     this.#room = room
     this.#epochs = [first]
+    this.#know(first)
     const { suite, context } = first.group
     const epochId = epochIdOf(suite, context)
     this.#finality = openFinality({ position: logPosition(0n), epochId })
   }
 
-  static async open(room: RoomId, first: StoredEntry): Promise<LogReader> {
+  static async open(crypto: Crypto, room: RoomId, first: StoredEntry): Promise<LogReader> {
     strictEqual(first.entry.header.entry, 'genesis')
     const judged = await judgeGenesis(crypto, room, bodyOf(genesisEntryCodec, first))
     ok(judged.kind === 'judged', 'a good genesis')
     const seats = seatsOf(judged.group)
-    const reader = new LogReader(room, {
+    const reader = new LogReader(crypto, room, {
       position: 0n,
       group: judged.group,
       seats,
@@ -150,11 +142,12 @@ class LogReader {
   #chain({ position, entry, entryHash: said }: StoredEntry): void {
     strictEqual(position as bigint, this.#next)
     const place = { room: this.#room, position, previous: this.#headHash }
-    this.#headHash = entryHash((bytes) => crypto.hash('sha256', bytes), place, entry)
+    this.#headHash = entryHash((bytes) => this.#crypto.hash('sha256', bytes), place, entry)
     ok(equalBytes(this.#headHash, said), 'the chain holds')
     const timeMs = Number(entry.header.time)
     ok(timeMs >= this.#timeMs, 'hub time never decreases')
     this.#timeMs = timeMs
+    this.hashes.push(this.#headHash)
     this.#next++
   }
 
@@ -193,7 +186,7 @@ class LogReader {
     const before = this.#top
     const taken = await publicProcess(before.group, entry.commit, { timeMs: this.#now })
     ok(taken.kind === 'commit', 'a commit of RFC 9420')
-    const judged = await judgeCommit(crypto, {
+    const judged = await judgeCommit(this.#crypto, {
       room: this.#room,
       before: before.group,
       after: taken.group,
@@ -211,26 +204,36 @@ class LogReader {
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
     const own = seatName(taken.group, committer)
     if (external && own !== null) entered.add(own)
-    this.#epochs.push({ position, group: taken.group, seats, entered })
+    const epoch = { position, group: taken.group, seats, entered }
+    this.#epochs.push(epoch)
+    this.#know(epoch)
+  }
+
+  #know(epoch: LogEpoch): void {
+    const { suite, context } = epoch.group
+    this.known.set(toHex(epochIdOf(suite, context)), epoch)
   }
 
   #frame({ position, entry }: StoredEntry): void {
     ok(entry.body.kind === 'whole')
     const frame = decodeSealedFrame(entry.body.bytes)
     ok(frame !== null)
+    const { header } = frame
     const { suite, context } = this.#top.group
-    ok(equalBytes(frame.header.epochId, epochIdOf(suite, context)), 'a frame of the newest epoch')
-    ok(maySpeak(this.#finality, frame.header.leaf), 'who speaks may')
-    const sender = seatName(this.#top.group, frame.header.leaf)
+    ok(equalBytes(header.epochId, epochIdOf(suite, context)), 'a frame of the newest epoch')
+    ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
+    const sender = seatName(this.#top.group, header.leaf)
     ok(sender !== null)
-    this.#frames.push({ position, sender, epoch: this.#top })
+    const chain = `${toHex(header.epochId)} ${header.leaf} ${laneOf(header)} ${header.generation}`
+    this.lastFrame = { position, sender, epoch: this.#top, chain }
+    this.#frames.push(this.lastFrame)
   }
 
   async #vote(stored: StoredEntry): Promise<void> {
     const { vote } = bodyOf(voteEntryCodec, stored)
     const groupAt = (at: LogPosition) =>
       this.#epochs.find(({ position }) => position === at)?.group ?? null
-    const judged = await judgeVote(crypto, {
+    const judged = await judgeVote(this.#crypto, {
       room: this.#room,
       finality: this.#finality,
       groupAt,

@@ -1,0 +1,10 @@
+/** `npm run explore`: every interleaving of small worlds, as `tests/explore` visits them. */
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+import { deno, install } from './lib/project.mjs'
+import { run } from './lib/run.mjs'
+
+install()
+const program = fileURLToPath(new URL('../tests/explore/main.ts', import.meta.url))
+const command = [deno(), 'run', '--quiet', '--no-check', '--allow-all', program]
+process.exit((await run([...command, ...process.argv.slice(2)])).code)

@@ -1,0 +1,135 @@
+/**
+ * Rules of RFC 9420 about leaves at their borders, asked of the functions themselves: counts of
+ * credential types, lifetimes to the second, required capabilities one by one, keys by length.
+ */
+import { deepStrictEqual, strictEqual } from 'node:assert/strict'
+import { EMPTY } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import type { TimeMs } from '#core/base/ids.ts'
+import { type Extension, EXTENSION_TYPE, makeExtension } from '#core/mls/extension.ts'
+import { requiredCapabilities } from '#core/mls/extension.ts'
+import { censusOf, countLeaf, credentialsAgree, NO_LEAVES } from '#core/mls/leaf-census.ts'
+import type { Capabilities, LeafNode } from '#core/mls/leaf-node.ts'
+import { judgeLeaf, supportsParameters, validateKeyPackage } from '#core/mls/leaf-validation.ts'
+import { proposeUpdate } from '#core/mls/messages.ts'
+import type { CachedProposal } from '#core/mls/public-group.ts'
+import { publicProcess } from '#core/mls/public-process.ts'
+import { candidate, codeOf, createStory, NOW, suite, threeMembers } from './mls-parties.ts'
+
+type Credential = LeafNode['credential']
+
+const X509 = { kind: 'x509', certificates: [Uint8Array.of(1)] } as unknown as Credential
+const SECOND = 1_000
+
+async function leafWith(
+  capabilities: Partial<Capabilities> = {},
+  over: Partial<LeafNode> = {},
+): Promise<LeafNode> {
+  const { keyPackage: { leafNode } } = await candidate(createStory(400), 'dave')
+  return { ...leafNode, ...over, capabilities: { ...leafNode.capabilities, ...capabilities } }
+}
+
+Deno.test('RFC 9420 7.3: a census counts leaves in and out, also all at once', async () => {
+  const basic = await leafWith({ credentials: [1] })
+  const both = await leafWith({ credentials: [1, 2] })
+  const certified = await leafWith({ credentials: [1, 2] }, { credential: X509 })
+  const leaves = [basic, both, certified, certified]
+  const counted = leaves.reduce((census, leaf) => countLeaf(census, leaf, 1), NO_LEAVES)
+  deepStrictEqual(counted, censusOf(leaves.map((leafNode) => ({ leafNode }))))
+  deepStrictEqual(counted, { 1: { used: 2, unsupported: 0 }, 2: { used: 2, unsupported: 1 } })
+  strictEqual(credentialsAgree(counted), false, 'one does not know what two are')
+  const without = countLeaf(counted, basic, -1)
+  deepStrictEqual(without, { 1: { used: 1, unsupported: 0 }, 2: { used: 2, unsupported: 0 } })
+  strictEqual(credentialsAgree(without), true)
+  const alone = countLeaf(NO_LEAVES, basic, 1)
+  strictEqual(credentialsAgree(alone), true, 'what nobody is need not be known')
+  strictEqual(credentialsAgree(NO_LEAVES), true)
+  const unread = countLeaf({}, certified, 1)
+  deepStrictEqual(unread, { 1: { used: 0, unsupported: 0 }, 2: { used: 1, unsupported: 0 } })
+  strictEqual(credentialsAgree(countLeaf(unread, basic, 1)), false)
+})
+
+Deno.test('RFC 9420 7.3: a KeyPackage lives to the end of its last second', async () => {
+  const seconds = BigInt(NOW) / 1_000n
+  const lifetime = { notBefore: seconds, notAfter: seconds + 2n }
+  const { keyPackage } = await candidate(createStory(401), 'dave', { lifetime })
+  const group = { cipherSuite: suite.id, extensions: [] }
+  const at = (offsetMs: number | null) =>
+    validateKeyPackage(suite, keyPackage, {
+      group,
+      timeMs: offsetMs === null ? null : NOW + offsetMs as TimeMs,
+    })
+  const ends = [null, -1, 0, 2 * SECOND, 3 * SECOND - 1, 3 * SECOND]
+  deepStrictEqual(await Promise.all(ends.map(at)), [
+    ...[null, 'expired', null, null, null, 'expired'],
+  ])
+})
+
+const required = (
+  extensions: readonly number[],
+  proposals: readonly number[],
+  credentials: readonly number[],
+): readonly Extension[] => [
+  makeExtension(EXTENSION_TYPE.requiredCapabilities, requiredCapabilities, {
+    extensions: [...extensions],
+    proposals: [...proposals],
+    credentials: [...credentials],
+  }),
+]
+
+Deno.test('RFC 9420 11.1: what is required is had, each kind by itself; defaults are', async () => {
+  const leaf = await leafWith({ extensions: [0xf001], proposals: [0xf002], credentials: [1, 2] })
+  const wanted: readonly (readonly [readonly Extension[], string | null])[] = [
+    [required([], [], []), null],
+    [required([0xf001], [0xf002], [1, 2]), null],
+    [required([0xf009], [], []), 'unsupportedCapability'],
+    [required([], [0xf009], []), 'unsupportedCapability'],
+    [required([], [], [3]), 'unsupportedCapability'],
+    [required([0xf001, 0xf009], [], []), 'unsupportedCapability'],
+    [required([], [0xf002, 0xf009], []), 'unsupportedCapability'],
+    [required([], [], [1, 3]), 'unsupportedCapability'],
+    // Types of RFC 9420 itself need not be listed.
+    [required([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6, 7], [1]), null],
+    [[{ type: 0xf001, body: EMPTY }], null],
+    [[{ type: 0xf009, body: EMPTY }], 'unsupportedCapability'],
+    [[{ type: EXTENSION_TYPE.requiredCapabilities, body: Uint8Array.of(9) }], 'malformed'],
+    [[], null],
+  ]
+  for (const [extensions, fault] of wanted) {
+    strictEqual(supportsParameters(leaf, extensions), fault)
+    strictEqual(judgeLeaf(leaf, { cipherSuite: suite.id, extensions }), fault)
+  }
+})
+
+Deno.test('RFC 9420 7.2, 7.3: each thing that a leaf must say of itself', async () => {
+  const group = { cipherSuite: suite.id, extensions: [] }
+  const judged = async (capabilities: Partial<Capabilities>, over: Partial<LeafNode> = {}) =>
+    judgeLeaf(await leafWith(capabilities, over), group)
+  strictEqual(await judged({}), null)
+  strictEqual(await judged({ credentials: [2] }), 'badLeaf')
+  strictEqual(await judged({ versions: [2] }), 'unsupportedCapability')
+  strictEqual(await judged({ versions: [2, 1] }), null)
+  strictEqual(await judged({ cipherSuites: [0x7777] }), 'unsupportedCapability')
+  strictEqual(await judged({}, { extensions: [{ type: 0xf001, body: EMPTY }] }), 'badLeaf')
+  const named = { extensions: [{ type: 0xf001, body: EMPTY }] }
+  strictEqual(await judged({ extensions: [0xf001] }, named), null)
+})
+
+Deno.test('RFC 9420 12.1: an epoch keeps proposals up to a bound', async () => {
+  const story = createStory(402)
+  const { bob, onlooker } = await threeMembers(story)
+  const sent = await proposeUpdate(bob, {
+    wireFormat: 'publicMessage',
+    authenticatedData: EMPTY,
+    entropy: story.entropy,
+  })
+  strictEqual(sent.kind, 'sent')
+  if (sent.kind !== 'sent') return
+  const cached = {} as CachedProposal
+  const takenBeside = async (count: number) => {
+    const proposals = new Map(Array.from({ length: count }, (_, at) => [String(at), cached]))
+    return codeOf(await publicProcess({ ...onlooker, proposals }, sent.message, { timeMs: NOW }))
+  }
+  strictEqual(await takenBeside(LIMITS.mlsProposalsMax - 1), 'proposal')
+  strictEqual(await takenBeside(LIMITS.mlsProposalsMax), 'tooLarge')
+})

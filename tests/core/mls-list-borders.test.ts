@@ -1,0 +1,152 @@
+/**
+ * Lists of proposals, standalone proposals and successors that no other rule would refuse, asked of
+ * the functions themselves: senders, full groups, tags of other lengths, versions.
+ */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { EMPTY } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import { encodeMlsMessage, type Sender } from '#core/mls/framing.ts'
+import { externalPublicKey } from '#core/mls/group.ts'
+import { joinByExternalCommit } from '#core/mls/join-external.ts'
+import type { LeafNode } from '#core/mls/leaf-node.ts'
+import type { PreSharedKeyId, Proposal } from '#core/mls/proposal.ts'
+import { applyProposals, judgeProposal, type SentProposal } from '#core/mls/proposal-list.ts'
+import type { PublicGroup } from '#core/mls/public-group.ts'
+import { publicProcess } from '#core/mls/public-process.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { listContext } from '#core/mls/staged-commit.ts'
+import { judgeSuccessor, successionOf } from '#core/mls/successor-rules.ts'
+import { addOf, candidate, codeOf, commit, createStory, noPsks, NOW } from './mls-parties.ts'
+import { partyOf, publicMessageOf, threeMembers } from './mls-parties.ts'
+
+const member = (leaf: number): Sender => ({ kind: 'member', leaf })
+
+function apply(group: PublicGroup, list: readonly SentProposal[]) {
+  const context = listContext(group, { kind: 'member', leaf: 0 }, { timeMs: NOW })
+  return applyProposals(context, list)
+}
+
+const full = (group: PublicGroup, memberCount: number): PublicGroup => ({
+  ...group,
+  tree: { ...group.tree, memberCount },
+})
+
+Deno.test('RFC 9420 12.1.8: a newcomer proposes its own Add, an outsider what it may', async () => {
+  const { onlooker } = await threeMembers(createStory(410))
+  const context = listContext(onlooker, { kind: 'member', leaf: 0 }, { timeMs: NOW })
+  const add = addOf(await candidate(createStory(411), 'dave'))
+  const removal: Proposal = { kind: 'remove', removed: 1 }
+  const leafNode = leafAt(onlooker.tree, 1) as LeafNode
+  const update: Proposal = { kind: 'update', leafNode }
+  const init: Proposal = { kind: 'externalInit', kemOutput: new Uint8Array(32) }
+  const judged = (proposal: Proposal, sender: Sender) => judgeProposal(context, proposal, sender)
+  const senders: readonly Sender[] = [
+    member(1),
+    { kind: 'external', senderIndex: 0 },
+    { kind: 'newMemberProposal' },
+    { kind: 'newMemberCommit' },
+  ]
+  const faults = [add, removal, update, init].map((proposal) =>
+    senders.map((sender) => judged(proposal, sender))
+  )
+  deepStrictEqual(faults, [
+    [null, null, null, null],
+    [null, null, 'wrongSender', null],
+    [null, 'wrongSender', 'wrongSender', 'wrongSender'],
+    [null, 'wrongSender', 'wrongSender', null],
+  ])
+})
+
+Deno.test('RFC 9420 12.1.2: an Update in a list is a member’s own', async () => {
+  const { onlooker } = await threeMembers(createStory(412))
+  const leafNode = leafAt(onlooker.tree, 1) as LeafNode
+  const update = (leaf: number): SentProposal => ({
+    proposal: { kind: 'update', leafNode },
+    sender: member(leaf),
+    byReference: true,
+  })
+  strictEqual(codeOf(await apply(onlooker, [update(3)])), 'wrongSender', 'a blank leaf')
+  strictEqual(codeOf(await apply(onlooker, [update(1)])), 'badLeaf', 'the leaf of a KeyPackage')
+})
+
+Deno.test('RFC 9420 12.1.1: a group takes members up to its bound', async () => {
+  const story = createStory(413)
+  const { alice, onlooker } = await threeMembers(story)
+  const proposal = addOf(await candidate(story, 'dave'))
+  const added = async (memberCount: number) =>
+    codeOf(
+      await apply(full(onlooker, memberCount), [
+        { proposal, sender: member(0), byReference: false },
+      ]),
+    )
+  deepStrictEqual(
+    [await added(LIMITS.membersMax - 1), await added(LIMITS.membersMax)],
+    ['applied', 'tooLarge'],
+  )
+  const party = partyOf(story, 'erin')
+  const made = await joinByExternalCommit(onlooker, {
+    externalPub: await externalPublicKey(alice),
+    template: party.template,
+    signatureSecret: party.signatureSecret,
+    removed: null,
+    psks: noPsks,
+    authenticatedData: EMPTY,
+    timeMs: NOW,
+    entropy: story.entropy,
+  })
+  ok(made.kind === 'committed', codeOf(made))
+  const entered = async (memberCount: number) =>
+    codeOf(await publicProcess(full(onlooker, memberCount), made.message, { timeMs: NOW }))
+  deepStrictEqual(
+    [await entered(LIMITS.membersMax - 1), await entered(LIMITS.membersMax)],
+    ['commit', 'tooLarge'],
+  )
+})
+
+Deno.test('RFC 9420 6.2: a membership tag is as long as the hash', async () => {
+  const story = createStory(414)
+  const { alice, onlooker } = await threeMembers(story)
+  const { message } = await commit(story, alice, {})
+  const publicMessage = publicMessageOf(message)
+  const tag = publicMessage.membershipTag
+  ok(tag !== null)
+  const taken = async (membershipTag: Uint8Array) => {
+    const changed = encodeMlsMessage({
+      kind: 'publicMessage',
+      publicMessage: { ...publicMessage, membershipTag },
+    })
+    return codeOf(await publicProcess(onlooker, changed, { timeMs: NOW }))
+  }
+  deepStrictEqual([await taken(tag), await taken(tag.slice(1)), await taken(EMPTY)], [
+    ...['commit', 'badMembershipTag', 'badMembershipTag'],
+  ])
+})
+
+Deno.test('RFC 9420 11.3: a branch has group, epoch, version and suite', async () => {
+  const { alice, onlooker } = await threeMembers(createStory(415))
+  const { context } = alice.public
+  const psk = (over: Partial<Extract<PreSharedKeyId, { kind: 'resumption' }>> = {}) => ({
+    ...{ kind: 'resumption', usage: 'branch', pskGroupId: context.groupId } as const,
+    ...{ pskEpoch: context.epoch, pskNonce: new Uint8Array(32) },
+    ...over,
+  })
+  const judge = (psks: readonly PreSharedKeyId[], over: Partial<typeof context> = {}) => {
+    const group = { ...onlooker, context: { ...onlooker.context, epoch: 1n, ...over } }
+    const secrets = { joinerSecret: EMPTY, pathSecret: null, psks }
+    return judgeSuccessor({ group, secrets }, alice)
+  }
+  strictEqual(judge([psk()]), null)
+  strictEqual(judge([]), null)
+  strictEqual(judge([psk({ usage: 'application' })]), null)
+  strictEqual(judge([psk(), psk()]), 'badProposalList')
+  strictEqual(judge([psk({ pskEpoch: context.epoch + 1n })]), 'badProposalList')
+  strictEqual(judge([psk({ pskGroupId: EMPTY })]), 'badProposalList')
+  strictEqual(judge([psk()], { epoch: 2n }), 'badProposalList')
+  strictEqual(judge([psk()], { version: 2 }), 'wrongVersion')
+  strictEqual(judge([psk()], { cipherSuite: 0x7777 }), 'wrongSuite')
+  strictEqual(judge([psk({ usage: 'reInit' })]), 'badProposalList', 'nothing was reinitialised')
+  deepStrictEqual(
+    [[psk()], [psk({ usage: 'reInit' })], [psk({ usage: 'application' })], []].map(successionOf),
+    ['branch', 'reInit', null, null],
+  )
+})

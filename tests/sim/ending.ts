@@ -1,0 +1,231 @@
+/**
+ * The end of a run: faults are over, people stop, and everybody has time. Then hub and devices are
+ * held against the log and against what was said. Owns the checks of the last invariants; those of
+ * every tick are `watch.ts`.
+ */
+import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import type { DeviceState, RoomState } from '#core/device/state.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
+import type { PublicGroup } from '#core/mls/public-group.ts'
+import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
+import type { Finality } from '#core/policy/finality.ts'
+import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
+import { decodeState } from '#hub/sequencer/room-state.ts'
+import { Violation } from './chronicle.ts'
+import type { SimDevice } from './device.ts'
+import { type LogReader, plainFinality } from './oracle.ts'
+import { type InvariantName, topOf } from './watch.ts'
+import type { Workload } from './workload.ts'
+import type { World } from './world.ts'
+
+const STEP_MS = 1_000
+const ROUNDS = 10
+
+function must(invariant: InvariantName, holds: boolean, what: () => string): asserts holds {
+  if (!holds) throw new Violation(invariant, what())
+}
+
+/** Everybody has time: what is open is decided, who was lost comes back. */
+export async function settleWorld(world: World): Promise<void> {
+  world.heal()
+  for (const device of world.devices) device.post({ kind: 'networkChanged', online: true })
+  await world.rest(60_000, STEP_MS)
+  for (let round = 0; round < ROUNDS && !isSettled(world); round++) {
+    if (round % 2 === 0) await world.rest(12 * 60_000, 4 * STEP_MS)
+    else {
+      world.chronicle.note('a week passes, for what nobody decides')
+      await world.leap(LIMITS.provisionalMsMax)
+      await world.rest(60_000, STEP_MS)
+    }
+  }
+}
+
+/** Nothing is open, and everybody who is in a room can read it and has said everything. */
+function isSettled(world: World): boolean {
+  for (const [key, reader] of world.watch.readers) {
+    const { finality, epochs, next } = reader.replay()
+    if (finality.open.length > 0) return false
+    for (const device of world.devices) {
+      if (epochs.at(-1)?.seats.has(seatOf(device)) !== true) continue
+      const room = device.room(key)
+      const isThere = room?.record.next === next && topOf(room)?.group != null
+      if (!isThere || room.outbox.length > 0 || room.joining !== null) return false
+    }
+  }
+  return true
+}
+
+function seatOf(device: SimDevice): string {
+  const { account } = device.state
+  return account.kind === 'registered'
+    ? `${account.record.name}/${toHex(account.record.device)}`
+    : device.name
+}
+
+/** Holds the world against its logs. */
+export async function judgeEnd(world: World, workload: Workload): Promise<void> {
+  for (const [key, reader] of world.watch.readers) {
+    await judgeHub(world, key, reader)
+    const there = world.devices.filter((device) =>
+      reader.replay().epochs.at(-1)?.seats.has(seatOf(device)) === true
+    )
+    for (const device of there) await judgeMember(world, device, { key, reader })
+    await judgeMessages(world, { key, reader, there, workload })
+  }
+}
+
+// ---- The hub ------------------------------------------------------------------------------
+
+async function judgeHub(world: World, key: string, reader: LogReader): Promise<void> {
+  const { log } = world.stores
+  const id = world.watch.rooms.get(key)
+  const { finality, next, epochs } = reader.replay()
+  must('HubRebuilds', id !== undefined, () => `${key} is known`)
+  const stored = await log.readRoom(id)
+  const state = stored === null ? null : decodeState(stored.state)
+  must('HubRebuilds', stored !== null && state !== null, () => `${key} can be read`)
+  must('HubRebuilds', (stored.next as bigint) === next, () => `${key} has its end`)
+  must('HubRebuilds', sameFinality(state.finality, finality), () => `what is final in ${key}`)
+  const views = await readEpochs(world.crypto, log, { room: id, state })
+  const kept = epochs.filter(({ position }) => position >= finality.final.position)
+  must('HubRebuilds', views !== null && views.length === kept.length, () => `epochs of ${key}`)
+  for (const [index, { group }] of kept.entries()) {
+    const view = views[index]
+    must('HubRebuilds', view !== undefined && sameGroup(view.group, group), () => `tree of ${key}`)
+  }
+  const version = await readGroup(world.crypto, log, {
+    room: id,
+    position: finality.final.position,
+  })
+  const [oldest] = kept
+  const isSame = version !== null && oldest !== undefined && sameGroup(version, oldest.group)
+  must('HubRebuilds', isSame, () => `the version of ${key}`)
+}
+
+function sameFinality(a: Finality, b: Finality): boolean {
+  const plain = (finality: Finality) => JSON.stringify(plainFinality(finality), withBytes)
+  return plain(a) === plain(b)
+}
+
+function withBytes(_: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return `${value}`
+  return value instanceof Uint8Array ? toHex(value) : value
+}
+
+function sameGroup(a: PublicGroup, b: PublicGroup): boolean {
+  return equalBytes(epochIdOf(a.suite, a.context), epochIdOf(b.suite, b.context)) &&
+    equalBytes(encodeRatchetTree(a.tree), encodeRatchetTree(b.tree))
+}
+
+// ---- Members ------------------------------------------------------------------------------
+
+interface Place {
+  readonly key: string
+  readonly reader: LogReader
+}
+
+async function judgeMember(world: World, device: SimDevice, place: Place): Promise<void> {
+  const { name } = device
+  const stored = await device.stored()
+  judgeRoom(name, device.room(place.key), place)
+  judgeRoom(`${name} from its store`, storedRoom(stored, place.key), place)
+  const [now, then] = [device.room(place.key), storedRoom(stored, place.key)]
+  const same = now?.outbox.length === then?.outbox.length &&
+    equalBytes(
+      topOf(now)?.group?.secrets.epochAuthenticator as Uint8Array,
+      topOf(then)?.group?.secrets.epochAuthenticator as Uint8Array,
+    )
+  must('Converges', same, () => `${name} keeps what it knows of ${place.key}`)
+  must('Converges', now?.outbox.length === 0, () => `${name} has said everything in ${place.key}`)
+  void world
+}
+
+function storedRoom(state: DeviceState, key: string): RoomState | null {
+  return state.rooms.get(key) ?? null
+}
+
+function judgeRoom(name: string, room: RoomState | null, { key, reader }: Place): void {
+  const { next, headHash, finality, epochs } = reader.replay()
+  const { phase, code } = room?.record ?? { phase: 'absent', code: '' }
+  must('Converges', phase === 'live', () => `${name} is ${phase} ${code} in ${key}`)
+  must('Converges', room !== null && room.record.next === next, () => `${name} has all of ${key}`)
+  must('Converges', equalBytes(room.record.headHash, headHash), () => `${name} has its head`)
+  const isFinal = room.finality !== null && sameFinality(room.finality, finality)
+  must('Converges', isFinal, () => `${name} knows what is final in ${key}`)
+  const top = topOf(room)
+  const last = epochs.at(-1)
+  const isSame = top !== null && last !== undefined && sameGroup(top.public, last.group)
+  must('Converges', isSame && top.group !== null, () => `${name} can follow ${key}`)
+}
+
+// ---- Messages -----------------------------------------------------------------------------
+
+interface Judged extends Place {
+  readonly there: readonly SimDevice[]
+  readonly workload: Workload
+}
+
+/** Each message once, in its sender's order, in the same place for everybody who was there. */
+async function judgeMessages(world: World, judged: Judged): Promise<void> {
+  const { key, reader, there } = judged
+  const { frames } = reader.replay()
+  const texts = await textsOf(world, judged)
+  const order = [...texts].sort(([a], [b]) => a - b).map(([, text]) => text)
+  const twice = order.find((text, index) => order.indexOf(text) !== index)
+  must('DeliveredOnce', twice === undefined, () => `"${twice}" stands twice in ${key}`)
+  for (const device of world.devices) {
+    const own = order.filter((text) =>
+      text.startsWith(`${device.name} `) && !judged.workload.isUnsure(text)
+    )
+    const said = judged.workload.said.filter((each) => each.device === device && each.room === key)
+      .map(({ text }) => text)
+    const wanted = there.includes(device) ? said : said.filter((text) => own.includes(text))
+    const isSame = JSON.stringify(own) === JSON.stringify(wanted)
+    must('DeliveredOnce', isSame, () => `${device.name} said ${wanted}, in the log is ${own}`)
+  }
+  const honest = frames.filter(({ sender }) => !sender.startsWith('mallory@'))
+  for (const device of there) {
+    const since = enteredAt(reader, device)
+    const shown = await messagesOf(device, key)
+    const positions = new Map(shown)
+    for (const { position, epoch } of honest) {
+      if (position <= since || !epoch.seats.has(seatOf(device))) continue
+      const text = texts.get(Number(position))
+      // A frame that nobody shows is the profile of a room.
+      if (text === undefined) continue
+      const isShown = positions.get(Number(position)) === text
+      must('Readable', isShown, () => `${device.name} does not show "${text}" at ${position}`)
+    }
+  }
+}
+
+/** Texts by position; no two devices show different ones. */
+async function textsOf(world: World, { key, reader }: Judged): Promise<Map<number, string>> {
+  const texts = new Map<number, string>()
+  const kept = new Set(reader.replay().frames.map(({ position }) => Number(position)))
+  for (const device of world.devices) {
+    for (const [position, text] of await messagesOf(device, key)) {
+      const known = texts.get(position) ?? text
+      must('OneOrder', known === text, () => `${position} is "${known}" and "${text}"`)
+      const isThere = kept.has(position)
+      must('DeliveredOnce', isThere, () => `${device.name} shows "${text}", void at ${position}`)
+      texts.set(position, text)
+    }
+  }
+  return texts
+}
+
+async function messagesOf(device: SimDevice, key: string) {
+  const timeline = await device.timeline(key)
+  return timeline.flatMap((item) =>
+    item.kind === 'message' && item.position !== null
+      ? [[Number(item.position), item.text] as const]
+      : []
+  )
+}
+
+function enteredAt(reader: LogReader, device: SimDevice): bigint {
+  const own = seatOf(device)
+  return reader.replay().epochs.findLast(({ entered }) => entered.has(own))?.position ?? 0n
+}

@@ -1,0 +1,188 @@
+/**
+ * A member in the simulated world whom the hub cannot tell from an honest one, in as many rooms as
+ * links let it into: false commits and votes, removals, and frames that are forged, replayed,
+ * malformed or too many. Owns when it does what; the lies themselves are `hostile-member.ts`.
+ */
+import { toHex } from '#core/base/bytes.ts'
+import { leafIndex, type RequestId, type RoomId } from '#core/base/ids.ts'
+import { roomIdOfKey } from '#core/device/room.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
+import type { Group } from '#core/mls/group.ts'
+import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { type HandChange, HandDevice, makeIdentity } from '../support/hand-device.ts'
+import { joinByLink } from '../support/hand-joiner.ts'
+import { HostileMember } from '../support/hostile-member.ts'
+import type { Chance } from './chance.ts'
+import type { FaultName } from './plan.ts'
+import type { Link } from './workload.ts'
+import type { World } from './world.ts'
+
+const NAME = 'mallory'
+const FLOOD_FRAMES = 200
+const REMEMBERED_FRAMES_MAX = 64
+
+export class Hostile {
+  readonly #world: World
+  readonly #chance: Chance
+  readonly #links: readonly Link[]
+  readonly #members = new Map<string, HostileMember>()
+  readonly #frames: Uint8Array[] = []
+  /** The group whose sender keys a member has. */
+  readonly #keyed = new Map<HostileMember, Group>()
+  #device: HandDevice | null = null
+  #isConnected = false
+  #isWorking = false
+  #isOver = false
+
+  /** `links` are those that people gave away; they grow. */
+  constructor(world: World, links: readonly Link[]) {
+    this.#world = world
+    this.#chance = world.chances.hostile
+    this.#links = links
+  }
+
+  get #prng() {
+    return this.#chance.prng
+  }
+
+  end(): void {
+    this.#isOver = true
+    this.#device?.hangUp()
+  }
+
+  async tick(): Promise<void> {
+    for (const [fault, act] of Object.entries(this.#acts)) {
+      if (!this.#chance.comes(fault as FaultName) || this.#isOver || this.#isWorking) continue
+      if (!this.#isConnected) {
+        this.#work(this.#connect())
+        continue
+      }
+      const member = await this.#somewhere()
+      if (member !== null) await act(member, fault as FaultName)
+    }
+  }
+
+  /** Something that takes several ticks; it ends also where its session does. */
+  #work(work: Promise<unknown>): void {
+    this.#isWorking = true
+    work.catch((error) => this.#world.chronicle.note(`  ${NAME} stops: ${String(error)}`))
+      .finally(() => {
+        this.#isWorking = false
+      })
+  }
+
+  async #connect(): Promise<void> {
+    const parts = this.#world.handParts
+    const self = this.#device?.self ?? await makeIdentity(parts, NAME)
+    const device = new HandDevice(parts, self)
+    this.#device = device
+    for (const { room } of this.#members.values()) device.rooms.set(toHex(room.id), room)
+    await device.connect(this.#world.network.dialer(NAME))
+    this.#isConnected = true
+    device.closed.then(() => {
+      if (this.#device === device) this.#isConnected = false
+    })
+    for (const member of this.#members.values()) {
+      member.device = device
+      await device.subscribe(member.room)
+    }
+  }
+
+  /** One of its rooms, or the way into another one. */
+  async #somewhere(): Promise<HostileMember | null> {
+    const rooms = [...this.#members.values()]
+    const ahead = this.#links.filter(({ room }) => !this.#members.has(room))
+    if (ahead.length > 0 && (rooms.length === 0 || this.#prng.integer(4) === 0)) {
+      this.#work(this.#join(this.#prng.pick(ahead)))
+      return null
+    }
+    if (rooms.length === 0) return null
+    const member = this.#prng.pick(rooms)
+    await member.follow()
+    return member
+  }
+
+  async #join({ room, link }: Link): Promise<void> {
+    const decoded = decodeInviteLink(link)
+    const device = this.#device
+    if (decoded === null || device === null) return
+    const id = roomIdOfKey(room) as RoomId
+    const joined = await joinByLink(device, id, decoded.secret)
+    this.#members.set(room, new HostileMember(device, joined))
+    this.#world.chronicle.note(`  ${NAME} is in ${room}`)
+  }
+
+  #answered(request: RequestId | null, fault: FaultName, what: string): void {
+    const device = this.#device
+    if (request === null || device === null) return
+    this.#world.chronicle.fault(fault, what)
+    device.answer(request).catch(() => 'unanswered').then((said) => {
+      this.#world.chronicle.note(`  ${NAME}’s ${what}: ${said}`)
+    })
+  }
+
+  readonly #acts: Partial<
+    Record<FaultName, (member: HostileMember, fault: FaultName) => void | Promise<void>>
+  > = {
+    'false commit': async (member, fault) => {
+      const { lies } = this.#world.plan
+      if (lies.length === 0) return
+      const lie = this.#prng.pick(lies)
+      this.#answered(await member.post(lie), fault, lie)
+    },
+    'false vote': async (member, fault) => {
+      const how = this.#prng.pick(['agree', 'complain', 'falseMac'] as const)
+      this.#answered(await member.vote(how), fault, how)
+    },
+    removal: async (member, fault) => {
+      const change = this.#removal(member)
+      if (change !== null) this.#answered(await member.post(null, change), fault, 'removal')
+    },
+    proposal: async (member, fault) => this.#answered(await member.propose(), fault, 'proposal'),
+    'forged frame': async (member, fault) => {
+      const frame = await this.#frameOf(member)
+      if (frame === null) return
+      const at = this.#prng.integer(frame.length)
+      frame[at] = (frame[at] as number) ^ (1 << this.#prng.integer(8))
+      this.#answered(member.device.submit(member.room, frame), fault, `bit of byte ${at}`)
+    },
+    'replayed frame': (member, fault) => {
+      if (this.#frames.length === 0) return
+      const frame = this.#prng.pick(this.#frames)
+      this.#answered(member.device.submit(member.room, frame), fault, 'replay')
+    },
+    'malformed frame': (member, fault) => {
+      const bytes = this.#prng.bytes(1 + this.#prng.integer(200))
+      if (this.#prng.integer(2) === 0) bytes[0] = 1
+      this.#world.chronicle.fault(fault, `${bytes.length} B`)
+      member.device.sayBytes(bytes)
+    },
+    flood: async (member, fault) => {
+      const frame = await this.#frameOf(member)
+      if (frame === null) return
+      this.#world.chronicle.fault(fault)
+      for (let count = 0; count < FLOOD_FRAMES; count++) {
+        void member.device.answer(member.device.submit(member.room, frame)).catch(() => {})
+      }
+    },
+  }
+
+  /** A frame of its own, well sealed; kept for later. */
+  async #frameOf(member: HostileMember): Promise<Uint8Array | null> {
+    const { group } = member.top
+    if (group === null) return null
+    if (this.#keyed.get(member) !== group) member.device.adopt(member.room, group)
+    this.#keyed.set(member, group)
+    const [frame] = await member.device.seal(member.room)
+    if (frame === undefined) return null
+    if (this.#frames.length < REMEMBERED_FRAMES_MAX) this.#frames.push(frame.slice())
+    return frame
+  }
+
+  #removal({ top: { group } }: HostileMember): HandChange | null {
+    if (group === null) return null
+    const leaf = this.#prng.integer(group.public.tree.leafWidth)
+    const isThere = leaf !== group.ownLeaf && leafAt(group.public.tree, leaf) !== null
+    return isThere ? { removes: [leafIndex(leaf)] } : null
+  }
+}

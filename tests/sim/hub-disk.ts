@@ -1,0 +1,117 @@
+/**
+ * The store of the hub in the simulated world: the memory ports behind a queue in which every
+ * transaction takes its time, may fail with nothing stored, and is stored or not when the process
+ * ends under it. Owns what a crash leaves; the contracts are those of `edge-hub/ports.ts`.
+ */
+import type { Clock } from '#core/base/ports.ts'
+import type { AppendOutcome, Directory, RoomAppend, RoomLog } from '#hub/ports.ts'
+import type { MemoryHubPorts } from '../support/memory-hub-ports.ts'
+import type { Chance } from './chance.ts'
+import type { Chronicle } from './chronicle.ts'
+
+interface Pending {
+  /** Of the process that asked. */
+  readonly life: number
+  readonly dueMs: number
+  /** Stores, and returns what tells the process; called once. */
+  store(): Promise<() => void>
+  fail(): void
+}
+
+export interface HubDiskParts {
+  readonly stores: MemoryHubPorts
+  readonly clock: Clock
+  readonly chance: Chance
+  readonly chronicle: Chronicle
+  readonly tickMs: number
+  /** Entries that are on the disk now. */
+  stored(batch: readonly RoomAppend[], outcomes: readonly AppendOutcome[]): void
+}
+
+/** In ticks. */
+const SLOW_MAX = 80
+
+export class HubDisk {
+  readonly #parts: HubDiskParts
+  #queue: Pending[] = []
+  /** Ports that were given to a process that has ended do nothing. */
+  #life = 0
+
+  constructor(parts: HubDiskParts) {
+    this.#parts = parts
+  }
+
+  /** The ports of a process that begins. */
+  open(): { readonly log: RoomLog; readonly directory: Directory } {
+    const life = ++this.#life
+    const { log, directory } = this.#parts.stores
+    const write = <T>(work: () => Promise<T>) => this.#write(life, work)
+    return {
+      log: {
+        ...log,
+        append: (batch) => write(() => this.#append(batch)),
+        leaveAnchor: (room, anchor) => write(() => log.leaveAnchor(room, anchor)),
+      },
+      directory: {
+        ...directory,
+        register: (account) => write(() => directory.register(account)),
+        publish: (owner, packages) => write(() => directory.publish(owner, packages)),
+        claim: (account, options) => write(() => directory.claim(account, options)),
+        deleteWelcome: (owner, id) => write(() => directory.deleteWelcome(owner, id)),
+      },
+    }
+  }
+
+  async #append(batch: readonly RoomAppend[]): Promise<readonly AppendOutcome[]> {
+    const outcomes = await this.#parts.stores.log.append(batch)
+    this.#parts.stored(batch, outcomes)
+    return outcomes
+  }
+
+  #write<T>(life: number, work: () => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    if (life !== this.#life) return promise
+    const { chance, clock, chronicle, tickMs } = this.#parts
+    const isSlow = chance.comes('slow append')
+    if (isSlow) chronicle.fault('slow append')
+    const dueMs = clock.nowMs() + chance.prng.integer(isSlow ? SLOW_MAX : 2) * tickMs
+    this.#queue.push({
+      life,
+      dueMs: Math.max(dueMs, this.#queue.at(-1)?.dueMs ?? 0),
+      async store() {
+        const value = await work()
+        return () => resolve(value)
+      },
+      fail: () => reject(new Error('the medium failed')),
+    })
+    return promise
+  }
+
+  /** Ends the transactions whose time has come; false when none is under way. */
+  async pass(): Promise<boolean> {
+    const { chance, clock, chronicle } = this.#parts
+    const isWaiting = this.#queue.length > 0
+    for (;;) {
+      const [first] = this.#queue
+      if (first === undefined || first.dueMs > clock.nowMs()) return isWaiting
+      this.#queue.shift()
+      if (chance.comes('failed append')) {
+        chronicle.fault('failed append')
+        if (first.life === this.#life) first.fail()
+        continue
+      }
+      const tell = await first.store()
+      if (first.life === this.#life) tell()
+    }
+  }
+
+  /** The process ends: of what is under way a beginning is stored, and nobody is told. */
+  async crash(): Promise<void> {
+    const pending = this.#queue
+    this.#queue = []
+    this.#life++
+    const kept = this.#parts.chance.prng.integer(pending.length + 1)
+    if (pending.length > 0) this.#parts.chronicle.note(`${kept} of ${pending.length} were stored`)
+    for (const each of pending.slice(0, kept)) await each.store()
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * What must hold, checked after each tick and at some moments between: the invariants by name, and
+ * what each of them looks at. Owns no fault and no decision; what the log means is `oracle.ts`,
+ * what must hold at the end is `ending.ts`.
+ */
+import { equalBytes, toHex } from '#core/base/bytes.ts'
+import type { LogPosition, RoomId } from '#core/base/ids.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
+import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
+import { outboxRecordCodec } from '#core/device/records.ts'
+import { roomRange } from '#core/device/records.ts'
+import { roomKey } from '#core/device/room.ts'
+import type { DeviceState, EpochKeys, RoomEpoch, RoomState } from '#core/device/state.ts'
+import { allSecrets } from '#core/mls/group.ts'
+import { epochIdOf } from '#core/mls/group-context.ts'
+import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
+import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
+import { decode } from '#core/wire/codec.ts'
+import { parseFrame } from '#core/wire/frame.ts'
+import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
+import type { SimDevice } from './device.ts'
+import { LogReader } from './oracle.ts'
+import { Violation } from './chronicle.ts'
+
+/** Each with what it says. */
+export const INVARIANTS = {
+  NoFault: 'neither hub nor device meets an error of its own',
+  LogIsValid: 'every stored entry has the next position, chains, and keeps the rules of its kind',
+  EntriesAreDurable: 'nobody is told of an entry that is not on the disk of the hub',
+  OneOrder: 'what a device has of a log is the beginning of the log',
+  NoRoomBreaks: 'no device gives up a room while the hub is honest',
+  FinalStays: 'the last final epoch of a device never goes back',
+  SameEpochSameSecrets: 'who is in an epoch has its secrets, the same as all others',
+  OnlyMembersHaveSecrets: 'nobody has secrets of an epoch without a leaf in it',
+  SecretsAreWiped: 'secrets of an epoch that is over are zeros in memory',
+  NoKeyReuse: 'no device sends two frames under one generation of an epoch',
+  StoredBeforeSent: 'a device sends no frame and no commit that its store would not bring back',
+  GenerationsOnce: 'no generation of a chain stands twice in the log',
+  Converges: 'when faults end, all members come to the same state, and outboxes are empty',
+  DeliveredOnce: 'each message is delivered once, in order, to all who were members',
+  Readable: 'a member of an epoch reads every frame of its honest members',
+  HubRebuilds: 'what the hub has stored of a group is what its log says',
+} as const
+export type InvariantName = keyof typeof INVARIANTS
+
+/** Why an honest hub lets somebody not in. */
+const REFUSALS: ReadonlySet<string> = new Set(['unknownRoom', 'noAnchor', 'invitationSpent'])
+
+/** What of the world is looked at. */
+export interface Watched {
+  readonly devices: readonly SimDevice[]
+}
+
+interface SeenDevice {
+  state: DeviceState
+  life: number
+  readonly finals: Map<string, bigint>
+}
+
+/** Secrets that must be zeros by the next tick. */
+interface Condemned {
+  readonly device: SimDevice
+  readonly life: number
+  readonly room: string
+  readonly position: bigint
+  readonly secrets: readonly Uint8Array[]
+}
+
+export class Watch {
+  readonly crypto: Crypto
+  readonly readers = new Map<string, LogReader>()
+  readonly rooms = new Map<string, RoomId>()
+  /** Positions below are on the disk, by room. */
+  readonly #durable = new Map<string, bigint>()
+  readonly #world: Watched
+  readonly #queue: { readonly room: RoomId; readonly stored: StoredEntry }[] = []
+  readonly #seen = new Map<SimDevice, SeenDevice>()
+  readonly #authenticators = new Map<string, string>()
+  readonly #checked = new WeakSet<Uint8Array>()
+  /** Frames that were sent, by epochId, leaf, lane and generation. */
+  readonly #sent = new Map<string, Uint8Array>()
+  readonly #generations = new Set<string>()
+  #condemned: Condemned[] = []
+  #violation: Violation | null = null
+
+  constructor(world: Watched, crypto: Crypto) {
+    this.#world = world
+    this.crypto = crypto
+  }
+
+  /** Ends the run at the next tick. */
+  violated(invariant: InvariantName, what: string): void {
+    this.#violation ??= new Violation(invariant, what)
+  }
+
+  // ---- Between ticks ----------------------------------------------------------------------
+
+  stored(batch: readonly RoomAppend[], outcomes: readonly AppendOutcome[]): void {
+    for (const [index, { room, entries }] of batch.entries()) {
+      if (outcomes[index]?.kind !== 'appended') continue
+      for (const stored of entries) this.#queue.push({ room, stored })
+      const last = entries.at(-1)
+      if (last !== undefined) this.#durable.set(roomKey(room), last.position + 1n)
+    }
+  }
+
+  hubWrote(name: string, frames: readonly Uint8Array[]): void {
+    for (const bytes of frames) {
+      const kind = bodyKind(bytes[1] ?? 0)
+      if (kind !== 'entries' && kind !== 'accepted') continue
+      const frame = parseFrame(bytes)
+      const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
+      if (decoded?.kind !== 'message') {
+        this.violated('NoFault', `the hub writes ${kind} that cannot be read`)
+        continue
+      }
+      const { message } = decoded
+      if (message.kind === 'entries') {
+        const { first, entries } = message.body
+        this.#durableUpTo(name, roomKey(message.room), first + BigInt(entries.length))
+      }
+      if (message.kind === 'accepted' && message.body.position !== null) {
+        const device = this.#world.devices.find((each) => each.name === name)
+        const request = device?.state.requests.get(message.body.request)
+        if (request === undefined || !('room' in request)) continue
+        this.#durableUpTo(name, request.room, message.body.position + 1n)
+      }
+    }
+  }
+
+  #durableUpTo(name: string, key: string, next: bigint): void {
+    const durable = this.#durable.get(key) ?? 0n
+    if (next > durable) {
+      this.violated('EntriesAreDurable', `${name} is told of ${next - 1n}, stored below ${durable}`)
+    }
+  }
+
+  /** A frame leaves a device. */
+  sent(device: SimDevice, bytes: Uint8Array): void {
+    const kind = bodyKind(bytes[1] ?? 0)
+    if (kind !== 'submitFrame') return
+    const frame = parseFrame(bytes)
+    const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
+    if (decoded?.kind !== 'message' || decoded.message.kind !== 'submitFrame') {
+      return this.violated('NoFault', `${device.name} writes a frame that cannot be read`)
+    }
+    const { room, body } = decoded.message
+    const records = device.disk.rows('outbox', {
+      ...roomRange(roomKey(room)),
+      limit: 100_000,
+      descending: true,
+    })
+    const isStored = records.some(({ value }) => {
+      const record = decode(outboxRecordCodec, value)
+      return record.kind === 'decoded' && record.value.sealed !== null &&
+        equalBytes(record.value.sealed.bytes, body.frame)
+    })
+    this.#countSent(device, body.frame)
+    // The step that sealed it also left its epoch: it is refused, and sealed anew.
+    const top = topOf(device.room(roomKey(room)))
+    const epochId = decodeSealedFrame(body.frame)?.header.epochId
+    const isOver = top === null || epochId === undefined || !equalBytes(idOfEpoch(top), epochId)
+    if (!isStored && !isOver) {
+      this.violated('StoredBeforeSent', `${device.name} sends what it has not stored`)
+    }
+  }
+
+  #countSent(device: SimDevice, bytes: Uint8Array): void {
+    const header = decodeSealedFrame(bytes)?.header
+    if (header === undefined) return
+    const { epochId, leaf, generation } = header
+    const name = `${toHex(epochId)} ${leaf} ${laneOf(header)} ${generation}`
+    const known = this.#sent.get(name)
+    if (known !== undefined && !equalBytes(known, bytes)) {
+      this.violated('NoKeyReuse', `${device.name} seals generation ${generation} again`)
+    }
+    this.#sent.set(name, bytes)
+  }
+
+  gone(device: SimDevice): void {
+    this.#seen.delete(device)
+  }
+
+  /** The device went back to what was on its medium. */
+  lostPower(device: SimDevice): void {
+    this.#seen.delete(device)
+  }
+
+  // ---- After each tick --------------------------------------------------------------------
+
+  async tick(): Promise<void> {
+    await this.#readLog()
+    this.#judgeCondemned()
+    for (const device of this.#world.devices) this.#lookAt(device)
+    if (this.#violation !== null) throw this.#violation
+  }
+
+  async #readLog(): Promise<void> {
+    for (const { room, stored } of this.#queue.splice(0)) {
+      const key = roomKey(room)
+      this.rooms.set(key, room)
+      try {
+        const reader = this.readers.get(key)
+        if (reader !== undefined) await reader.take(stored)
+        else this.readers.set(key, await LogReader.open(this.crypto, room, stored))
+      } catch (error) {
+        this.violated('LogIsValid', `${key} at ${stored.position}: ${String(error)}`)
+      }
+      this.#countGeneration(key, stored)
+    }
+  }
+
+  #countGeneration(key: string, { position }: StoredEntry): void {
+    const frame = this.readers.get(key)?.lastFrame
+    if (frame == null || frame.position !== position) return
+    const name = `${key} ${frame.chain}`
+    if (this.#generations.has(name)) {
+      this.violated('GenerationsOnce', `${name} at ${position} stands in the log before`)
+    }
+    this.#generations.add(name)
+  }
+
+  #lookAt(device: SimDevice): void {
+    const { state } = device
+    const seen = this.#seen.get(device)
+    if (seen?.state === state) return
+    const before = seen?.life === device.life ? seen.state : null
+    const finals = seen?.finals ?? new Map<string, bigint>()
+    for (const room of state.rooms.values()) {
+      const was = before?.rooms.get(room.key) ?? null
+      if (was === room) continue
+      this.#lookAtRoom(device, room, finals)
+      if (was !== null) this.#condemn(device, was, room)
+    }
+    this.#seen.set(device, { state, life: device.life, finals })
+  }
+
+  #lookAtRoom(device: SimDevice, room: RoomState, finals: Map<string, bigint>): void {
+    const { record } = room
+    const reader = this.readers.get(room.key)
+    const isBroken = record.phase === 'broken' ||
+      (record.phase === 'joinRefused' && !REFUSALS.has(record.code))
+    if (isBroken) this.violated('NoRoomBreaks', `${device.name} in ${room.key}: ${record.code}`)
+    const next = record.next as bigint
+    if (next > 0n) {
+      const hash = reader?.hashes[Number(next) - 1]
+      if (hash === undefined || !equalBytes(hash, record.headHash)) {
+        this.violated('OneOrder', `${device.name} has another entry at ${next - 1n}`)
+      }
+    }
+    if (room.final !== null) {
+      const { position } = room.final
+      const before = finals.get(room.key) ?? 0n
+      // Who comes in anew begins at an anchor.
+      const isIn = record.phase === 'live' && room.joining === null
+      if (isIn && position < before) {
+        this.violated('FinalStays', `${device.name} goes back from ${before} to ${position}`)
+      }
+      finals.set(room.key, isIn ? position : 0n)
+    }
+    for (const epoch of epochsOf(room)) this.#lookAtEpoch(device, room, epoch)
+  }
+
+  #lookAtEpoch(device: SimDevice, room: RoomState, { group }: RoomEpoch): void {
+    const { account } = device.state
+    // A room that its creator has not yet given to the hub stands in no log.
+    const isOwn = room.record.next === 0n
+    if (group === null || account.kind !== 'registered' || isOwn) return
+    const { epochAuthenticator } = group.secrets
+    if (this.#checked.has(epochAuthenticator)) return
+    this.#checked.add(epochAuthenticator)
+    const { suite, context } = group.public
+    const id = toHex(epochIdOf(suite, context))
+    const secret = toHex(epochAuthenticator)
+    const known = this.#authenticators.get(id)
+    if (known !== undefined && known !== secret) {
+      this.violated('SameEpochSameSecrets', `${device.name} in epoch ${context.epoch}`)
+    }
+    this.#authenticators.set(id, secret)
+    const seat = `${account.record.name}/${toHex(account.record.device)}`
+    const epoch = this.readers.get(room.key)?.known.get(id)
+    if (epoch === undefined) {
+      this.violated('OneOrder', `${device.name} is in an epoch that the log does not have`)
+    } else if (!epoch.seats.has(seat)) {
+      this.violated('OnlyMembersHaveSecrets', `${device.name} in epoch ${context.epoch}`)
+    }
+  }
+
+  // ---- Wiping -----------------------------------------------------------------------------
+
+  #condemn(device: SimDevice, was: RoomState, is: RoomState): void {
+    const kept = new Set(epochsOf(is).map(({ position }) => position))
+    const over = epochsOf(was).filter(({ position }) => !kept.has(position))
+    if (over.length === 0) return
+    const held = new Set(secretsOfRoom(is))
+    for (const epoch of over) {
+      const secrets = secretsOfEpoch(epoch).filter((secret) => !held.has(secret))
+      const { position } = epoch
+      this.#condemned.push({ device, life: device.life, room: is.key, position, secrets })
+    }
+  }
+
+  /** Effects run with the state that they belong to, so what is over has been wiped. */
+  #judgeCondemned(): void {
+    for (const { device, life, room, position, secrets } of this.#condemned) {
+      if (device.life !== life || this.#holdsAgain(device, room, position)) continue
+      const left = secrets.filter((secret) => secret.some((byte) => byte !== 0)).length
+      if (left > 0) {
+        const of = `${left} of ${secrets.length} secrets of the epoch at ${position}`
+        this.violated('SecretsAreWiped', `${device.name} holds ${of} in memory`)
+      }
+    }
+    this.#condemned = []
+  }
+
+  #holdsAgain(device: SimDevice, key: string, position: LogPosition | bigint): boolean {
+    const room = device.room(key)
+    return room !== null && epochsOf(room).some((epoch) => epoch.position === position)
+  }
+}
+
+function epochsOf(room: RoomState): readonly RoomEpoch[] {
+  return room.final === null ? room.chain : [room.final, ...room.chain]
+}
+
+function secretsOfKeys(keys: EpochKeys): readonly Uint8Array[] {
+  const secrets = [...keys.senderKeys.nodes.values(), keys.ephemeralRoot]
+  for (const chain of keys.senderKeys.chains) secrets.push(chain.secret, ...chain.skipped.values())
+  for (const { secret } of keys.reserved) secrets.push(secret)
+  return secrets
+}
+
+function secretsOfEpoch({ group, keys }: RoomEpoch): readonly Uint8Array[] {
+  return [...group === null ? [] : allSecrets(group), ...keys === null ? [] : secretsOfKeys(keys)]
+}
+
+/** Everything that the room still has, in an epoch or on the way to one. */
+function secretsOfRoom(room: RoomState): readonly Uint8Array[] {
+  const groups = [room.pending?.next, room.joining?.kind === 'welcome' ? room.joining.group : null]
+  return [
+    ...epochsOf(room).flatMap(secretsOfEpoch),
+    ...groups.flatMap((group) => group == null ? [] : allSecrets(group)),
+  ]
+}
+
+/** Of a room as a device has it, its newest epoch. */
+export function topOf(room: RoomState | null): RoomEpoch | null {
+  return room === null ? null : topEpoch(room)
+}

@@ -1,0 +1,228 @@
+/**
+ * What people do, by weights that a seed chooses (see `plan.ts`). Owns what was said and asked, so
+ * that the end can be held against it; owns no check.
+ */
+import { toBase64Url } from '#core/base/bytes.ts'
+import type { Command, CommandOutcome } from '#core/device/io.ts'
+import type { RoomState } from '#core/device/state.ts'
+import type { Chance } from './chance.ts'
+import type { SimDevice } from './device.ts'
+import type { OperationName, Plan } from './plan.ts'
+import type { World } from './world.ts'
+
+/** Something that was written, and that its device took on. */
+export interface Said {
+  readonly device: SimDevice
+  readonly room: string
+  readonly text: string
+}
+
+export interface Link {
+  readonly room: string
+  readonly link: string
+}
+
+const BURST_MAX = 40
+const LEAPS_MS = [60_000, 3_600_000, 25 * 3_600_000, 8 * 24 * 3_600_000] as const
+const LINK_LIVES_MS = [600_000, 6 * 24 * 3_600_000] as const
+
+export class Workload {
+  readonly said: Said[] = []
+  readonly #unsure = new Set<string>()
+  readonly links: Link[] = []
+  /** Rooms that were created, by their key. */
+  readonly rooms: string[] = []
+  readonly #world: World
+  readonly #chance: Chance
+  readonly #table: readonly OperationName[]
+  #texts = 0
+  #titles = 0
+
+  constructor(world: World) {
+    this.#world = world
+    this.#chance = world.chances.workload
+    this.#table = tableOf(world.plan)
+  }
+
+  /** Its device ended, or refused, before it said that it took it on. */
+  isUnsure(text: string): boolean {
+    return this.#unsure.has(text)
+  }
+
+  /** People sign up, and the first rooms are there. */
+  async begin(): Promise<void> {
+    const { plan } = this.#world
+    for (let index = 0; index < plan.devices; index++) {
+      await this.#world.addDevice(`person${index}`)
+    }
+    for (let index = 0; index < plan.rooms; index++) this.#firstRooms++
+  }
+
+  #firstRooms = 0
+
+  async tick(): Promise<void> {
+    for (const device of this.#world.devices) {
+      if (device.state.account.kind === 'none' && !this.#signing.has(device.name)) {
+        this.#signUp(device)
+      }
+    }
+    this.#openRooms()
+    if (this.#firstRooms > 0 && this.#create(this.#device())) this.#firstRooms--
+    if (this.#prng.integer(1_000_000) >= this.#world.plan.load) return
+    const name = this.#prng.pick(this.#table)
+    await this.#operations[name]()
+  }
+
+  readonly #signing = new Set<string>()
+  /** Rooms that nobody was let into, with their creators. */
+  #closed: { readonly device: SimDevice; readonly room: string }[] = []
+
+  /** Without a link nobody else comes. */
+  #openRooms(): void {
+    this.#closed = this.#closed.filter(({ device, room }) => {
+      if (device.room(room)?.record.phase !== 'live') return true
+      this.#invite(device, room, LINK_LIVES_MS[1])
+      return false
+    })
+  }
+
+  get #prng() {
+    return this.#chance.prng
+  }
+
+  #device(): SimDevice {
+    return this.#prng.pick(this.#world.devices)
+  }
+
+  /** A room of the device that is live, if it has one. */
+  #liveRoom(device: SimDevice): RoomState | null {
+    const live = [...device.state.rooms.values()].filter(({ record }) => record.phase === 'live')
+    return live.length === 0 ? null : this.#prng.pick(live)
+  }
+
+  #do(
+    name: OperationName | 'signUp',
+    device: SimDevice,
+    command: Command,
+    done: (value: string) => void = () => {},
+  ): void {
+    const { chronicle } = this.#world
+    if (name !== 'signUp') chronicle.operation(name, device.name)
+    device.command(command).then((outcome: CommandOutcome | null) => {
+      const said = outcome === null ? 'ended' : outcome.kind === 'done' ? 'done' : outcome.code
+      chronicle.outcome(`${name} ${said}`)
+      chronicle.note(`  ${device.name} ${name}: ${said}`)
+      if (outcome?.kind === 'done') done(outcome.value ?? '')
+      if (name === 'signUp') this.#signing.delete(device.name)
+    })
+  }
+
+  #signUp(device: SimDevice): void {
+    this.#signing.add(device.name)
+    this.#do('signUp', device, { kind: 'signUp', name: device.name, deviceName: 'simulated' })
+  }
+
+  #create(device: SimDevice): boolean {
+    if (device.state.account.kind !== 'registered') return false
+    const command = { kind: 'createRoom', title: `Room ${++this.#titles}` } as const
+    this.#do('createRoom', device, command, (room) => {
+      this.rooms.push(room)
+      this.#closed.push({ device, room })
+    })
+    return true
+  }
+
+  #invite(device: SimDevice, room: string, lifetimeMs: number): void {
+    const limits = { usesMax: 100, lifetimeMs }
+    this.#do('invite', device, { kind: 'invite', room, limits }, (link) => {
+      this.links.push({ room, link })
+    })
+  }
+
+  #write(device: SimDevice, room: string): void {
+    const text = `${device.name} ${++this.#texts}`
+    this.#unsure.add(text)
+    this.#do('sendMessage', device, { kind: 'sendMessage', room, text, localId: text }, () => {
+      this.#unsure.delete(text)
+      this.said.push({ device, room, text })
+    })
+  }
+
+  readonly #operations: Readonly<Record<OperationName, () => void | Promise<void>>> = {
+    sendMessage: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room !== null) this.#write(device, room.key)
+    },
+    burst: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room === null) return
+      this.#world.chronicle.operation('burst', device.name)
+      const count = 2 + this.#prng.integer(BURST_MAX)
+      for (let index = 0; index < count; index++) this.#write(device, room.key)
+    },
+    createRoom: () => {
+      if (this.rooms.length < 2 * this.#world.plan.rooms) this.#create(this.#device())
+    },
+    invite: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room !== null) this.#invite(device, room.key, this.#prng.pick(LINK_LIVES_MS))
+    },
+    revokeInvitation: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      const listed = room?.record.links ?? []
+      if (room === null || listed.length === 0) return
+      const invitation = toBase64Url(this.#prng.pick(listed).id)
+      const command = { kind: 'revokeInvitation', room: room.key, invitation } as const
+      this.#do('revokeInvitation', device, command)
+    },
+    joinByLink: () => {
+      const device = this.#device()
+      const isOut = ({ room }: Link) => device.room(room)?.record.phase !== 'live'
+      const links = this.links.filter(isOut)
+      if (links.length === 0) return
+      const { link } = this.#prng.pick(links)
+      this.#do('joinByLink', device, { kind: 'joinByLink', link })
+    },
+    addMember: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room === null) return
+      const account = `${this.#device().name}@hub.example`
+      this.#do('addMember', device, { kind: 'addMember', room: room.key, account })
+    },
+    setTyping: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room !== null) this.#do('setTyping', device, { kind: 'setTyping', room: room.key })
+    },
+    markRead: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room === null) return
+      const position = this.#prng.integer(Number(room.record.next) + 1)
+      this.#do('markRead', device, { kind: 'markRead', room: room.key, position })
+    },
+    networkChanged: () => {
+      const device = this.#device()
+      const online = this.#prng.integer(2) === 0
+      this.#world.chronicle.operation('networkChanged', `${device.name} ${online}`)
+      device.post({ kind: 'networkChanged', online })
+    },
+    timePasses: async () => {
+      const ms = this.#prng.pick(LEAPS_MS)
+      this.#world.chronicle.operation('timePasses', `${ms / 1_000} s`)
+      await this.#world.leap(ms)
+    },
+  }
+}
+
+/** Each operation as often as its weight says. */
+function tableOf(plan: Plan): readonly OperationName[] {
+  return Object.entries(plan.operations).flatMap(([name, weight]) =>
+    new Array<OperationName>(Math.ceil(weight)).fill(name as OperationName)
+  )
+}
