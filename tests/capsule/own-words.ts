@@ -9,6 +9,7 @@ import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { readVote } from '#core/policy/vote.ts'
 import { type Body, decodeMessage, isSessionKind, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
+import type { HandDevice } from '../support/hand-device.ts'
 import type { OwnWords } from './room-parts.ts'
 
 export class SaidByDevice implements OwnWords {
@@ -90,11 +91,11 @@ export class SaidByDevice implements OwnWords {
 
   keyPackage() {
     const keyPackage = this.#keyPackages.shift()
-    return keyPackage === undefined || this.certificate === null
+    return keyPackage === undefined || this.self === null
       ? null
-      : { keyPackage, certificate: this.certificate }
+      : { keyPackage, certificate: this.self.self.certificate }
   }
 
-  /** With the hub's word in it; set once the device is registered. */
-  certificate: Uint8Array | null = null
+  /** Seen from outside; set once the device is registered. */
+  self: HandDevice | null = null
 }

@@ -2,9 +2,13 @@
  * A capsule gives nothing away: neither keys nor ciphertexts nor anything that a person typed, and
  * no string that is not a word of the code.
  */
-import { deepStrictEqual, ok } from 'node:assert/strict'
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { toBase64Url, toHex } from '#core/base/bytes.ts'
+import type { TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { recordCapsule } from '#core/device/capsule.ts'
+import { createDeviceMachine } from '#core/device/device.ts'
+import { emptyState } from '#core/device/state.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import { COMMIT_FAULTS, VOTE_FAULTS } from '#core/wire/refusals.ts'
 import type { World } from '../sim/world.ts'
@@ -30,24 +34,24 @@ async function watched(world: World, name: string): Promise<Watched> {
 
 /** Words that stand in a capsule beside those of the wire's tables: kinds, phases, fields. */
 const WORDS = new Set(
-  `capsule build lost state at in out to undone fault running gone hidden kind do what id command
-  outcome done failed code attempt transport memory timer frames kib room who started
-  commandGiven sessionOpened framesReceived sessionClosed timerFired networkChanged
-  storeFailed closeRequested signUp createRoom sendMessage invite revokeInvitation joinByLink
-  addMember setTyping markRead redial heartbeat typing retry wake dial hangUp send show
-  armTimer settleCommand reportFault account waits none wanted registering registered session
-  idle waiting dialing greeting guest authenticating ready closed failures beats heard hub
-  online away redirects nextAttempt nextRequest requests keyPackages rooms register publish
-  claim createRoom subscribe frame commit vote anchor group phase suite next headTime joinedAt
-  recovery joining subscription following asked epoch final leaf keys people chain own choice
-  agree cannot voted leaves votes ms by added began lastVoid outbox items purpose message
-  profile roomsUnseen flying sealed placed refused jobs add revoke pending sent kept
-  invitations links anchors hold racesLost unread readUpTo creating joinRefused live broken
-  removed link welcome request version position opcode refusal claimed of generations taken
-  first entries is genesis verdict proposal hole seen contradicts adds removes policy
-  generation lane about void malformed message created joined invitationMade titled resynced
-  falseVote invitationRevoked keyPackagesLeft reason sequence last limits retryAfterMs
-  webTransport badAnchor`.split(
+  `capsule build faults lost state at in out to undone fault running gone hidden kind do what
+  id command outcome done failed code attempt transport memory timer frames kib room who
+  started commandGiven sessionOpened framesReceived sessionClosed timerFired networkChanged
+  storeFailed closeRequested signUp createRoom sendMessage invite revokeInvitation
+  joinByLink addMember setTyping markRead redial heartbeat typing retry wake dial hangUp
+  send show armTimer settleCommand reportFault account waits none wanted registering
+  registered session idle waiting dialing greeting guest authenticating ready closed
+  failures beats heard hub online away redirects nextAttempt nextRequest requests
+  keyPackages rooms register publish claim createRoom subscribe frame commit vote anchor
+  group phase opening suite next headTime joinedAt recovery joining subscription following asked
+  epoch final leaf keys people chain own choice agree cannot voted leaves votes ms by added
+  began lastVoid outbox items purpose message profile roomsUnseen flying sealed placed
+  refused jobs add revoke pending sent kept invitations links anchors hold racesLost unread
+  readUpTo creating joinRefused live broken removed link welcome request version position
+  opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
+  seen contradicts adds removes policy generation lane about void malformed message created
+  joined invitationMade titled resynced falseVote invitationRevoked keyPackagesLeft reason
+  sequence last limits retryAfterMs webTransport badAnchor`.split(
     /\s+/,
   ),
 )
@@ -141,4 +145,23 @@ Deno.test('DEV-10: a capsule is bounded, and says how much it let go', options, 
   ok(lines.length <= LIMITS.capsuleStepsMax + 1, `${lines.length} are held`)
   ok('state' in JSON.parse(start), 'the first line is the shape in which they began')
   givesNothingAway(alice)
+})
+
+Deno.test('a fault of the recorder is counted, and leaves the step alone', async () => {
+  const { crypto, entropy } = calmWorld(5).handParts
+  const { machine, capsule } = recordCapsule(
+    createDeviceMachine({ crypto, entropy, appVersion: 1 }),
+    1,
+  )
+  const online = { kind: 'networkChanged', online: false } as const
+  const nowMs = 1_800_000_000_000 as TimeMs
+  const first = await machine.step(emptyState('https://hub.example'), online, nowMs)
+  const unreadable = { ...first.state, keyPackages: null as never }
+  const { state } = await machine.step(unreadable, online, nowMs)
+  strictEqual(state.online, false)
+  const [header = '', ...lines] = capsule().trimEnd().split('\n')
+  deepStrictEqual(JSON.parse(header), { capsule: 1, build: 1, faults: 1, lost: 2 })
+  deepStrictEqual(lines, [])
+  await machine.step(first.state, online, nowMs)
+  strictEqual(capsule().trimEnd().split('\n').length, 3)
 })

@@ -24,7 +24,7 @@ async function replaysWhole(capsule: string): Promise<Replayed> {
   return replayed
 }
 
-for (const seed of [1, 2, 3, 4]) {
+for (const seed of [1, 47, 51, 69]) {
   Deno.test(
     `DEV-10: a random life replays and gives nothing away, seed ${seed}`,
     options,
@@ -162,7 +162,7 @@ Deno.test('a capsule whose beginning was let go replays from its first step', op
 
 for (
   const [what, failure, fault] of [
-    ['hangs', 'the step had not ended', () => new Promise<never>(() => {})],
+    ['hangs', 'the step had not ended when this was made', () => new Promise<never>(() => {})],
     ['fails', 'a fault of the code, in one frame', () => Promise.reject(new Error('a fault'))],
   ] as const
 ) {

@@ -20,7 +20,6 @@ import { roomKey } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import { invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
 import { policyOf } from '#core/policy/room-policy.ts'
-import type { HandDevice } from '../support/hand-device.ts'
 import { Cast, DOMAIN } from './cast.ts'
 import { commandOf, type KnownLink } from './stand-in-person.ts'
 import { SaidByDevice } from './own-words.ts'
@@ -98,6 +97,7 @@ class Replay {
       said: this.#said,
       shape: this.#capsule.start,
       parts: (name) => this.#parts(name),
+      comeTo: (name) => this.#midst(this.#parts(name), 0),
     })
     this.#state = state
     for (const [name, room] of rooms) this.#rooms.set(name, room)
@@ -112,13 +112,8 @@ class Replay {
       cast: this.#cast,
       script: scriptOf(this.#capsule, name),
       own: this.#said,
-      self: () => this.#self(),
+      self: () => this.#said.self,
     }
-  }
-
-  #self(): HandDevice | null {
-    const account = this.#state?.account
-    return account?.kind === 'registered' ? this.#cast.own(account.record) : null
   }
 
   /** One step; null where all is as recorded. */
@@ -128,7 +123,7 @@ class Replay {
       of,
       what,
     })
-    const kept = step.undone ? this.#before : this.#state
+    const kept = step.undone ? this.#before ?? this.#state : this.#state
     if (kept === null) return differs('state', 'nothing came before')
     this.#nowMs = START_MS + step.atMs as TimeMs
     this.#state = kept
@@ -153,7 +148,7 @@ class Replay {
     this.#nameNewRooms(step, after.state)
     for (const effect of after.effects) this.#said.hears(effect)
     const { account } = after.state
-    if (account.kind === 'registered') this.#said.certificate = account.record.certificate
+    if (account.kind === 'registered') this.#said.self = this.#cast.own(account.record)
     this.#learnLinks()
     const seen = { names: this.#names, state: after.state }
     shapeOf(kept, this.#names)
@@ -230,7 +225,9 @@ class Replay {
     const known = this.#rooms.get(name)
     if (known !== undefined) return known
     const parts = this.#parts(name)
-    const room = parts.script.has(0) ? await this.#founded(parts) : await this.#midst(parts, step)
+    const room = parts.script.has(0)
+      ? await this.#founded(parts)
+      : await this.#midst(parts, step.index - 1)
     this.#rooms.set(name, room)
     this.#names.room(roomKey(room.id))
     return room
@@ -244,8 +241,7 @@ class Replay {
   }
 
   /** A room that is come to by a link: its log begins above the anchor. */
-  async #midst(parts: RoomParts, step: CapsuleStep): Promise<StandInRoom> {
-    const from = step.index - 1
+  async #midst(parts: RoomParts, from: number): Promise<StandInRoom> {
     const shown = this.#capsule.steps.slice(from)
       .map(({ to }) => roomShapeOf(to, parts.name)).find((shape) => factsOf(shape['final'])['at'])
     const final = factsOf(shown?.['final'])

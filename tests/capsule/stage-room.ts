@@ -3,14 +3,11 @@
  * that wait for votes, what was written and has not been taken. Owns the rebuilding of one room.
  */
 import { ok } from 'node:assert/strict'
-import { type Epoch, leafIndex, logPosition, type TimeMs } from '#core/base/ids.ts'
-import { encodeContent, textContent } from '#core/content/mimi-content.ts'
-import type { DeviceMachine } from '#core/device/device.ts'
+import { leafIndex, logPosition, type TimeMs } from '#core/base/ids.ts'
 import { ENGINE_LANE, exportKeys } from '#core/device/epoch-keys.ts'
-import { accountUri } from '#core/device/outbox.ts'
-import { outboxKey, type RoomRecord } from '#core/device/records.ts'
-import { newRoom, roomUri } from '#core/device/room.ts'
-import type { DeviceState, EpochKeys, OutboxItem, PendingCommit } from '#core/device/state.ts'
+import type { RoomRecord } from '#core/device/records.ts'
+import { newRoom } from '#core/device/room.ts'
+import type { DeviceState, EpochKeys } from '#core/device/state.ts'
 import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { encodeInviteLink } from '#core/identity/invitation.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
@@ -19,50 +16,27 @@ import { processMessage } from '#core/mls/messages.ts'
 import { changedNodes } from '#core/mls/ratchet-tree.ts'
 import { appendCommit, castVote, type Finality, openFinality } from '#core/policy/finality.ts'
 import { memberAt, rosterOf } from '#core/policy/roster.ts'
-import { seal } from '#core/sender-keys/seal.ts'
 import { reserve } from '#core/sender-keys/secret-tree.ts'
-import { BODIES, type Body } from '#core/wire/bodies.ts'
-import { encode } from '#core/wire/codec.ts'
-import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
-import type { HandDevice } from '../support/hand-device.ts'
 import { type Cast, DOMAIN } from './cast.ts'
-import type { SaidByDevice } from './own-words.ts'
 import { type Facts, factsOf, listOf, numberOf, type ScriptedEntry, textOf } from './reading.ts'
 import { roomShapeOf } from './reading.ts'
-import { NotReproduced, type RoomParts, START_MS } from './room-parts.ts'
+import { NotReproduced, START_MS } from './room-parts.ts'
 import { makeGroup, type Seat } from './stand-in-group.ts'
 import { StandInRoom } from './stand-in-room.ts'
-
-export interface Staging {
-  readonly machine: DeviceMachine
-  readonly cast: Cast
-  readonly said: SaidByDevice
-  readonly shape: Facts
-  parts(room: string): RoomParts
-}
+import {
+  type HeldEpoch,
+  outboxOf,
+  ownCommit,
+  type RoomStaging,
+  stagePending,
+} from './stage-words.ts'
+import type { Staging } from './stage-words.ts'
 
 export interface StagedRoom {
   readonly room: RoomState
   readonly standIn: StandInRoom
   /** What could not be rebuilt, in words. */
   readonly missing: readonly string[]
-}
-
-/** What the parts of a room are made with. */
-interface RoomStaging {
-  readonly name: string
-  readonly staging: Staging
-  readonly facts: Facts
-  readonly own: HandDevice
-  readonly standIn: StandInRoom
-  /** Of the last entry that was taken. */
-  readonly headHash: Uint8Array
-}
-
-/** The device's own group before its exports were taken, with the epoch as its state has it. */
-interface HeldEpoch<E extends RoomEpoch = RoomEpoch> {
-  readonly group: Group | null
-  readonly epoch: E
 }
 
 /** Rebuilds a room of the shape. */
@@ -74,6 +48,7 @@ export async function stageRoom(
   const { cast, shape } = staging
   const facts = roomShapeOf(shape, name)
   const missing = unstaged(facts)
+  if (facts['phase'] === 'joining' && facts['final'] === null) return await onTheWay(staging, name)
   ok(state.account.kind === 'registered', 'the stand-in has an account')
   const { record: account } = state.account
   const own = cast.own(account)
@@ -117,6 +92,22 @@ export async function stageRoom(
   }
   const outbox = await outboxOf(place, room, top)
   return { room: { ...room, outbox }, standIn, missing: missing.map((what) => `${name}: ${what}`) }
+}
+
+/** A room that the device has the link of, and nothing else yet. */
+async function onTheWay(staging: Staging, name: string): Promise<StagedRoom> {
+  const facts = roomShapeOf(staging.shape, name)
+  const standIn = await staging.comeTo(name)
+  const [link] = standIn.invitations
+  const fresh = freshRoom(standIn.id)
+  const opening = facts['opening'] === true
+    ? link?.secret ?? new Uint8Array(16)
+    : fresh.record.opening
+  const inviterRootHash = link?.invitation.inviterRootHash ?? fresh.record.inviterRootHash
+  const from = recordOf(facts, fresh.record.headHash)
+  const record = { ...fresh.record, ...from, opening: opening.slice(), inviterRootHash }
+  const missing = unstaged(facts).map((what) => `${name}: ${what}`)
+  return { room: { ...fresh, record }, standIn, missing }
 }
 
 export function seatsOf(epoch: Facts): readonly Seat[] {
@@ -169,6 +160,7 @@ function recordOf(facts: Facts, headHash: Uint8Array): Partial<RoomRecord> {
     headHash,
     headTime: headTime as TimeMs,
     joinedAt: position('joinedAt'),
+    opening: new Uint8Array(facts['opening'] === true ? 16 : 0),
     readUpTo: logPosition(BigInt(numberOf(facts, 'readUpTo'))),
     unread: numberOf(facts, 'unread'),
     nextOutboxKey: numberOf(facts, 'outbox'),
@@ -295,7 +287,6 @@ async function stageEpoch(
     step: { ...NO_STEP, to: { rooms: { [name]: facts } } },
   }
   const isOwn = shape['own'] === true
-  if (isOwn && below.group === null) throw new NotReproduced('a commit of a device that was out')
   const made = isOwn && below.group !== null
     ? await ownCommit(place, below.group, scripted.facts)
     : await standIn.commitOf(scripted)
@@ -348,20 +339,6 @@ function commitFactsOf(shape: Facts, open: Facts, below: Facts): Facts {
   return { ...facts, by, adds: added.map((leaf) => after.get(leaf) ?? 0), removes }
 }
 
-async function ownCommit(
-  { own, standIn, staging: { cast } }: RoomStaging,
-  group: Group,
-  facts: Facts,
-): Promise<{ readonly next: Group; readonly body: Body<'submitCommit'> }> {
-  const adds = []
-  for (const who of listOf(facts, 'adds').map(Number)) {
-    const { keyPackage, device } = await cast.handOut(who)
-    adds.push({ keyPackage, certificate: device.self.certificate })
-  }
-  const removes = listOf(facts, 'removes').map((leaf) => leafIndex(Number(leaf)))
-  return await own.commit(standIn.handRoom(group, standIn.seenBy({})), { adds, removes })
-}
-
 function withVotes(finality: Finality, standIn: StandInRoom, open: Facts): Finality {
   const { tree } = standIn.top.public
   const committer = numberOf(open, 'by')
@@ -387,102 +364,4 @@ function withVotes(finality: Finality, standIn: StandInRoom, open: Facts): Final
     if (cast.kind === 'taken') next = cast.finality
   }
   return next
-}
-
-// ---- What is under way --------------------------------------------------------------------
-
-/** The commit under way: what it came to in the log, or one that changes nothing. */
-async function stagePending(place: RoomStaging, top: HeldEpoch): Promise<PendingCommit | null> {
-  const { facts, name, standIn, staging: { said } } = place
-  if (facts['pending'] === null || top.group === null) return null
-  const epoch = Number(top.epoch.public.context.epoch)
-  const later = [...standIn.parts.script.values()].find((each) =>
-    each.facts['is'] === 'commit' && each.facts['epoch'] === epoch &&
-    each.facts['by'] === top.group?.ownLeaf
-  )
-  const { next, body } = await ownCommit(place, top.group, later?.facts ?? {})
-  said.saidBefore(name, { kind: 'submitCommit', room: standIn.id, body })
-  return {
-    commit: body.commit,
-    submission: encode(BODIES.submitCommit[1], { ...body, request: 0 as typeof body.request }),
-    before: standIn.epochId(),
-    next,
-    jobs: [],
-    sent: facts['pending'] === 'sent',
-  }
-}
-
-async function outboxOf(
-  place: RoomStaging,
-  room: RoomState,
-  top: HeldEpoch,
-): Promise<readonly OutboxItem[]> {
-  const { facts, staging: { cast } } = place
-  const items: OutboxItem[] = []
-  for (const [index, shape] of listOf(facts, 'items').map(factsOf).entries()) {
-    const content = encodeContent(textContent({
-      salt: cast.parts.entropy.randomBytes(16),
-      senderUri: accountUri(`p0@${DOMAIN}`),
-      roomUri: roomUri(room),
-      text: 'stand-in',
-    }))
-    const { placed, generation } = shape
-    const sealed = typeof generation === 'number' && top.group !== null
-      ? await sealedBefore(place, top.group, { generation, content })
-      : null
-    items.push({
-      key: outboxKey(room.key, index),
-      record: {
-        format: STRUCTURE_VERSION,
-        localId: `before ${index}`,
-        purpose: textOf(shape, 'purpose') === 'profile' ? 'profile' : 'message',
-        content,
-        createdAt: START_MS as TimeMs,
-        refused: textOf(shape, 'refused'),
-        sealed,
-        sequencedAt: typeof placed === 'number' ? logPosition(BigInt(placed)) : null,
-      },
-      inFlight: shape['flying'] === true,
-      attempts: 0,
-    })
-  }
-  return items
-}
-
-/** A frame that the device had sealed before the capsule began. */
-async function sealedBefore(
-  { own, standIn, name, staging: { cast, said } }: RoomStaging,
-  group: Group,
-  { generation, content }: { readonly generation: number; readonly content: Uint8Array },
-): Promise<NonNullable<OutboxItem['record']['sealed']>> {
-  const { crypto, entropy } = cast.parts
-  const leaf = leafIndex(group.ownLeaf)
-  const { keys } = exportKeys(standIn.id, group)
-  const place = { leaf, lane: ENGINE_LANE, count: generation + 1 }
-  const messageSecret = reserve(crypto, keys.senderKeys, place).reserved.at(-1)?.secret
-  ok(messageSecret !== undefined, 'a generation has its secret')
-  const { epochId } = keys
-  const later = [...standIn.parts.script.values()].find(({ facts }) =>
-    facts['is'] === 'frame' && facts['leaf'] === leaf && facts['generation'] === generation &&
-    facts['epoch'] === Number(group.public.context.epoch)
-  )
-  const bytes = await seal(crypto, {
-    suite: own.suite,
-    room: standIn.id,
-    epoch: group.public.context.epoch as Epoch,
-    epochId,
-    leaf,
-    lane: ENGINE_LANE,
-    seen: standIn.seenBy(later?.facts ?? {}),
-    signatureSecret: own.self.key.secretKey,
-  }, {
-    generation,
-    messageSecret,
-    nonce: entropy.randomBytes(own.suite.frameNonceLength),
-    plaintext: content,
-  })
-  const request = 0 as Body<'submitFrame'>['request']
-  const body = { request, after: null, frame: bytes }
-  said.saidBefore(name, { kind: 'submitFrame', room: standIn.id, body })
-  return { epochId, generation, bytes }
 }

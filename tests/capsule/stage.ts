@@ -12,7 +12,8 @@ import type { PendingRequestOf } from '#core/device/turn.ts'
 import { HOME } from './cast.ts'
 import { type Facts, factsOf, listOf, numberOf, textOf } from './reading.ts'
 import { START_MS } from './room-parts.ts'
-import { stageRoom, type Staging } from './stage-room.ts'
+import { stageRoom } from './stage-room.ts'
+import type { Staging } from './stage-words.ts'
 import { ELSEWHERE, frameOf } from './stand-in-hub.ts'
 import type { StandInRoom } from './stand-in-room.ts'
 
@@ -88,7 +89,7 @@ async function signUp({ machine, cast, said }: Staging): Promise<DeviceState> {
   await hear({ kind: 'ready', keyPackagesLeft: 0 })
   await hear({ kind: 'accepted', request: 2, position: null })
   ok(state.account.kind === 'registered', 'the stand-in has an account')
-  said.certificate = state.account.record.certificate
+  said.self = cast.own(state.account.record)
   return state
 }
 

@@ -293,7 +293,8 @@ export class StandInRoom implements RoomInWords {
   async #joinerCommit({ facts }: ScriptedEntry, seen: Seen) {
     const way = textOf(facts, 'by')
     if (way === 'device') throw new NotReproduced('a new device of an account')
-    const device = await this.parts.cast.person(numberOf(facts, 'who'))
+    const self = facts['who'] === 0 ? this.parts.self() : null
+    const device = self ?? await this.parts.cast.person(numberOf(facts, 'who'))
     const { groupInfo, public: group } = this.top
     const log = { id: this.id, next: BigInt(seen.position) + 1n, headHash: seen.hash, entries: [] }
     const listed = policyOf(group.context.extensions)?.invitations ?? []

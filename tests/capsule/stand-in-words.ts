@@ -41,13 +41,10 @@ export async function sealedBy(room: RoomInWords, scripted: ScriptedEntry): Prom
   const own = room.parts.own.frame(room.parts.name, epochNumber, generation)
   const epoch = room.epochs.findLast((each) => Number(each.public.context.epoch) === epochNumber)
   if (epoch === undefined) throw new NotReproduced(`a frame of epoch ${epochNumber}`)
-  if (leaf === room.ownLeaf) {
-    if (own === null) throw new NotReproduced('a frame of the device before the capsule')
-    return own
-  }
+  if (leaf === room.ownLeaf && own !== null) return own
   const [group] = epoch.groups.values()
   if (group === undefined) throw new NotReproduced('a frame where no stand-in follows')
-  const device = await room.deviceAt(leaf)
+  const device = await speakerAt(room, leaf)
   const { crypto, entropy } = room.parts.cast.parts
   const { suite } = device
   const keys = epoch.keys ?? senderKeysOf(room, device, group)
@@ -74,6 +71,12 @@ export async function sealedBy(room: RoomInWords, scripted: ScriptedEntry): Prom
   const plaintext = plaintextOf(room, device, { shown, position: scripted.position })
   const sealed = await seal(crypto, context, { generation, messageSecret, nonce, plaintext })
   return shown === 'unreadable:wrongSignature' ? flippedAt(sealed, sealed.length - 1) : sealed
+}
+
+/** Who speaks from a leaf; what the device said before the capsule is said for it. */
+async function speakerAt(room: RoomInWords, leaf: number): Promise<HandDevice> {
+  const self = leaf === room.ownLeaf ? room.parts.self() : null
+  return self ?? await room.deviceAt(leaf)
 }
 
 function senderKeysOf(room: RoomInWords, device: HandDevice, group: Group) {
@@ -122,12 +125,9 @@ export async function votedBy(room: RoomInWords, scripted: ScriptedEntry): Promi
   const index = room.epochs.findIndex(({ position }) => position === about)
   const epoch = room.epochs[index]
   const before = room.epochs[index - 1]
-  if (leaf === room.ownLeaf) {
-    const own = room.parts.own.vote(room.parts.name, about)
-    if (own === null) throw new NotReproduced('a vote of the device before the capsule')
-    return own
-  }
-  const device = await room.deviceAt(leaf)
+  const own = leaf === room.ownLeaf ? room.parts.own.vote(room.parts.name, about) : null
+  if (own !== null) return own
+  const device = await speakerAt(room, leaf)
   const choice = textOf(facts, 'choice') === 'cannot' ? 'cannot' : 'agree'
   const isFalse = shownAs(room, scripted) === 'falseVote'
   const mac = choice === 'cannot' ? NO_MAC : macOf(room, device, { epoch, leaf, isFalse })

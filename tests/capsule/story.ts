@@ -60,7 +60,7 @@ function nested(value: Plain): string {
 export function failuresOf(step: CapsuleStep): readonly string[] {
   const { out, from, to, fault, running } = step
   const failures: string[] = fault ? ['a fault of the code'] : []
-  if (running) failures.push('the step had not ended')
+  if (running) failures.push('the step had not ended when this was made')
   for (const each of out) {
     const what = textOf(each, 'what')
     if (each['do'] === 'reportFault') failures.push('a fault of the code, in one frame')

@@ -136,6 +136,7 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
     joinedAt: record.joinedAt === null ? null : Number(record.joinedAt),
     recovery: record.recovery === null ? null : Number(record.recovery.position),
     joining: joining?.kind ?? null,
+    opening: record.opening.length > 0,
     subscription: subscription.kind === 'following'
       ? ['following', Number(subscription.until)]
       : [subscription.kind],

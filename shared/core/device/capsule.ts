@@ -1,15 +1,18 @@
 /**
  * The capsule of a device: what its machine was given, what it did and what became of its state, in
- * a form that a person can read and give away. Owns the ring of the last steps, in memory alone,
- * and the format; what may be said of a state is `capsule-shape.ts`, of inputs `capsule-facts.ts`.
+ * a form that a person can read and give away (DEV-10). Owns the ring of the last steps, in memory
+ * alone, and the format; what may be said of a state is `capsule-shape.ts`, of inputs
+ * `capsule-facts.ts`.
  *
- * A capsule is JSON lines. The first is the header: version, build, and how many steps before were
- * let go. The second is the shape of the state in which the first step began. Each other line is
- * one step: when (ms since the capsule began), what came in, what went out, and what changed in the
- * shape. A last step that is still running says so. It has neither keys nor texts nor names, no hash and no ciphertext: all strings in it are
- * words of this code. So nothing of it can be opened, and it cannot be run as it stands: a replay
- * puts stand-ins in the place of people and of what they wrote, and the real machine among them
- * (`tests/capsule`).
+ * A capsule is JSON lines. The first is the header: version, build, faults of the recorder, and how
+ * many steps before were let go. The second is the shape of the state in which the first step
+ * began. Each other line is one step: when (ms since the capsule began), what came in, what went
+ * out, and what changed in the shape. A last step that is still running says so.
+ *
+ * It has neither keys nor texts nor names, no hash and no ciphertext: all strings in it are words
+ * of this code. So nothing of it can be opened, and it cannot be run as it stands: a replay puts
+ * stand-ins in the place of people and of what they wrote, and the real machine among them
+ * (`tests/capsule`). It does show when things happened, in which order, and between how many.
  */
 import type { TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
@@ -37,52 +40,83 @@ export interface RecordedMachine {
   capsule(): string
 }
 
-/** Observes a machine. The state between steps is the driver's: what it did not keep is noticed. */
+/**
+ * Observes a machine. The state between steps is the driver's: what it did not keep is noticed. A
+ * fault of the recorder is counted in the header and changes nothing for the device.
+ */
 export function recordCapsule(machine: DeviceMachine, appVersion: number): RecordedMachine {
-  const ring = new Ring()
-  let names: Pseudonyms | null = null
-  let last: DeviceState | null = null
-  let running: Omit<Observed, 'after'> | null = null
-  const remember = (step: Observed): void => {
-    names ??= new Pseudonyms(step.nowMs)
-    const isKept = last === null || last === step.before
-    last = step.after?.state ?? step.before
-    ring.begin(() => JSON.stringify({ state: shapeOf(step.before, names as Pseudonyms) }))
-    ring.add(JSON.stringify(stepFacts(names, step, isKept)))
-    running = null
-  }
+  const recorder = new Recorder(appVersion)
   return {
     machine: {
       async step(before, input, nowMs) {
-        running = { before, input, nowMs }
+        recorder.began({ before, input, nowMs })
+        let after = null
         try {
-          const after = await machine.step(before, input, nowMs)
-          remember({ before, input, nowMs, after })
+          after = await machine.step(before, input, nowMs)
           return after
-        } catch (error) {
-          remember({ before, input, nowMs, after: null })
-          throw error
+        } finally {
+          recorder.ended({ before, input, nowMs, after })
         }
       },
       storeFailed: (input) => machine.storeFailed(input),
     },
-    capsule() {
-      const text = ring.text({ capsule: CAPSULE_VERSION, build: appVersion })
-      return running === null || names === null ? text : `${text}${runningLine(names, running)}\n`
-    },
+    capsule: () => recorder.text(),
   }
 }
 
-interface Observed {
+class Recorder {
+  readonly #appVersion: number
+  readonly #ring = new Ring()
+  #names: Pseudonyms | null = null
+  /** As it would be if the last step was kept. */
+  #last: DeviceState | null = null
+  #running: Begun | null = null
+  #faultCount = 0
+
+  constructor(appVersion: number) {
+    this.#appVersion = appVersion
+  }
+
+  began(step: Begun): void {
+    this.#running = step
+  }
+
+  ended(step: Observed): void {
+    this.#running = null
+    const isKept = this.#last === null || this.#last === step.before
+    this.#last = step.after?.state ?? step.before
+    try {
+      const names = this.#names ??= new Pseudonyms(step.nowMs)
+      this.#ring.begin(() => JSON.stringify({ state: shapeOf(step.before, names) }))
+      this.#ring.add(JSON.stringify(stepFacts(names, step, isKept)))
+    } catch {
+      this.#faultCount++
+      this.#ring.letGo()
+    }
+  }
+
+  text(): string {
+    const header = { capsule: CAPSULE_VERSION, build: this.#appVersion, faults: this.#faultCount }
+    const text = this.#ring.text(header)
+    const [names, running] = [this.#names, this.#running]
+    if (names === null || running === null) return text
+    return `${text}${runningLine(names, running)}\n`
+  }
+}
+
+interface Begun {
   readonly before: DeviceState
   readonly input: DeviceInput
   readonly nowMs: TimeMs
+}
+
+interface Observed extends Begun {
   /** Null where the step failed by a fault of ours. */
   readonly after: Awaited<ReturnType<DeviceMachine['step']>> | null
 }
 
 /** A step that has begun and not ended: where a device hangs, this is why. */
-function runningLine(names: Pseudonyms, running: Omit<Observed, 'after'>): string {
+function runningLine(names: Pseudonyms, running: Begun): string {
   const { before, input, nowMs } = running
   const facts = inputFacts({ names, state: before }, input)
   return JSON.stringify({ at: names.ms(nowMs), in: facts, running: true })
@@ -127,14 +161,16 @@ class Ring {
   /** A step; one that says more than a capsule takes ends its stretch, and is let go with it. */
   add(line: string): void {
     if (this.#newer === null) return
-    if (line.length > LIMITS.capsuleStepSizeMax) {
-      this.#lostCount += (this.#older?.lines.length ?? 0) + this.#newer.lines.length + 1
-      this.#older = null
-      this.#newer = null
-      return
-    }
+    if (line.length > LIMITS.capsuleStepSizeMax) return this.letGo()
     this.#newer.lines.push(line)
     this.#newer.size += line.length + 1
+  }
+
+  /** Everything so far and the step that could not be held. */
+  letGo(): void {
+    this.#lostCount += (this.#older?.lines.length ?? 0) + (this.#newer?.lines.length ?? 0) + 1
+    this.#older = null
+    this.#newer = null
   }
 
   text(header: PlainRecord): string {
