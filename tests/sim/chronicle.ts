@@ -3,7 +3,8 @@
  * happened in its order, and the story, if somebody wants to read it. Owns no decision.
  */
 import { toBase64Url } from '#core/base/bytes.ts'
-import { bodyKind } from '#core/wire/bodies.ts'
+import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
+import { parseFrame } from '#core/wire/frame.ts'
 import type { FaultName, OperationName } from './plan.ts'
 
 /** A rule was broken; `name` is that of the invariant. */
@@ -62,7 +63,7 @@ export class Chronicle {
     this.frames.set(name, (this.frames.get(name) ?? 0) + 1)
     if (this.story === null) return
     const where = (frame[1] ?? 0) >= 0x20 ? toBase64Url(frame.subarray(2, 34)).slice(0, 6) : ''
-    this.story.push(`${this.moment} ${name} ${where} ${frame.length} B`)
+    this.story.push(`${this.moment} ${name} ${where}${refusalOf(frame)} ${frame.length} B`)
   }
 
   get hash(): string {
@@ -80,4 +81,14 @@ export class Chronicle {
 
 function kindOf(frame: Uint8Array): string {
   return bodyKind(frame[1] ?? 0) ?? 'of no kind'
+}
+
+/** Why, where the frame is a refusal. */
+function refusalOf(bytes: Uint8Array): string {
+  const frame = parseFrame(bytes)
+  if (kindOf(bytes) !== 'refused' || frame.kind !== 'frame') return ''
+  const decoded = decodeMessage(frame)
+  if (decoded.kind !== 'message' || decoded.message.kind !== 'refused') return ''
+  const { refusal } = decoded.message.body
+  return 'fault' in refusal ? `${refusal.kind} ${refusal.fault}` : refusal.kind
 }

@@ -312,6 +312,10 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
   'provisional',
 ])
 
+/** Refusals for an open epoch before a frame is held back. */
+const SOON_ATTEMPTS = 4
+const PROVISIONAL: Refusal = { kind: 'tooMany', retryAfterMs: LIMITS.verdictWaitMs }
+
 /**
  * Refusals for the epoch: the log says what becomes of the seal. *A frame that was taken in front
  * of a commit, its answer lost, and given again behind it, would be sealed a second time before its
@@ -342,6 +346,9 @@ export function frameRefused(
     // The same bytes later: the hub has not taken their generation.
     return replaceItems(turn, turn.room(pending.room) ?? room, [{ ...item, inFlight: false }])
   }
+  // A verdict that does not come soon is waited for, however long it takes.
+  const isOpen = refusal.kind === 'provisional' && item.attempts >= SOON_ATTEMPTS
+  if (isOpen) holdRoom(turn, pending.room, PROVISIONAL)
   const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < LIMITS.outboxAttemptsMax
   // A replayed generation may be this very frame: its entry then comes with the catch-up.
   const isPerhapsThere = refusal.kind === 'replayed' && item.attempts === 0
@@ -354,7 +361,7 @@ export function frameRefused(
       refused: again ? '' : refusal.kind,
     },
     inFlight: false,
-    attempts: item.attempts + 1,
+    attempts: isOpen ? item.attempts : item.attempts + 1,
   }
   storeItem(turn, changed)
   replaceItems(turn, room, [changed])
