@@ -5,15 +5,24 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createPrng } from '../core/prng.ts'
-import { count, type Counts, DamagedFolder, flipByte, newCounts, openStore } from './flips.ts'
+import {
+  count,
+  type Counts,
+  DamagedFolder,
+  flipByte,
+  newCounts,
+  openStore,
+  PAGE_SIZE,
+} from './flips.ts'
 import { GoingOn } from './going-on.ts'
 import { checkStory } from './reads.ts'
 import { copyFolder, liveStory } from './story.ts'
 
 const SEED = 20
-const FLIPS = 150
-const FLIPS_WRITTEN_ON = 60
+const FLIPS = 120
+const FLIPS_WRITTEN_ON = 30
 const CUTS = 60
+const PAGES = 30
 
 const folder = Deno.makeTempDirSync({ prefix: 'kalandra-' })
 const story = await liveStory(folder, { seed: SEED, frameCount: 40, guestCount: 0 })
@@ -66,6 +75,27 @@ Deno.test('HUB-10, DIR-2: a hub that writes past a changed byte does nothing wro
     count(counts, verdict, `hub.sqlite:${at}^${mask}`)
   }
   told('hub.sqlite, written on', counts)
+})
+
+Deno.test('HUB-10: a page that is empty, or is another one, is told or does not show', async () => {
+  const damaged = await DamagedFolder.of(closed)
+  const counts = newCounts()
+  const bytes = Deno.readFileSync(`${story.closed}/hub.sqlite`)
+  const pageAt = (page: number) => bytes.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE)
+  const random = createPrng(SEED)
+  const pageCount = bytes.length / PAGE_SIZE
+  for (let i = 0; i < PAGES; i++) {
+    const [page, other] = [random.integer(pageCount), random.integer(pageCount)]
+    for (const content of [new Uint8Array(PAGE_SIZE), pageAt(other)]) {
+      const changed = bytes.slice()
+      changed.set(content, page * PAGE_SIZE)
+      const verdict = await damaged.judgeWhole((scratch) =>
+        Deno.writeFileSync(`${scratch}/hub.sqlite`, changed)
+      )
+      count(counts, verdict, `page ${page}, ${other} in its place`)
+    }
+  }
+  told('pages', counts)
 })
 
 Deno.test('HUB-10: a file that ends too early is told or does not show', async () => {

@@ -18,7 +18,7 @@ import { type OpenedWriter, openForReading, openForWriting } from '#hub/adapters
 import { type Answer, answerOf, isSame, type ReadStore, type Step, stepsOf } from './reads.ts'
 import { copyFolder, type Inventory } from './story.ts'
 
-const PAGE_SIZE = 4_096
+export const PAGE_SIZE = 4_096
 const WHOLE_EVERY = 1_024
 
 export interface Counts {
