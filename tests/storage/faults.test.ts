@@ -118,6 +118,23 @@ Deno.test('HUB-10: a file that ends too early is told or does not show', async (
   }
 })
 
+/** Places in the header (SQLite, file format 1.3) where another byte is another reading. */
+const HEADER_BYTES: readonly (readonly [name: string, at: number, code: string])[] = [
+  ['size of the largest root page', 55, 'damaged'],
+  ['read version', 19, 'foreignFile'],
+  ['user version', 63, 'olderSchema'],
+  ['application id', 71, 'foreignFile'],
+]
+
+for (const [name, at, code] of HEADER_BYTES) {
+  Deno.test(`HUB-10: another ${name} in the header is refused at the start`, () => {
+    const { scratch } = closed
+    copyFolder(story.closed, scratch)
+    flipByte(`${scratch}/hub.sqlite`, at, 0x01)
+    strictEqual(openStore(scratch, inventory.nowMs), code)
+  })
+}
+
 Deno.test('HUB-10: a store that is refused is left as it was', () => {
   const { scratch } = killed
   copyFolder(story.killed, scratch)
