@@ -308,7 +308,7 @@ export interface Directory {
   countKeyPackages(account: AccountName, device: DeviceId): Promise<number>
   /** Oldest first, a bounded page; the rest can be read once these are deleted. */
   readWelcomes(account: AccountName, device: DeviceId): Promise<readonly WaitingWelcome[]>
-  /** Does nothing unless this device owns the welcome. Ids never return. */
+  /** Does nothing unless this device owns the welcome and it was given out. Ids never return. */
   deleteWelcome(
     owner: { readonly account: AccountName; readonly device: DeviceId },
     id: bigint,

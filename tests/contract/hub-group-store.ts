@@ -319,6 +319,16 @@ function heldWelcomeTests(test: Test): void {
     deepStrictEqual((await waiting()).sort(), [1, 2, 4])
   })
 
+  test('ROOM-7: a held Welcome cannot have been taken', async ({ log, directory }) => {
+    const held = { ...welcomeFor(1, 1), held: true }
+    await log.append([appendOf(roomOf(1), 0, 1, { welcomes: [held] })])
+    const owner = { account: BOB, device: deviceOf(1) }
+    for (let id = 0n; id < 20n; id++) await directory.deleteWelcome(owner, id)
+    const effects = { voidFrom: null, finals: [versionAt(0)] }
+    await log.append([appendOf(roomOf(1), 1, 1, { effects })])
+    strictEqual((await directory.readWelcomes(BOB, deviceOf(1))).length, 1)
+  })
+
   test('ROOM-7: a void takes Welcomes of its room, held or not, and no others', async (store) => {
     const { log, directory } = store
     const shared = filled(7, 50_000)

@@ -5,15 +5,24 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createPrng } from '../core/prng.ts'
-import { count, type Counts, DamagedFolder, flipByte, newCounts, openStore } from './flips.ts'
+import {
+  count,
+  type Counts,
+  DamagedFolder,
+  flipByte,
+  newCounts,
+  openStore,
+  PAGE_SIZE,
+} from './flips.ts'
 import { GoingOn } from './going-on.ts'
 import { checkStory } from './reads.ts'
 import { copyFolder, liveStory } from './story.ts'
 
 const SEED = 20
-const FLIPS = 150
-const FLIPS_WRITTEN_ON = 60
+const FLIPS = 120
+const FLIPS_WRITTEN_ON = 30
 const CUTS = 60
+const PAGES = 30
 
 const folder = Deno.makeTempDirSync({ prefix: 'kalandra-' })
 const story = await liveStory(folder, { seed: SEED, frameCount: 40, guestCount: 0 })
@@ -68,6 +77,27 @@ Deno.test('HUB-10, DIR-2: a hub that writes past a changed byte does nothing wro
   told('hub.sqlite, written on', counts)
 })
 
+Deno.test('HUB-10: a page that is empty, or is another one, is told or does not show', async () => {
+  const damaged = await DamagedFolder.of(closed)
+  const counts = newCounts()
+  const bytes = Deno.readFileSync(`${story.closed}/hub.sqlite`)
+  const pageAt = (page: number) => bytes.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE)
+  const random = createPrng(SEED)
+  const pageCount = bytes.length / PAGE_SIZE
+  for (let i = 0; i < PAGES; i++) {
+    const [page, other] = [random.integer(pageCount), random.integer(pageCount)]
+    for (const content of [new Uint8Array(PAGE_SIZE), pageAt(other)]) {
+      const changed = bytes.slice()
+      changed.set(content, page * PAGE_SIZE)
+      const verdict = await damaged.judgeWhole((scratch) =>
+        Deno.writeFileSync(`${scratch}/hub.sqlite`, changed)
+      )
+      count(counts, verdict, `page ${page}, ${other} in its place`)
+    }
+  }
+  told('pages', counts)
+})
+
 Deno.test('HUB-10: a file that ends too early is told or does not show', async () => {
   const random = createPrng(SEED)
   for (const options of [closed, killed]) {
@@ -87,6 +117,23 @@ Deno.test('HUB-10: a file that ends too early is told or does not show', async (
     told('cuts', counts)
   }
 })
+
+/** Places in the header (SQLite, file format 1.3) where another byte is another reading. */
+const HEADER_BYTES: readonly (readonly [name: string, at: number, code: string])[] = [
+  ['size of the largest root page', 55, 'damaged'],
+  ['read version', 19, 'foreignFile'],
+  ['user version', 63, 'olderSchema'],
+  ['application id', 71, 'foreignFile'],
+]
+
+for (const [name, at, code] of HEADER_BYTES) {
+  Deno.test(`HUB-10: another ${name} in the header is refused at the start`, () => {
+    const { scratch } = closed
+    copyFolder(story.closed, scratch)
+    flipByte(`${scratch}/hub.sqlite`, at, 0x01)
+    strictEqual(openStore(scratch, inventory.nowMs), code)
+  })
+}
 
 Deno.test('HUB-10: a store that is refused is left as it was', () => {
   const { scratch } = killed

@@ -18,7 +18,7 @@ import { type OpenedWriter, openForReading, openForWriting } from '#hub/adapters
 import { type Answer, answerOf, isSame, type ReadStore, type Step, stepsOf } from './reads.ts'
 import { copyFolder, type Inventory } from './story.ts'
 
-const PAGE_SIZE = 4_096
+export const PAGE_SIZE = 4_096
 const WHOLE_EVERY = 1_024
 
 export interface Counts {
@@ -95,8 +95,8 @@ function undone({ db, sql }: OpenedWriter): Pick<ReadStore, 'claim' | 'isKnown'>
       db.exec('BEGIN IMMEDIATE')
       return Promise.resolve(run())
     } catch (error) {
-      if (!isRowDamage(error) && !isStructureDamage(error)) throw error
-      return Promise.reject(new StoreError(isRowDamage(error) ? 'damaged' : 'broken'))
+      if (isRowDamage(error)) return Promise.reject(new StoreError('damaged'))
+      return Promise.reject(new StoreError(isStructureDamage(error) ? 'broken' : 'failed'))
     } finally {
       if (db.isTransaction) db.exec('ROLLBACK')
     }
@@ -173,22 +173,27 @@ export class DamagedFolder {
    * store that is refused is left as it was, so that the next byte can be changed in the same copy.
    */
   async flipFile(name: string, { stride, offset, mask }: Flipping, counts: Counts): Promise<void> {
-    const { folder, scratch, inventory } = this.#options
+    const { folder, scratch } = this.#options
     const bytes = Deno.readFileSync(`${folder}/${name}`)
     copyFolder(folder, scratch)
     for (let at = offset; at < bytes.length; at += stride) {
-      flipByte(`${scratch}/${name}`, at, mask)
-      const opened = openStore(scratch, inventory.nowMs)
-      const place = `${name}:${at}^${mask}`
-      if (typeof opened === 'string') {
-        count(counts, { kind: 'detected', by: `open ${opened}` }, place)
-        flipByte(`${scratch}/${name}`, at, mask)
-        continue
-      }
-      count(counts, await this.#judge({ ...opened, forget: () => {} }, this.#steps.keys()), place)
-      opened.close()
-      copyFolder(folder, scratch)
+      count(counts, await this.#judgeInPlace(name, at, mask), `${name}:${at}^${mask}`)
     }
+  }
+
+  /** On a store that is opened anew; the copy is as it was afterwards. */
+  async #judgeInPlace(name: string, at: number, mask: number): Promise<Verdict> {
+    const { folder, scratch, inventory } = this.#options
+    flipByte(`${scratch}/${name}`, at, mask)
+    const opened = openStore(scratch, inventory.nowMs)
+    if (typeof opened === 'string') {
+      flipByte(`${scratch}/${name}`, at, mask)
+      return { kind: 'detected', by: `open ${opened}` }
+    }
+    const verdict = await this.#judge({ ...opened, forget: () => {} }, this.#steps.keys())
+    opened.close()
+    copyFolder(folder, scratch)
+    return verdict
   }
 
   /** Flips every `stride`th byte of the database, which must have no write-ahead log. */
@@ -217,8 +222,9 @@ export class DamagedFolder {
     }
     opened.close()
     file.close()
+    copyFolder(folder, scratch)
     for (const { at, verdict } of rest) {
-      const whole = await this.judgeWhole((dir) => flipByte(`${dir}/hub.sqlite`, at, mask))
+      const whole = await this.#judgeInPlace('hub.sqlite', at, mask)
       if (verdict === null) count(counts, whole, place(at))
       else strictEqual(whole.kind, verdict.kind, place(at))
     }
@@ -282,8 +288,10 @@ interface PageNeed {
 export function count(counts: Counts, verdict: Verdict, place: string): void {
   counts.flipped++
   if (verdict.kind === 'harmless') counts.harmless++
-  else if (verdict.kind === 'wrong') counts.wrong.push(`${place} ${verdict.by}`)
-  else {
+  else if (verdict.kind === 'wrong') {
+    counts.wrong.push(`${place} ${verdict.by}`)
+    console.log(`WRONG ${place} ${verdict.by}`)
+  } else {
     counts.detected++
     counts.codes.set(verdict.by, (counts.codes.get(verdict.by) ?? 0) + 1)
   }

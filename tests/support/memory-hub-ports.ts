@@ -169,7 +169,12 @@ function createMemoryDirectory(clock: Clock, welcomes: MemoryWelcome[]): Directo
           .map(({ held: _held, ...welcome }) => structuredClone(welcome))
       ),
     deleteWelcome: (owner, id) =>
-      later(() => dropWhere(welcomes, (stored) => stored.id === id && isOwnedBy(stored, owner))),
+      later(() =>
+        dropWhere(
+          welcomes,
+          (stored) => stored.id === id && !stored.held && isOwnedBy(stored, owner),
+        )
+      ),
   }
 }
 
