@@ -38,7 +38,7 @@ const QUIET: LogBounds = {
 const log = (name: string, lane: 0 | 1, bounds: Partial<LogBounds>): Exploration => ({
   name,
   lane,
-  limits: { statesMax: 600_000, depthMax: 60 },
+  limits: { statesMax: 700_000, depthMax: 60 },
   small: SMALL,
   explore: async (limits) => search(await logWorld(name, { ...QUIET, ...bounds }), limits),
   go: async (path) => walk(await logWorld(name, { ...QUIET, ...bounds }), path),
