@@ -1,15 +1,16 @@
 /**
  * A device of a device world: the production machine, stepped from states that are never changed.
  * Equal steps are made once, with entropy that follows from state and input. What the step would
- * wipe is left alone, since other branches hold it too. Owns the timeline as the store would have
- * it, and the invariants of one device.
+ * wipe is left alone, since other branches hold it too. Owns the invariants of one device.
  */
 import { equalBytes, toHex, utf8Encode } from '#core/base/bytes.ts'
 import type { RoomId, TimeMs } from '#core/base/ids.ts'
 import { decodeContent, plainText } from '#core/content/mimi-content.ts'
 import { createDeviceMachine, type DeviceMachine } from '#core/device/device.ts'
-import type { DeviceInput, RequiredChange, TimerName } from '#core/device/io.ts'
+import type { DeviceInput, TimerName } from '#core/device/io.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
+import { loadDevice } from '#core/device/load.ts'
+import type { Entropy } from '#core/base/ports.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { decodeInviteLink, invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
 import type { InviteLink } from '#core/identity/invitation.ts'
@@ -17,17 +18,17 @@ import { decode } from '#core/wire/codec.ts'
 import { mix } from '../support/mixer.ts'
 import type { DeviceHub } from './device-hub.ts'
 import { type Letter, letterOf } from './letters.ts'
-import { type Beginning, DAN, type Lie, LYING, NAMES, portOf } from './device-room.ts'
+import { type Shelf, storeOf, written } from './device-shelf.ts'
+import { type Beginning, DAN, HOME, type Lie, LYING, NAMES, portOf } from './device-room.ts'
 import { digestOf } from './digest.ts'
-import { holds } from './search.ts'
+import { Broken, holds } from './search.ts'
 
 export interface DeviceNode {
   readonly id: number
   readonly seat: number
   readonly state: DeviceState
   readonly digest: string
-  /** Records of the timeline by their keys. */
-  readonly timeline: ReadonlyMap<string, Uint8Array>
+  readonly shelf: Shelf
   readonly timers: ReadonlyMap<TimerName, number>
 }
 
@@ -60,8 +61,20 @@ const machines: readonly DeviceMachine[] = NAMES.map((_name, seat) =>
   })
 )
 
-export function openNode(seat: number, state: DeviceState): DeviceNode {
-  return known({ id: 0, seat, state, timeline: new Map(), timers: new Map() })
+export function openNode(seat: number, state: DeviceState, shelf: Shelf): DeviceNode {
+  return known({ id: 0, seat, state, shelf, timers: new Map() })
+}
+
+/** The device has lost its memory, and begins again from what it has stored (DEV-1). */
+export async function startAnew({ seat, shelf }: DeviceNode): Promise<DeviceNode> {
+  const ports = { crypto: portOf(seat), entropy: NO_ENTROPY, appVersion: 1 }
+  return openNode(seat, await loadDevice(ports, await storeOf(shelf), HOME), shelf)
+}
+
+const NO_ENTROPY: Entropy = {
+  randomBytes: (length) => {
+    throw new Broken('a device reads its store without entropy', `${length} bytes`)
+  },
 }
 
 export function stepNode(node: DeviceNode, input: NodeInput, nowMs: TimeMs): Promise<NodeStep> {
@@ -105,33 +118,14 @@ async function stepped(
     const letter = effect.kind === 'send' ? letterOf(effect.frame) : null
     if (letter !== null) sent.push(letter)
   }
-  const timeline = written(node.timeline, changes)
-  return { node: known({ ...node, state, timeline, timers }), sent, hangsUp, links }
-}
-
-function written(
-  timeline: ReadonlyMap<string, Uint8Array>,
-  changes: readonly RequiredChange[],
-): ReadonlyMap<string, Uint8Array> {
-  const own = changes.filter(({ change }) => change.table === 'timeline')
-  if (own.length === 0) return timeline
-  const next = new Map(timeline)
-  for (const { change } of own) {
-    if (change.kind === 'put') next.set(change.key, change.value)
-    else if (change.kind === 'delete') next.delete(change.key)
-    else {
-      for (const key of [...next.keys()]) {
-        if (key >= change.from && key < change.to) next.delete(key)
-      }
-    }
-  }
-  return next
+  const shelf = written(node.shelf, changes)
+  return { node: known({ ...node, state, shelf, timers }), sent, hangsUp, links }
 }
 
 /** Equal devices are one. */
 function known(node: Omit<DeviceNode, 'digest'>): DeviceNode {
   const timers = [...node.timers].map(([name, atMs]) => `${name}:${atMs}`).sort()
-  const digest = `${digestOf(node.state)}/${digestOf(node.timeline)}/${timers}`
+  const digest = `${digestOf(node.state)}/${digestOf(node.shelf)}/${timers}`
   const key = `${node.seat}/${digest}`
   const before = nodes.get(key)
   if (before !== undefined) return before
@@ -151,8 +145,8 @@ export interface ShownText {
 }
 
 /** The texts that a device shows, in the order of the log. */
-export function textsOf({ timeline }: DeviceNode): readonly ShownText[] {
-  return [...timeline].sort(([a], [b]) => a < b ? -1 : 1).flatMap(([key, value]) => {
+export function textsOf({ shelf }: DeviceNode): readonly ShownText[] {
+  return [...shelf.get('timeline') ?? []].flatMap(([key, value]) => {
     const decoded = decode(timelineRecordCodec, value)
     if (decoded.kind === 'malformed' || decoded.value.item.kind !== 'message') return []
     const content = decodeContent(decoded.value.item.content)

@@ -17,6 +17,7 @@ import type { RoomLog, StoredEntry } from '#hub/ports.ts'
 import type { StoredAnchor, StoredVersion } from '#hub/ports.ts'
 import { decodeState, restoreRoom, type SequencedRoom } from '#hub/sequencer/room-state.ts'
 import { type Kalandra, openKalandra } from '#sdk'
+import { type Shelf, shelfOf } from './device-shelf.ts'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
 import { createMemoryDialer } from '../support/hub-world.ts'
@@ -87,6 +88,7 @@ export interface Beginning {
   readonly kept: readonly Kept[]
   /** By seat. */
   readonly devices: readonly DeviceState[]
+  readonly shelves: readonly Shelf[]
   /** The link that Ann has made. */
   readonly link: string
   readonly nowMs: TimeMs
@@ -138,7 +140,9 @@ async function makeRoom(): Promise<Beginning> {
   const devices = await Promise.all(people.map(({ store }, seat) => {
     return loadDevice({ crypto: portOf(seat), entropy, appVersion: 1 }, store, HOME)
   }))
-  return { ...await readRoom(stores.log, room), kept, room, key, link, devices, nowMs: BEGIN_MS }
+  const shelves = await Promise.all(people.map(({ store }) => shelfOf(store)))
+  const read = await readRoom(stores.log, room)
+  return { ...read, kept, room, key, link, devices, shelves, nowMs: BEGIN_MS }
 }
 
 const clock = { nowMs: () => BEGIN_MS }

@@ -23,10 +23,12 @@ import {
   openNode,
   roomOf,
 } from './device-node.ts'
-import { stepNode, textsOf } from './device-node.ts'
+import { startAnew, stepNode, textsOf } from './device-node.ts'
+import type { Shelf } from './device-shelf.ts'
 import { type Beginning, beginRoom, crypto, DAN, IDENTITY, type Lie, NAMES } from './device-room.ts'
 import { digestOf } from './digest.ts'
-import { Broken, type Choice, holds, type World } from './search.ts'
+import { Endings } from './ending.ts'
+import { type Choice, holds, type World } from './search.ts'
 
 /** Something that a person does, once. */
 export interface Deed {
@@ -41,6 +43,8 @@ export interface DeviceBounds {
   /** Mallory follows nobody's commits, and says so. */
   readonly isMalloryDeaf: boolean
   readonly ends: number
+  /** Devices that lose their memory. */
+  readonly restarts: number
   readonly waits: readonly { readonly ms: number; readonly count: number }[]
 }
 
@@ -60,11 +64,10 @@ export interface DeviceWorldState {
   /** Bits of the deeds that are done. */
   readonly done: number
   readonly ends: number
+  readonly restarts: number
   readonly waits: readonly number[]
 }
 
-const WEEK_MS = 7 * 24 * 3_600_000
-const HOUR_MS = 3_600_000
 const MALLORY = 0
 const WITHOUT_MALLORY = [1, 2, DAN] as const
 
@@ -74,20 +77,23 @@ export async function deviceWorld(
 ): Promise<World<DeviceWorldState>> {
   const beginning = await beginRoom()
   const stage = new Stage(beginning, bounds)
-  const { deeds, ends, waits, isMalloryDeaf } = bounds
+  const { deeds, ends, restarts, waits, isMalloryDeaf } = bounds
   const asleep: DeviceWorldState = {
     hub: openDeviceHub(beginning),
-    parties: beginning.devices.map((state, seat) => openParty(state, seat)),
+    parties: beginning.devices.map((_state, seat) => openParty(beginning, seat)),
     nowMs: beginning.nowMs,
     done: 0,
     ends,
+    restarts,
     waits: waits.map(({ count }) => count),
   }
   const said = waits.map(({ ms, count }) => `${count} × ${ms} ms`).join(', ')
   return {
     name,
     bounds: `${deeds.map((deed) => `${NAMES[deed.seat]} ${deed.name}`).join(', ')}; ` +
-      `${isMalloryDeaf ? 'mallory follows nobody, ' : ''}${ends} ends of sessions, ${said}`,
+      `${
+        isMalloryDeaf ? 'mallory follows nobody, ' : ''
+      }${ends} ends of sessions, ${restarts} restarts, ${said}`,
     initial: await stage.wake(asleep),
     keyOf,
     choices: (state) => stage.choices(state),
@@ -95,7 +101,8 @@ export async function deviceWorld(
   }
 }
 
-function openParty(state: DeviceState, seat: number): Party {
+function openParty({ devices, shelves }: Beginning, seat: number): Party {
+  const state = devices[seat] as DeviceState
   const { account } = state
   holds(account.kind === 'registered', 'devices are registered', () => account.kind)
   const follower = {
@@ -104,7 +111,7 @@ function openParty(state: DeviceState, seat: number): Party {
     right: null,
     session: null,
   }
-  const node = openNode(seat, state)
+  const node = openNode(seat, state, shelves[seat] as Shelf)
   return { node, isHere: false, follower, up: [], control: [], lane: [] }
 }
 
@@ -112,12 +119,17 @@ function sessionOf({ session }: DeviceState): Uint8Array | null {
   return session.kind === 'ready' ? sessionHash(crypto, session) : null
 }
 
-function keyOf({ hub, parties, nowMs, done, ends }: DeviceWorldState): string {
+function keyOf(state: DeviceWorldState): string {
+  const { done, ends, restarts } = state
+  return `${partsOf(state)},${done},${ends},${restarts}`
+}
+
+function partsOf({ hub, parties, nowMs }: DeviceWorldState): string {
   const idsOf = (letters: readonly Letter[]) => letters.map(({ id }) => id).join()
   const ways = parties.map(({ node, isHere, follower, up, control, lane }) =>
     `${node.id} ${isHere} ${digestOf(follower)} ${idsOf(up)};${idsOf(control)};${idsOf(lane)}`
   )
-  return [hub.id, nowMs, done, ends, ...ways].join('|')
+  return [hub.id, nowMs, ...ways].join('|')
 }
 
 type Way = 'control' | 'lane'
@@ -125,6 +137,13 @@ type Way = 'control' | 'lane'
 class Stage {
   readonly #beginning: Beginning
   readonly #bounds: DeviceBounds
+  readonly #endings = new Endings<DeviceWorldState>({
+    keyOf: (state) => `${partsOf(state)},${state.done}`,
+    prompted: (state) => Promise.resolve(this.#prompted(state, WITHOUT_MALLORY)),
+    isAtRest: (state) => this.#isAtRest(state),
+    later: (state, ms) => this.#later(state, ms),
+    pictureOf: (state) => this.#pictureOf(state),
+  })
 
   constructor(beginning: Beginning, bounds: DeviceBounds) {
     this.#beginning = beginning
@@ -140,6 +159,10 @@ class Stage {
       } else if (state.ends > 0) {
         const left = { ...state, ends: state.ends - 1 }
         yield { name: `the session of ${who} ends`, run: () => this.#leave(left, seat) }
+      }
+      if (state.restarts > 0 && seat !== MALLORY) {
+        const left = { ...state, restarts: state.restarts - 1 }
+        yield { name: `${who} starts anew`, run: () => this.#startAnew(left, seat) }
       }
     }
     for (const [index, deed] of this.#bounds.deeds.entries()) {
@@ -268,6 +291,16 @@ class Stage {
     return await this.#step(state, seat, { name: 'session ends', input })
   }
 
+  /** Memory and session are gone, what was stored is there. */
+  async #startAnew(from: DeviceWorldState, seat: number): Promise<DeviceWorldState> {
+    const party = from.parties[seat] as Party
+    const node = await startAnew(party.node)
+    const follower = { ...party.follower, following: null, right: null, session: null }
+    const gone = { isHere: false, up: [], control: [], lane: [] }
+    judgeNode(node, from.hub, this.#beginning)
+    return replaced(from, seat, { ...party, ...gone, follower, node })
+  }
+
   /** Dials, and goes through the greeting and the proof; then the device asks for its rooms. */
   async #comeBack(from: DeviceWorldState, seat: number): Promise<DeviceWorldState> {
     const before = (from.parties[seat] as Party).node
@@ -300,33 +333,20 @@ class Stage {
    * Ann and Ben agree, nothing is open, and each of their words stands once.
    */
   async finish(from: DeviceWorldState): Promise<void> {
-    let state = from.parties[MALLORY]?.isHere ? await this.#leave(from, MALLORY) : from
-    for (let round = 0; round < 24; round++) {
-      state = await this.#settled(state)
-      if (this.#isAtRest(state)) return
-      state = await this.#later(state, round < 12 ? 2_000 : round < 14 ? HOUR_MS : WEEK_MS)
-    }
-    throw new Broken('all agree in the end', this.#pictureOf(state))
+    const isHere = from.parties[MALLORY]?.isHere === true
+    await this.#endings.play(isHere ? await this.#leave(from, MALLORY) : from)
   }
 
   /** Everybody begins a session, and all that follows from that has arrived. */
   async wake(asleep: DeviceWorldState): Promise<DeviceWorldState> {
     let state = asleep
     for (const seat of asleep.parties.keys()) state = await this.#comeBack(state, seat)
-    return await this.#settled(state, asleep.parties.map((_party, seat) => seat))
-  }
-
-  async #settled(
-    from: DeviceWorldState,
-    seats: readonly number[] = WITHOUT_MALLORY,
-  ): Promise<DeviceWorldState> {
-    let state = from
-    for (let count = 0; count < 400; count++) {
+    const seats = asleep.parties.map((_party, seat) => seat)
+    for (;;) {
       const next = await this.#prompted(state, seats)
       if (next === null) return state
       state = next
     }
-    throw new Broken('a room comes to rest', `400 steps without time: ${this.#pictureOf(state)}`)
   }
 
   #prompted(

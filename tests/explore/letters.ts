@@ -2,6 +2,7 @@
 import { toHex } from '#core/base/bytes.ts'
 import { decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
+import { digestOf } from './digest.ts'
 import { Broken } from './search.ts'
 
 export interface Letter {
@@ -17,12 +18,14 @@ const letters = new Map<string, Letter>()
 
 /** The letter of a frame; null for one that nothing depends on. */
 export function letterOf(bytes: Uint8Array): Letter | null {
-  const key = toHex(bytes)
+  const key = digestOf(bytes)
   const before = letters.get(key)
   if (before !== undefined) return before
   const frame = parseFrame(bytes)
   const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
-  if (decoded?.kind !== 'message') throw new Broken('frames can be read', key.slice(0, 80))
+  if (decoded?.kind !== 'message') {
+    throw new Broken('frames can be read', toHex(bytes.subarray(0, 40)))
+  }
   const { message } = decoded
   if (UNHEARD.has(message.kind)) return null
   const letter = { id: letters.size, message, bytes }

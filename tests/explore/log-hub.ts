@@ -13,7 +13,7 @@ import { emptyRoom, headView, type SequencedRoom, viewAt } from '#hub/sequencer/
 import { type Decision, install, sequence, type Submission } from '#hub/sequencer/sequencer.ts'
 import { holds } from './search.ts'
 import { authorOf, leafOfSeat, ROOM, type Seat, SEATS, START_MS, SUITE } from './small-members.ts'
-import { ENTRY_HASH, openSmallRoom, seenAt, type SmallCommit } from './small-room.ts'
+import { ENTRY_HASH, isFromOutside, openSmallRoom, seenAt, type SmallCommit } from './small-room.ts'
 import type { SmallEpoch } from './small-room.ts'
 
 /** A message as it was sealed once. */
@@ -267,10 +267,34 @@ function judgeLog(before: LogHub, after: LogHub): void {
   holds(is >= was || hasVoid, 'epoch decreases only by a void', () => `${was} to ${is}`)
   const kept = before.finals.every((name, index) => after.finals[index] === name)
   holds(kept, 'final is never undone', () => `${before.finals} to ${after.finals}`)
-  for (const entry of fresh) if (entry.kind === 'verdict') judgeVerdict(after.log, entry)
+  for (const entry of fresh) {
+    if (entry.kind === 'verdict') judgeVerdict(after.log, entry)
+    else judgeSpeaker(after.log, entry)
+  }
   if (fresh.some(({ kind }) => kind === 'frame')) judgeOrder(after)
   const due = finality === null ? null : nextVerdict(finality, after.room.time)
   holds(due === null, 'no verdict that is due is left out', () => JSON.stringify(due?.verdict))
+}
+
+/** In an epoch that is open its committer speaks, and who agreed (VOTE-5). */
+function judgeSpeaker(log: readonly Entry[], entry: Entry): void {
+  const said = entry.kind === 'frame'
+    ? entry.frame
+    : entry.kind === 'commit' && !isFromOutside(entry.commit)
+    ? { seat: entry.commit.seat, epoch: entry.commit.before }
+    : null
+  if (said === null) return
+  const below = log.filter(({ position }) => position < entry.position)
+  const made = below.findLast((each) => each.kind === 'commit' && each.commit.epoch === said.epoch)
+  // The epoch that the room begins with is final.
+  if (made?.kind !== 'commit' || made.commit.seat === said.seat) return
+  const isFree = below.some((each) =>
+    each.kind === 'verdict'
+      ? each.verdict.position === made.position && each.verdict.verdict === 'final'
+      : each.kind === 'vote' && each.ballot.position === made.position &&
+        each.ballot.seat === said.seat && each.ballot.choice === 'agree'
+  )
+  holds(isFree, 'in an open epoch speaks who made it or agreed', () => entry.name)
 }
 
 /** Messages of one member are named in their order. */

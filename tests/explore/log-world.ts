@@ -10,7 +10,8 @@ import { answered, comeBack, give, giveAgain, hearRefusal, heldIn } from './log-
 import { entryOf, isCaughtUp, leave, mayCommit } from './log-member.ts'
 import { type LogMember, mayResync, maySay, maySend, openLogMember, read } from './log-member.ts'
 import { say, send, topOf, vote, votesOf, wait } from './log-member.ts'
-import { Broken, type Choice, holds, type World } from './search.ts'
+import { type Ending, Endings } from './ending.ts'
+import { type Choice, holds, type World } from './search.ts'
 import { DAN, MALLORY, NAMES, type Seat, SEATS, START_MS } from './small-members.ts'
 import { type CommitKind, commitOf } from './small-room.ts'
 
@@ -44,8 +45,6 @@ interface LogState {
   readonly waits: readonly number[]
 }
 
-const WEEK_MS = 7 * 24 * 3_600_000
-
 export async function logWorld(name: string, bounds: LogBounds): Promise<World<LogState>> {
   const { hub, epoch } = await openLogHub()
   const { commits, lies, entries, newcomer, ends, waits } = bounds
@@ -60,6 +59,7 @@ export async function logWorld(name: string, bounds: LogBounds): Promise<World<L
     ends,
     waits: waits.map(({ count }) => count),
   }
+  const endings = new Endings(ENDING)
   const said = waits.map(({ ms, count }) => `${count} × ${ms} ms`).join(', ')
   return {
     name,
@@ -69,14 +69,18 @@ export async function logWorld(name: string, bounds: LogBounds): Promise<World<L
     initial,
     keyOf,
     choices: (state) => choicesOf(state, bounds),
-    finish: (state) => finish(state),
+    finish: (state) => endings.play(state),
   }
 }
 
 function keyOf({ hub, members, nowMs, commits, lies, entries, ends }: LogState): string {
+  return `${partsOf(hub, members)},${nowMs},${commits},${lies},${entries},${ends}`
+}
+
+function partsOf(hub: LogHub, members: readonly LogMember[]): string {
   const ids = members.map(({ id }) => id)
   const read = members.reduce((least, { next }) => next < least ? next : least, hub.room.next)
-  return `${futureOf(hub, read)},${ids},${nowMs},${commits},${lies},${entries},${ends}`
+  return `${futureOf(hub, read)},${ids}`
 }
 
 function* choicesOf(state: LogState, bounds: LogBounds): Iterable<Choice<LogState>> {
@@ -242,37 +246,25 @@ function judged(state: LogState): LogState {
  * Everything arrives, everybody who is honest does what the rules ask, and time passes; Mallory
  * reads and says nothing more. Then all agree and nothing is open.
  */
-async function finish(from: LogState): Promise<void> {
-  let state = from
-  for (let round = 0; round < 24; round++) {
-    state = await settled(state)
-    if (isAtRest(state)) return
-    state = later(state, round < 12 ? 2_000 : WEEK_MS)
-  }
-  const open = state.hub.room.finality?.open.map(({ position }) => position)
-  throw new Broken(
-    'all agree in the end',
-    JSON.stringify({
-      log: state.hub.log.map(({ name }) => name),
-      open: open?.map(String),
-      members: state.members.map((each) => ({
-        next: String(each.next),
-        chain: each.chain.map(({ epoch }) => epoch.name),
-        pending: each.pending?.name ?? null,
-        items: each.items.map(({ message }) => message),
-      })),
-    }),
-  )
+const ENDING: Ending<LogState> = {
+  keyOf: ({ hub, members, nowMs }) => `${partsOf(hub, members)},${nowMs}`,
+  prompted,
+  isAtRest,
+  later,
+  pictureOf,
 }
 
-async function settled(from: LogState): Promise<LogState> {
-  let state = from
-  for (let count = 0; count < 1_000; count++) {
-    const next = await prompted(state)
-    if (next === null) return state
-    state = next
-  }
-  throw new Broken('a room comes to rest', 'a thousand steps without time')
+function pictureOf({ hub, members }: LogState): string {
+  return JSON.stringify({
+    log: hub.log.map(({ name }) => name),
+    open: hub.room.finality?.open.map(({ position }) => String(position)),
+    members: members.map((each) => ({
+      next: String(each.next),
+      chain: each.chain.map(({ epoch }) => epoch.name),
+      pending: each.pending?.name ?? null,
+      items: each.items.map(({ message }) => message),
+    })),
+  })
 }
 
 /** The next thing that happens without time; null: nothing. */

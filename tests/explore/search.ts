@@ -123,7 +123,7 @@ interface Visit<State> {
 class Run<State> {
   readonly #world: World<State>
   readonly #limits: Limits
-  readonly #seen = new Fingerprints()
+  readonly #seen = new KeySet()
   readonly #parents: number[] = []
   readonly #labels: number[] = []
   readonly #names = new Names()
@@ -217,7 +217,7 @@ class Names {
 }
 
 /** Keys by 64 bits of each, in an open table. */
-class Fingerprints {
+export class KeySet {
   #size = 1 << 16
   #high = new Int32Array(this.#size)
   #low = new Int32Array(this.#size)
@@ -230,6 +230,15 @@ class Fingerprints {
     this.count++
     if (this.count * 2 > this.#size) this.#grow()
     return true
+  }
+
+  has(key: string): boolean {
+    const [high, low] = fingerprint(key)
+    const mask = this.#size - 1
+    for (let at = low & mask;; at = (at + 1) & mask) {
+      if (this.#low[at] === low && this.#high[at] === high) return true
+      if (this.#low[at] === 0 && this.#high[at] === 0) return false
+    }
   }
 
   #place(high: number, low: number): boolean {

@@ -224,6 +224,10 @@ export interface CommitWish {
   readonly seen: bigint
 }
 
+export function isFromOutside({ kind }: Pick<CommitWish, 'kind'>): boolean {
+  return kind === 'resync' || kind === 'link' || kind === 'newDevice'
+}
+
 const made = new Map<string, Promise<SmallCommit>>()
 
 /** The commit of this member, of this kind, in this epoch: always the same. */
@@ -240,7 +244,7 @@ export function commitOf(wish: CommitWish): Promise<SmallCommit> {
 
 async function makeSmallCommit(name: string, wish: CommitWish): Promise<SmallCommit> {
   const { seat, kind, before, seen } = wish
-  const isExternal = kind === 'resync' || kind === 'link' || kind === 'newDevice'
+  const isExternal = isFromOutside(wish)
   const own = isExternal ? await entered(name, wish) : await committed(name, wish)
   const taken = await publicProcess(before.public, own.message, { timeMs: START_MS })
   ok(taken.kind === 'commit', 'everybody can judge it')

@@ -51,7 +51,7 @@ const device = (
 ): Exploration => ({
   name,
   lane,
-  limits: { statesMax: 60_000, depthMax: 60 },
+  limits: { statesMax: 30_000, depthMax: 60 },
   small: SMALL_DEVICES,
   explore: async (limits) => search(await deviceWorld(name, { ...ALONE, ...bounds }), limits),
   go: async (path) => walk(await deviceWorld(name, { ...ALONE, ...bounds }), path),
@@ -59,6 +59,7 @@ const device = (
 
 const ALONE = {
   ends: 0,
+  restarts: 0,
   isMalloryDeaf: false,
   waits: [{ ms: TWO_SECONDS, count: 1 }],
 } as const
@@ -145,6 +146,7 @@ export const EXPLORATIONS: readonly Exploration[] = [
     isMalloryDeaf: true,
   }),
   device('devices whose sessions end', 1, { deeds: [invites(ANN), says(ANN, 'm')], ends: 1 }),
+  device('devices that start anew', 0, { deeds: [invites(ANN), says(ANN, 'm')], restarts: 1 }),
   device('devices on a way back', 1, {
     deeds: [invites(MALLORY, 'first'), says(BEN, 'm')],
     waits: [{ ms: TWO_SECONDS, count: 1 }, { ms: TEN_SECONDS, count: 1 }],
@@ -155,6 +157,7 @@ export const EXPLORATIONS: readonly Exploration[] = [
     deeds: [joins, says(BEN, 'm')],
     isMalloryDeaf: true,
   }),
+  device('a newcomer who starts anew', 1, { deeds: [joins, says(BEN, 'm')], restarts: 1 }),
 ]
 
 export function explorationOf(name: string): Exploration | null {
