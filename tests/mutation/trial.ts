@@ -40,8 +40,8 @@ export interface Trial {
   readonly modules: readonly string[]
   readonly files: readonly string[]
   readonly mutants: readonly Mutant[]
-  /** Test files that import something of a folder. */
-  importing(folder: string): ReadonlySet<string>
+  /** Test files that import a file, or something of a folder. */
+  importing(place: string): ReadonlySet<string>
 }
 
 const planOf = (trial: Trial, rest: Partial<Plan>): Plan => ({
@@ -76,14 +76,14 @@ export async function observe(trial: Trial): Promise<Observed> {
 
 // ---- Which tests ----------------------------------------------------------------------------
 
-/** First those that import from the mutant's folder, then the others; the fastest first. */
+/** First those that import the mutant's file, then its folder; of each the fastest first. */
 function affordable(
   { importing }: Trial,
   { file }: Mutant,
   tests: readonly SeenTest[],
 ): readonly SeenTest[] {
-  const near = importing(path.dirname(file))
-  const order = (test: SeenTest) => near.has(test.file) ? 0 : 1
+  const [nearest, near] = [importing(file), importing(path.dirname(file))]
+  const order = (test: SeenTest) => nearest.has(test.file) ? 0 : near.has(test.file) ? 1 : 2
   let spentMs = 0
   return tests.toSorted((a, b) => order(a) - order(b) || a.computedMs - b.computedMs).filter(
     ({ computedMs }, place) => {
