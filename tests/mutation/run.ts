@@ -47,10 +47,12 @@ function readOptions(args: readonly string[]): Options | null {
 }
 
 function testFilesOf({ tests }: Area): readonly string[] {
-  return tests.flatMap((folder) =>
-    readdirSync(path.join(root, 'tests', folder)).filter((name) => name.endsWith('.test.ts'))
-      .sort().map((name) => `tests/${folder}/${name}`)
-  )
+  return tests.flatMap((place) => {
+    if (place.endsWith('.test.ts')) return [`tests/${place}`]
+    const names = readdirSync(path.join(root, 'tests', place))
+    return names.filter((name) => name.endsWith('.test.ts')).sort()
+      .map((name) => `tests/${place}/${name}`)
+  })
 }
 
 /** Which of some test files name a file, or a folder, in an import. */
