@@ -231,7 +231,7 @@ const NOBODY = -1
 
 /**
  * Judges a mutant that is on from the start. Where a test fails, the same tests must pass without
- * the mutant: they may never have run in this order.
+ * the mutant; one that does not, since it counts on others of its file, is not asked.
  */
 async function judgeAlone(
   trial: Trial,
@@ -244,6 +244,9 @@ async function judgeAlone(
   if (verdict !== 'killed' && verdict !== 'unclear') return settle(job.mutant, verdict, by)
   const without = { ...job, mutant: NOBODY, tests: job.tests.slice(0, Math.max(ran, 1)) }
   const control = await judgeApart(trial, { job: without, usualMs })
-  const isSober = 'verdict' in control && control.verdict === 'survived'
-  settle(job.mutant, isSober ? 'killed' : 'survived', isSober ? by : `without it, too: ${by}`)
+  if ('broken' in control) return settle(job.mutant, 'survived', control.broken)
+  if (control.verdict === 'survived') return settle(job.mutant, 'killed', by)
+  const tests = job.tests.filter((_, place) => place !== control.ran - 1)
+  if (tests.length === job.tests.length) return settle(job.mutant, 'survived', control.by)
+  await judgeAlone(trial, { job: { ...job, tests }, usualMs }, settle)
 }
