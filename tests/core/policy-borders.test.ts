@@ -6,6 +6,7 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { concat } from '#core/base/bytes.ts'
 import { type AccountName, type EpochId, logPosition, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { processMessage, proposeUpdate } from '#core/mls/messages.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
 import { judgeProposal } from '#core/policy/commit-rules.ts'
@@ -15,6 +16,7 @@ import { nextVerdict, openFinality, verdictDueMs } from '#core/policy/finality.t
 import { judgeGenesis } from '#core/policy/genesis-rules.ts'
 import { judgeVote, makeVote, NO_MAC, readVote } from '#core/policy/vote.ts'
 import { big, named, opaque, signContent } from './by-hand.ts'
+import { byLink, invitationOf, inviting, linkKey } from './policy-links.ts'
 import * as people from './policy-people.ts'
 import { bytes, crypto, NOW } from './policy-people.ts'
 
@@ -108,6 +110,51 @@ Deno.test('POLICY-2: an extension keeps its type as well as its bytes', async ()
   strictEqual(await judge([{ ...required, type: 0xf0f0 }, policy]), 'extensions')
   strictEqual(await judge([required, { ...policy, type: 0xf0f0 }]), 'extensions')
   strictEqual(await judge([required]), 'extensions')
+})
+
+// ---- Who comes back, and what is taken up ----------------------------------------------------
+
+Deno.test('JOIN-5: who comes back elsewhere is compared with the leaf that goes', async () => {
+  const { room, founder } = await people.found(ann)
+  const all = await people.adding(room, founder, [ben, cem])
+  const proposals = [{ kind: 'remove', removed: 1 }] as const
+  const made = await people.commitOf(all.room, all.group, { proposals })
+  const without = await people.advance(all.room, { made })
+  const started = { room: without, group: made.next }
+  const entering = { host: made.next, removed: 2 }
+  const back = await people.enterOf(without, { device: cem, ...entering })
+  const outcome = await people.submit(without, { made: back })
+  ok(outcome.kind === 'judged', 'nobody new: no certificate')
+  strictEqual(outcome.judged.external, 'resync')
+  strictEqual(back.next.ownLeaf, 1, 'the leftmost blank leaf')
+  const thief = await people.enterOf(without, { device: ben, ...entering })
+  const submission = { made: thief, certificates: [ben.certificate] }
+  strictEqual(await fault(started, submission), 'otherDevice')
+})
+
+Deno.test('GROUP-4: a commit takes up the Update of another', async () => {
+  const { room, founder } = await people.found(ann)
+  const { room: invited, group: host } = await inviting(room, founder, [
+    invitationOf(ann, linkKey(room).publicKey),
+  ])
+  const made = await byLink(invited, { device: ben, host })
+  const entered = await people.advance(invited, { made, certificates: [ben.certificate] })
+  const processing = { timeMs: NOW, psks: () => null }
+  const anns = await processMessage(host, made.message, processing)
+  ok(anns.kind === 'commit')
+  const sent = await proposeUpdate(anns.group, {
+    wireFormat: 'publicMessage',
+    authenticatedData: new Uint8Array(0),
+    entropy: people.entropy,
+  })
+  ok(sent.kind === 'sent')
+  const proposed = await publicProcess(entered.group, sent.message, { timeMs: NOW })
+  const bens = await processMessage(made.next, sent.message, processing)
+  ok(proposed.kind === 'proposal' && bens.kind === 'proposal')
+  const references = [proposed.cached.reference]
+  const started = { room: { ...entered, group: proposed.group }, group: bens.group }
+  const taking = await people.commitOf(started.room, bens.group, { references })
+  strictEqual(await fault(started, { made: taking }), 'judged')
 })
 
 // ---- Finality ------------------------------------------------------------------------------

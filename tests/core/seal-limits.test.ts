@@ -235,9 +235,29 @@ Deno.test('SEAL-6: a burst that is used is not the next to be forgotten', () => 
   for (let leaf = 0; leaf < max; leaf++) cache.add(crypto, at(leaf), inclusion(0))
   ok(Array.from({ length: max }, (_, leaf) => cache.knows(at(leaf))).every((known) => known))
   strictEqual(cache.includes(crypto, at(0), inclusion(1)), true)
-  cache.add(crypto, at(0), inclusion(0))
   cache.add(crypto, at(max), inclusion(0))
   deepStrictEqual([0, 1, 2, max].map((leaf) => cache.knows(at(leaf))), [true, false, true, true])
+  // Use takes nobody's place, however often.
+  for (let turn = 0; turn < 4 * max; turn++) {
+    strictEqual(cache.includes(crypto, at(2 + turn % 3), inclusion(2)), true)
+  }
+  cache.add(crypto, at(max + 1), inclusion(0))
+  cache.add(crypto, at(max + 1), inclusion(1))
+  const known = Array.from({ length: max + 2 }, (_, leaf) => cache.knows(at(leaf)))
+  strictEqual(known.filter((each) => each).length, max)
+})
+
+Deno.test('SEAL-6: an inner node of a known burst is no leaf of it', () => {
+  const { inclusion } = burstOf(4)
+  const cache = new BurstCache()
+  const own = origin({ count: 4 })
+  cache.add(crypto, own, inclusion(0))
+  const [, above] = inclusion(2).path
+  // The hash of the first two leaves, which stands behind the last leaf.
+  const inner: Inclusion = { leaf: above as Uint8Array, index: 4, count: 4, path: [] }
+  strictEqual(cache.includes(crypto, own, inner), false)
+  const short = { ...inclusion(3), path: [] }
+  strictEqual(cache.includes(crypto, own, short), false)
 })
 
 Deno.test('SEAL-6: an index beyond the burst, and a path of another length, fail', () => {

@@ -46,6 +46,7 @@ Deno.test('SEQ-3, VOTE-5: nobody proposes for another leaf, nor before it may sp
   const own = await proposal(story, BOB)
   deepStrictEqual(codes(decide(room, [{ ...own, leaf: 0 }])), ['wrongLeaf'])
   deepStrictEqual(codes(run(room, [own])), ['accepted'])
+  strictEqual(room.epochs.length, 1, 'the epoch is the same, with a proposal')
   await pass(story)
   const early = await proposal(story, BOB)
   const decision = decide(room, [early])

@@ -49,6 +49,8 @@ export type Said =
     readonly mutant: number
     readonly verdict: Verdict | 'unclear'
     readonly by: string
+    /** Tests that ran. */
+    readonly ran: number
   }
 
 /** Time for a test that a mutant makes slow: its usual time, and what a busy machine adds. */
@@ -89,7 +91,8 @@ async function observe(): Promise<void> {
 /** False: something of the mutant is left in this process, which ends. */
 async function judge({ mutant, tests: keys, asksMax }: Job): Promise<boolean> {
   say({ kind: 'started', mutant })
-  for (const key of keys) {
+  for (const [place, key] of keys.entries()) {
+    const ran = place + 1
     const test = tests.get(key) as CollectedTest
     mutants.turn(mutant, asksMax)
     const ending = await runTest(test, limitMsOf(plan.usualMs[key] ?? 0))
@@ -100,10 +103,10 @@ async function judge({ mutant, tests: keys, asksMax }: Job): Promise<boolean> {
     const isSober = plan.first !== null || isLate || await passes(test)
     const verdict = isLate ? 'timedOut' : isSober ? 'killed' : 'unclear'
     const why = ending.kind === 'failed' ? ending.why : ''
-    say({ kind: 'judged', mutant, verdict, by: `${test.title} (${key}) ${why}` })
+    say({ kind: 'judged', mutant, verdict, by: `${test.title} (${key}) ${why}`, ran })
     return isSober && !isLate
   }
-  say({ kind: 'judged', mutant, verdict: 'survived', by: '' })
+  say({ kind: 'judged', mutant, verdict: 'survived', by: '', ran: keys.length })
   return true
 }
 
@@ -124,7 +127,7 @@ async function judgeFromTheStart(job: Job): Promise<void> {
     await load()
   } catch (error) {
     const by = `loading: ${String(error).split('\n')[0]}`
-    return say({ kind: 'judged', mutant: job.mutant, verdict: 'killed', by })
+    return say({ kind: 'judged', mutant: job.mutant, verdict: 'killed', by, ran: 0 })
   }
   await judge(job)
 }

@@ -47,18 +47,23 @@ function readOptions(args: readonly string[]): Options | null {
 }
 
 function testFilesOf({ tests }: Area): readonly string[] {
-  return tests.flatMap((folder) =>
-    readdirSync(path.join(root, 'tests', folder)).filter((name) => name.endsWith('.test.ts'))
-      .sort().map((name) => `tests/${folder}/${name}`)
-  )
+  return tests.flatMap((place) => {
+    if (place.endsWith('.test.ts')) return [`tests/${place}`]
+    const names = readdirSync(path.join(root, 'tests', place))
+    return names.filter((name) => name.endsWith('.test.ts')).sort()
+      .map((name) => `tests/${place}/${name}`)
+  })
 }
 
-/** Which of some test files name a folder in an import. */
-function importersAmong(files: readonly string[]): (folder: string) => ReadonlySet<string> {
+/** Which of some test files name a file, or a folder, in an import. */
+function importersAmong(files: readonly string[]): (place: string) => ReadonlySet<string> {
   const texts = files.map((file) => [file, readFileSync(path.join(root, file), 'utf8')] as const)
-  return (folder) => {
-    const alias = folder.replace('edge-hub/', '#hub/').replace('shared/core/', '#core/')
-    return new Set(texts.filter(([, text]) => text.includes(`'${alias}/`)).map(([file]) => file))
+  return (place) => {
+    const alias = place.replace('edge-hub/', '#hub/').replace('shared/core/', '#core/')
+    return new Set(
+      texts.filter(([, text]) => text.includes(`'${alias}${place.endsWith('.ts') ? "'" : '/'}`))
+        .map(([file]) => file),
+    )
   }
 }
 

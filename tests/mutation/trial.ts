@@ -9,7 +9,7 @@ import type { Mutant } from './mutants.ts'
 import type { Sandbox } from './sandbox.ts'
 
 /** Time of the processor for tests that one mutant may cost. */
-const testMsMax = 8_000
+const testMsMax = 4_000
 const loadMsMax = 120_000
 
 export interface Judged {
@@ -40,8 +40,8 @@ export interface Trial {
   readonly modules: readonly string[]
   readonly files: readonly string[]
   readonly mutants: readonly Mutant[]
-  /** Test files that import something of a folder. */
-  importing(folder: string): ReadonlySet<string>
+  /** Test files that import a file, or something of a folder. */
+  importing(place: string): ReadonlySet<string>
 }
 
 const planOf = (trial: Trial, rest: Partial<Plan>): Plan => ({
@@ -64,14 +64,9 @@ export async function observe(trial: Trial): Promise<Observed> {
     if (said.kind === 'loaded') loading.set(said.file, new Set(said.reached))
     if (said.kind !== 'tested') return
     const { key, ms, computedMs, passed, title, why, reached } = said
-    if (!passed) failing.push(`${title}: ${why}`)
-    else {tests.push({
-        key,
-        file: key.split('#')[0] as string,
-        ms,
-        computedMs,
-        reached: new Map(reached),
-      })}
+    if (!passed) return void failing.push(`${title}: ${why}`)
+    const file = key.split('#')[0] as string
+    tests.push({ key, file, ms, computedMs, reached: new Map(reached) })
   }
   const plan = planOf(trial, { kind: 'observe' })
   const end = await runProbe(trial.sandbox, { plan, silenceMsMax: () => loadMsMax, hear })
@@ -81,14 +76,14 @@ export async function observe(trial: Trial): Promise<Observed> {
 
 // ---- Which tests ----------------------------------------------------------------------------
 
-/** First those that import from the mutant's folder, then the others; the fastest first. */
+/** First those that import the mutant's file, then its folder; of each the fastest first. */
 function affordable(
   { importing }: Trial,
   { file }: Mutant,
   tests: readonly SeenTest[],
 ): readonly SeenTest[] {
-  const near = importing(path.dirname(file))
-  const order = (test: SeenTest) => near.has(test.file) ? 0 : 1
+  const [nearest, near] = [importing(file), importing(path.dirname(file))]
+  const order = (test: SeenTest) => nearest.has(test.file) ? 0 : near.has(test.file) ? 1 : 2
   let spentMs = 0
   return tests.toSorted((a, b) => order(a) - order(b) || a.computedMs - b.computedMs).filter(
     ({ computedMs }, place) => {
@@ -105,7 +100,7 @@ function jobOf(mutant: number, tests: readonly SeenTest[]): Job {
   return { mutant, tests: tests.map(({ key }) => key), asksMax: 20_000 + 50 * asks }
 }
 
-/** Files that meet a mutant while they load; null: the product's own loading meets it. */
+/** Who meets a mutant while it loads: nobody, the product, or some test files. */
 function metWhileLoading(trial: Trial, { loading }: Observed, mutant: number) {
   const files = [...loading].filter(([, met]) => met.has(mutant)).map(([file]) => file)
   if (files.length === 0) return { kind: 'never' } as const
@@ -211,23 +206,47 @@ async function judgeMany(
 const whyBroken = (end: ProcessEnd): string =>
   end === 'silent' ? 'the process hung' : 'the process broke down'
 
-/** A process of its own, in which the mutant is on from the start. */
-async function judgeAlone(
+/** What a process of its own says about a job; null where it ended before. */
+async function judgeApart(
   trial: Trial,
-  { job, usualMs }: { readonly job: Job; readonly usualMs: Many['usualMs'] },
-  settle: (place: number, verdict: Judged['verdict'], by: string) => void,
-): Promise<void> {
+  { job, usualMs }: Apart,
+): Promise<Extract<Said, { readonly kind: 'judged' }> | { readonly broken: string }> {
   const files = [...new Set(job.tests.map((key) => key.split('#')[0] as string))]
   const plan = planOf(trial, { files, usualMs, first: job })
-  let isSettled = false
-  const end = await runProbe(trial.sandbox, {
-    plan,
-    silenceMsMax: silenceMsMaxOf,
-    hear: (said) => {
-      if (said.kind !== 'judged') return
-      isSettled = true
-      settle(said.mutant, said.verdict === 'unclear' ? 'killed' : said.verdict, said.by)
-    },
-  })
-  if (!isSettled) settle(job.mutant, 'timedOut', whyBroken(end))
+  let judged: Extract<Said, { readonly kind: 'judged' }> | null = null
+  const hear = (said: Said): void => {
+    if (said.kind === 'judged') judged = said
+  }
+  const end = await runProbe(trial.sandbox, { plan, silenceMsMax: silenceMsMaxOf, hear })
+  return judged ?? { broken: whyBroken(end) }
+}
+
+interface Apart {
+  readonly job: Job
+  readonly usualMs: Many['usualMs']
+}
+
+/** No mutant has this number. */
+const NOBODY = -1
+
+/**
+ * Judges a mutant that is on from the start. Where a test fails, the same tests must pass without
+ * the mutant; one that does not, since it counts on others of its file, is not asked.
+ */
+async function judgeAlone(
+  trial: Trial,
+  { job, usualMs }: Apart,
+  settle: (place: number, verdict: Judged['verdict'], by: string) => void,
+): Promise<void> {
+  const found = await judgeApart(trial, { job, usualMs })
+  if ('broken' in found) return settle(job.mutant, 'timedOut', found.broken)
+  const { verdict, by, ran } = found
+  if (verdict !== 'killed' && verdict !== 'unclear') return settle(job.mutant, verdict, by)
+  const without = { ...job, mutant: NOBODY, tests: job.tests.slice(0, Math.max(ran, 1)) }
+  const control = await judgeApart(trial, { job: without, usualMs })
+  if ('broken' in control) return settle(job.mutant, 'survived', control.broken)
+  if (control.verdict === 'survived') return settle(job.mutant, 'killed', by)
+  const tests = job.tests.filter((_, place) => place !== control.ran - 1)
+  if (tests.length === job.tests.length) return settle(job.mutant, 'survived', control.by)
+  await judgeAlone(trial, { job: { ...job, tests }, usualMs }, settle)
 }

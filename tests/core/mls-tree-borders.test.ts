@@ -1,0 +1,58 @@
+/**
+ * What a commit leaves of trees, counts and keys: a tree that is wrong in its links alone, a census
+ * that follows the leaves, and no key of a node that is blank.
+ */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { EMPTY } from '#core/base/bytes.ts'
+import { censusOf } from '#core/mls/leaf-census.ts'
+import { addLeaf, leafAt, members, parentAt, removeLeaf } from '#core/mls/ratchet-tree.ts'
+import { leafToNode } from '#core/mls/tree-math.ts'
+import { verifyTree } from '#core/mls/tree-validation.ts'
+import { edited, parent } from './mls-inviter.ts'
+import { circle, commit, createStory, follow, look } from './mls-parties.ts'
+import { crowd, suite, unsignedLeaf, withCommit } from './unsigned-tree.ts'
+
+Deno.test('RFC 9420 7.9.2: who came below a parent after its commit is unmerged there', async () => {
+  // Leaf 1 commits beside a blank leaf 0, so that it is linked to the root; then leaf 0 is filled.
+  const committed = withCommit(removeLeaf(crowd(4), 0), 1, 1)
+  strictEqual(parentAt(committed, 1), null)
+  const { tree, leaf } = addLeaf(committed, unsignedLeaf(9, null))
+  strictEqual(leaf, 0)
+  deepStrictEqual(parentAt(tree, 3)?.unmergedLeaves, [0])
+  strictEqual(await verifyTree(suite, tree, EMPTY), 'badLeafSignature', 'all else is right')
+  const merged = edited(tree, [parent(tree, 3, { unmergedLeaves: [] })])
+  strictEqual(await verifyTree(suite, merged, EMPTY), 'badParentHash')
+})
+
+Deno.test('RFC 9420 7.3: a census follows each commit, with paths and without', async () => {
+  const story = createStory(420)
+  const { members: people, onlooker } = await circle(story, ['alice', 'bob', 'carol', 'dave'])
+  const [alice, bob] = people
+  ok(alice !== undefined && bob !== undefined)
+  const first = await commit(story, alice, { path: 'always' })
+  const one = await look(onlooker, first.message)
+  deepStrictEqual(one.census, censusOf(members(one.tree)))
+  const followed = await follow(bob, first.message)
+  const removal = { kind: 'remove', removed: 3 } as const
+  const second = await commit(story, followed, { proposals: [removal] })
+  const two = await look(one, second.message)
+  strictEqual(leafAt(two.tree, 3), null)
+  deepStrictEqual(two.census, censusOf(members(two.tree)))
+})
+
+Deno.test('RFC 9420 7.5: a member holds keys of its own leaf and of nodes that are there', async () => {
+  const story = createStory(421)
+  const { members: people } = await circle(story, ['alice', 'bob', 'carol', 'dave'])
+  const [alice, bob, carol] = people
+  ok(alice !== undefined && bob !== undefined && carol !== undefined)
+  const first = await commit(story, alice, { path: 'always' })
+  const before = await follow(bob, first.message)
+  ok(before.privateKeys.has(1), 'the node above Alice and Bob')
+  const removal = { kind: 'remove', removed: 0 } as const
+  const second = await commit(story, await follow(carol, first.message), { proposals: [removal] })
+  const after = await follow(before, second.message)
+  strictEqual(parentAt(after.public.tree, 1), null)
+  for (const node of after.privateKeys.keys()) {
+    ok(node === leafToNode(after.ownLeaf) || parentAt(after.public.tree, node) !== null, `${node}`)
+  }
+})
