@@ -214,8 +214,8 @@ export function settleOutbox(turn: Turn, key: string): void {
 }
 
 /**
- * All that was said from a position on is void: it is sealed and sent again (ROOM-4). Seals are kept
- * where only the hub says so, who may have taken what they seal.
+ * All that was said from a position on is void: it is sealed and sent again (ROOM-4). Seals are
+ * kept where only the hub says so, who may have taken what they seal.
  */
 export function unsendOutbox(
   turn: Turn,
