@@ -36,7 +36,8 @@ export async function settleWorld(world: World): Promise<void> {
     else {
       world.chronicle.note('a week passes, for what nobody decides')
       await world.leap(LIMITS.provisionalMsMax)
-      await world.rest(60_000, STEP_MS)
+      // Who cannot follow what became final so comes back, which it may once in ten minutes.
+      await world.rest(12 * 60_000, 4 * STEP_MS)
     }
   }
 }
