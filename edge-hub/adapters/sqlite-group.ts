@@ -11,7 +11,7 @@ import type { CertificatePage, NodePage, StoredAnchor, StoredCertificate } from 
 import type { StoredNode, VersionHead } from '#hub/ports.ts'
 import type { Operation, UnpackedVersion } from './sqlite-batch.ts'
 import { addUp, bytesOf, changeSum, checksumOf, integerOf, mustHold } from './sqlite-proof.ts'
-import { type Row, type Sql, sumOf } from './sqlite-proof.ts'
+import type { Row, Sql } from './sqlite-proof.ts'
 import { findRoom, positionOf, type RoomRow } from './sqlite-room.ts'
 
 type LeaveAnchor = Extract<Operation, { readonly kind: 'leaveAnchor' }>
@@ -88,14 +88,14 @@ function storeNodes(sql: Sql, roomNo: number, version: UnpackedVersion): SumChan
   const { position, leafWidth } = version
   const ended = sql(
     `UPDATE group_nodes SET until = ? WHERE room_no = ? AND node > ? AND until IS NULL
-     RETURNING checksum`,
+     RETURNING node AS key, position, checksum`,
   ).all(position, roomNo, 2 * (leafWidth - 1))
   const added: number[] = []
   for (const { node, bytes } of version.nodes) {
     ended.push(
       ...sql(
         `UPDATE group_nodes SET until = ? WHERE room_no = ? AND node = ? AND until IS NULL
-         RETURNING checksum`,
+         RETURNING node AS key, position, checksum`,
       ).all(position, roomNo, node),
     )
     if (bytes === null) continue
@@ -103,9 +103,9 @@ function storeNodes(sql: Sql, roomNo: number, version: UnpackedVersion): SumChan
     sql(
       'INSERT INTO group_nodes (room_no, node, position, checksum, bytes) VALUES (?, ?, ?, ?, ?)',
     ).run(roomNo, node, position, checksum, bytes)
-    added.push(checksum)
+    added.push(partOf(roomNo, { key: node, position, checksum }))
   }
-  return { less: addUp(checksumsIn(ended)), more: addUp(added) }
+  return { less: addUp(ended.map((row) => partOf(roomNo, row))), more: addUp(added) }
 }
 
 function storeCertificates(sql: Sql, roomNo: number, version: UnpackedVersion): SumChange {
@@ -115,7 +115,8 @@ function storeCertificates(sql: Sql, roomNo: number, version: UnpackedVersion): 
     ended.push(
       ...sql(
         `UPDATE group_certificates SET until = ?
-         WHERE room_no = ? AND hash = ? AND until IS NULL RETURNING checksum`,
+         WHERE room_no = ? AND hash = ? AND until IS NULL
+         RETURNING hash AS key, position, checksum`,
       ).all(position, roomNo, hash),
     )
   }
@@ -126,9 +127,15 @@ function storeCertificates(sql: Sql, roomNo: number, version: UnpackedVersion): 
       `INSERT INTO group_certificates (room_no, hash, position, checksum, certificate)
        VALUES (?, ?, ?, ?, ?)`,
     ).run(roomNo, hash, position, checksum, certificate)
-    added.push(checksum)
+    added.push(partOf(roomNo, { key: hash, position, checksum }))
   }
-  return { less: addUp(checksumsIn(ended)), more: addUp(added) }
+  return { less: addUp(ended.map((row) => partOf(roomNo, row))), more: addUp(added) }
+}
+
+/** What a node or a certificate adds to the sum of a version: also where it stands in its order. */
+function partOf(roomNo: number, { key, position, checksum }: Row): number {
+  const sound = key instanceof Uint8Array ? key : integerOf(key)
+  return checksumOf('version', [roomNo, sound, integerOf(position), integerOf(checksum)])
 }
 
 const checksumsIn = (rows: readonly Row[]): number[] =>
@@ -282,19 +289,17 @@ export function readNodes(sql: Sql, id: RoomId, page: NodePage): readonly Stored
   if (found === null) return []
   const { roomNo, head } = found
   const at = head.position
-  const below = sql(
-    `SELECT sum(checksum) AS sum FROM group_nodes WHERE room_no = ? AND node < ? AND ${OF_VERSION}`,
-  ).get(roomNo, page.from, at, at)
-  const others = sql(
-    `SELECT sum(checksum) AS sum FROM group_nodes
-     WHERE room_no = ? AND node >= ? AND ${OF_VERSION}`,
-  ).get(roomNo, page.from, at, at)
-  const sums = { before: sumOf(below?.sum), others: sumOf(others?.sum), all: head.nodesSum }
+  const all = sql(
+    `SELECT node AS key, position, checksum FROM group_nodes
+     WHERE room_no = ? AND ${OF_VERSION} ORDER BY node`,
+  ).all(roomNo, at, at)
+  mustHold(addUp(all.map((row) => partOf(roomNo, row))) === head.nodesSum)
+  const expected = all.filter(({ key }) => integerOf(key) >= page.from)
   const rows = sql(
     `SELECT node, position, checksum, bytes FROM group_nodes
      WHERE room_no = ? AND node >= ? AND ${OF_VERSION} ORDER BY node LIMIT ?`,
   ).iterate(roomNo, page.from, at, at, page.limit)
-  return pageOf(rows, { ...page, sums }, (row) => {
+  return pageOf(rows, { ...page, expected }, (row) => {
     const [node, position, bytes] = [integerOf(row.node), integerOf(row.position), row.bytes]
     const checksum = checksumOf('group_nodes', [roomNo, node, position, bytesOf(bytes)])
     return { item: { node, bytes: bytesOf(bytes) }, checksum, length: bytesOf(bytes).length }
@@ -311,20 +316,18 @@ export function readCertificates(
   const { roomNo, head } = found
   const at = head.position
   const after = page.after ?? new Uint8Array(0)
-  const before = sql(
-    `SELECT sum(checksum) AS sum FROM group_certificates
-     WHERE room_no = ? AND hash <= ? AND ${OF_VERSION}`,
-  ).get(roomNo, after, at, at)
-  const others = sql(
-    `SELECT sum(checksum) AS sum FROM group_certificates
-     WHERE room_no = ? AND hash > ? AND ${OF_VERSION}`,
-  ).get(roomNo, after, at, at)
-  const sums = { before: sumOf(before?.sum), others: sumOf(others?.sum), all: head.certificatesSum }
+  const all = sql(
+    `SELECT hash AS key, position, checksum FROM group_certificates
+     WHERE room_no = ? AND ${OF_VERSION} ORDER BY hash`,
+  ).all(roomNo, at, at)
+  mustHold(addUp(all.map((row) => partOf(roomNo, row))) === head.certificatesSum)
+  const behind = toHex(after)
+  const expected = all.filter(({ key }) => toHex(bytesOf(key)) > behind)
   const rows = sql(
     `SELECT hash, position, checksum, certificate FROM group_certificates
      WHERE room_no = ? AND hash > ? AND ${OF_VERSION} ORDER BY hash LIMIT ?`,
   ).iterate(roomNo, after, at, at, page.limit)
-  return pageOf(rows, { ...page, sums }, (row) => {
+  return pageOf(rows, { ...page, expected }, (row) => {
     const [hash, certificate] = [bytesOf(row.hash), bytesOf(row.certificate)]
     const position = integerOf(row.position)
     const checksum = checksumOf('group_certificates', [roomNo, hash, position, certificate])
@@ -335,8 +338,8 @@ export function readCertificates(
 interface PageBounds {
   readonly limit: number
   readonly bytesMax: number
-  /** Of the rows before the page, of those from its first on, and what both must make. */
-  readonly sums: { readonly before: number; readonly others: number; readonly all: number }
+  /** All rows from the first of the page on, as they are proven to be. */
+  readonly expected: readonly Row[]
 }
 
 interface PageItem<T> {
@@ -348,24 +351,22 @@ interface PageItem<T> {
 
 /**
  * Rows until there is more of them than `bytesMax`, but at least one. An iteration that fails ends
- * without an error, so the rows of an ended one must make the sum of all that there are.
+ * without an error, so an ended one must have brought all that is expected.
  */
 function pageOf<T>(
   rows: Iterable<Row>,
-  { limit, bytesMax, sums }: PageBounds,
+  { limit, bytesMax, expected }: PageBounds,
   read: (row: Row) => PageItem<T>,
 ): readonly T[] {
-  mustHold(addUp([sums.before, sums.others]) === sums.all)
   const page: T[] = []
-  let [bytes, sum] = [0, 0]
+  let bytes = 0
   for (const row of rows) {
     const { item, checksum, length } = read(row)
-    mustHold(row.checksum === checksum)
+    mustHold(row.checksum === checksum && expected[page.length]?.checksum === checksum)
     bytes += length
     if (page.length > 0 && bytes > bytesMax) return page
     page.push(item)
-    sum = changeSum(sum, { more: checksum })
   }
-  mustHold(page.length === limit || sum === addUp([sums.others]))
+  mustHold(page.length === Math.min(limit, expected.length))
   return page
 }

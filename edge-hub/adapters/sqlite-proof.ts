@@ -96,6 +96,7 @@ const TABLES = {
   head: 18,
   anchor: 19,
   key_package: 20,
+  version: 21,
 } as const
 
 export type Summed = number | string | Uint8Array
