@@ -218,6 +218,48 @@ Deno.test('RFC 9420 6.2: a membership tag is as long as the hash', async () => {
   ])
 })
 
+Deno.test('RFC 9420 6.1: a confirmation tag is as long as the hash', async () => {
+  const story = createStory(430)
+  const { alice, onlooker } = await threeMembers(story)
+  const { message } = await commit(story, alice, {})
+  const publicMessage = publicMessageOf(message)
+  const { auth } = publicMessage
+  ok(auth.confirmationTag !== null)
+  const taken = async (confirmationTag: Uint8Array) => {
+    const changed = encodeMlsMessage({
+      kind: 'publicMessage',
+      publicMessage: { ...publicMessage, auth: { ...auth, confirmationTag } },
+    })
+    return codeOf(await publicProcess(onlooker, changed, { timeMs: NOW }))
+  }
+  deepStrictEqual([await taken(auth.confirmationTag), await taken(EMPTY)], [
+    ...['commit', 'badConfirmationTag'],
+  ])
+})
+
+Deno.test('RFC 9420 11.2: a group after a ReInit is the one that was committed', async () => {
+  const { alice, onlooker } = await threeMembers(createStory(431))
+  const { context } = alice.public
+  const { groupId, version, cipherSuite, extensions } = context
+  const wanted = { groupId, version, cipherSuite, extensions }
+  const psk: PreSharedKeyId = {
+    ...{ kind: 'resumption', usage: 'reInit', pskGroupId: groupId } as const,
+    ...{ pskEpoch: context.epoch, pskNonce: new Uint8Array(32) },
+  }
+  const judge = (over: Partial<typeof wanted> = {}) => {
+    const reInit = { kind: 'reInit', ...wanted, ...over } as const
+    const predecessor = { ...alice, public: { ...alice.public, reInit } }
+    const group = { ...onlooker, context: { ...onlooker.context, epoch: 1n } }
+    const secrets = { joinerSecret: EMPTY, pathSecret: null, psks: [psk] }
+    return judgeSuccessor({ group, secrets }, predecessor)
+  }
+  strictEqual(judge(), null)
+  strictEqual(judge({ groupId: EMPTY }), 'badProposalList')
+  strictEqual(judge({ version: 2 }), 'badProposalList')
+  strictEqual(judge({ cipherSuite: 0x7777 }), 'badProposalList')
+  strictEqual(judge({ extensions: [{ type: 0xf0f0, body: EMPTY }] }), 'badProposalList')
+})
+
 Deno.test('RFC 9420 11.3: a branch has group, epoch, version and suite', async () => {
   const { alice, onlooker } = await threeMembers(createStory(415))
   const { context } = alice.public
