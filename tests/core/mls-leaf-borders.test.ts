@@ -9,6 +9,7 @@ import type { TimeMs } from '#core/base/ids.ts'
 import { type Extension, EXTENSION_TYPE, makeExtension } from '#core/mls/extension.ts'
 import { requiredCapabilities } from '#core/mls/extension.ts'
 import { censusOf, countLeaf, credentialsAgree, NO_LEAVES } from '#core/mls/leaf-census.ts'
+import { signKeyPackage } from '#core/mls/key-package.ts'
 import type { Capabilities, LeafNode } from '#core/mls/leaf-node.ts'
 import { judgeLeaf, supportsParameters, validateKeyPackage } from '#core/mls/leaf-validation.ts'
 import { proposeUpdate } from '#core/mls/messages.ts'
@@ -63,6 +64,23 @@ Deno.test('RFC 9420 7.3: a KeyPackage lives to the end of its last second', asyn
   deepStrictEqual(await Promise.all(ends.map(at)), [
     ...[null, 'expired', null, null, null, 'expired'],
   ])
+})
+
+Deno.test('RFC 9420 10.1: a KeyPackage and the leaf in it are signed, each by itself', async () => {
+  const { keyPackage, party } = await candidate(createStory(403), 'dave')
+  const group = { cipherSuite: suite.id, extensions: [] }
+  const judged = (value: typeof keyPackage) =>
+    validateKeyPackage(suite, value, { group, timeMs: null })
+  const flipped = (bytes: Uint8Array) => bytes.with(0, (bytes[0] as number) ^ 1)
+  strictEqual(await judged(keyPackage), null)
+  const { leafNode, signature } = keyPackage
+  strictEqual(await judged({ ...keyPackage, signature: flipped(signature) }), 'badSignature')
+  const forged = {
+    ...keyPackage,
+    leafNode: { ...leafNode, signature: flipped(leafNode.signature) },
+  }
+  const signed = await signKeyPackage(suite, forged, party.signatureSecret)
+  strictEqual(await judged(signed), 'badLeafSignature')
 })
 
 const required = (

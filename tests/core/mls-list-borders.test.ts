@@ -5,19 +5,26 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { EMPTY } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { EXTENSION_TYPE, makeExtension, requiredCapabilities } from '#core/mls/extension.ts'
 import { encodeMlsMessage, type Sender } from '#core/mls/framing.ts'
 import { externalPublicKey } from '#core/mls/group.ts'
 import { joinByExternalCommit } from '#core/mls/join-external.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import type { PreSharedKeyId, Proposal } from '#core/mls/proposal.ts'
-import { applyProposals, judgeProposal, type SentProposal } from '#core/mls/proposal-list.ts'
+import {
+  applyProposals,
+  isFreeFor,
+  judgeExtensions,
+  judgeProposal,
+} from '#core/mls/proposal-list.ts'
+import type { SentProposal } from '#core/mls/proposal-list.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
 import { listContext } from '#core/mls/staged-commit.ts'
 import { judgeSuccessor, successionOf } from '#core/mls/successor-rules.ts'
 import { addOf, candidate, codeOf, commit, createStory, noPsks, NOW } from './mls-parties.ts'
-import { partyOf, publicMessageOf, threeMembers } from './mls-parties.ts'
+import { partyOf, publicMessageOf, suite, threeMembers } from './mls-parties.ts'
 
 const member = (leaf: number): Sender => ({ kind: 'member', leaf })
 
@@ -67,6 +74,95 @@ Deno.test('RFC 9420 12.1.2: an Update in a list is a member’s own', async () =
   })
   strictEqual(codeOf(await apply(onlooker, [update(3)])), 'wrongSender', 'a blank leaf')
   strictEqual(codeOf(await apply(onlooker, [update(1)])), 'badLeaf', 'the leaf of a KeyPackage')
+})
+
+const byValue = (proposal: Proposal): SentProposal => ({
+  proposal,
+  sender: member(0),
+  byReference: false,
+})
+
+Deno.test('RFC 9420 12.2: a leaf is touched once, and never that of the committer', async () => {
+  const { onlooker } = await threeMembers(createStory(416))
+  const update = (leaf: number): SentProposal => ({
+    proposal: { kind: 'update', leafNode: leafAt(onlooker.tree, leaf) as LeafNode },
+    sender: member(leaf),
+    byReference: true,
+  })
+  const removal = (removed: number) => byValue({ kind: 'remove', removed })
+  const outsider: SentProposal = { ...update(1), sender: { kind: 'external', senderIndex: 0 } }
+  const lists = [
+    [update(0)],
+    [removal(0)],
+    [update(1), update(1)],
+    [update(1), removal(1)],
+    [removal(1), update(1)],
+    [removal(1), removal(1)],
+    [outsider],
+  ]
+  for (const list of lists) strictEqual(codeOf(await apply(onlooker, list)), 'badProposalList')
+  strictEqual(codeOf(await apply(onlooker, [removal(1), removal(2)])), 'applied')
+})
+
+Deno.test('RFC 9420 17.4: which proposals demand a path', async () => {
+  const story = createStory(417)
+  const { onlooker } = await threeMembers(story)
+  const add = byValue(addOf(await candidate(story, 'dave')))
+  const pskNonce = new Uint8Array(suite.hashLength)
+  const psk = byValue({ kind: 'psk', psk: { kind: 'external', pskId: EMPTY, pskNonce } })
+  const extended = byValue({ kind: 'groupContextExtensions', extensions: [] })
+  const removal = byValue({ kind: 'remove', removed: 1 })
+  const demands = async (list: readonly SentProposal[]) => {
+    const applied = await apply(onlooker, list)
+    return applied.kind === 'applied' && applied.pathRequired
+  }
+  const lists = [[], [add], [psk], [add, psk], [extended], [removal], [add, removal]]
+  deepStrictEqual(await Promise.all(lists.map(demands)), [
+    ...[true, false, false, false, true, true, true],
+  ])
+})
+
+Deno.test('RFC 9420 12.1.7: what belongs to a GroupInfo is no extension of a group', () => {
+  const extension = (type: number) => ({ type, body: EMPTY })
+  const { ratchetTree, externalPub, externalSenders } = EXTENSION_TYPE
+  strictEqual(judgeExtensions([]), null)
+  strictEqual(judgeExtensions([extension(0xf0f0)]), null)
+  strictEqual(judgeExtensions([extension(ratchetTree)]), 'badProposal')
+  strictEqual(judgeExtensions([extension(externalPub)]), 'badProposal')
+  strictEqual(judgeExtensions([extension(EXTENSION_TYPE.requiredCapabilities)]), 'malformed')
+  const cut = { type: externalSenders, body: Uint8Array.of(9) }
+  strictEqual(judgeExtensions([cut]), 'malformed')
+})
+
+Deno.test('RFC 9420 12.1.7: members are asked where a requirement changes', async () => {
+  const { onlooker } = await threeMembers(createStory(418))
+  const requiring = (...proposals: number[]) => [
+    makeExtension(EXTENSION_TYPE.requiredCapabilities, requiredCapabilities, {
+      extensions: [],
+      proposals,
+      credentials: [1],
+    }),
+  ]
+  const { context } = onlooker
+  const group = { ...onlooker, context: { ...context, extensions: requiring() } }
+  const changed = async (extensions: ReturnType<typeof requiring>) =>
+    codeOf(await apply(group, [byValue({ kind: 'groupContextExtensions', extensions })]))
+  strictEqual(await changed(requiring()), 'applied')
+  strictEqual(await changed([]), 'applied')
+  strictEqual(await changed(requiring(0xf0f0)), 'unsupportedCapability')
+})
+
+Deno.test('RFC 9420 7.3: which keys a leaf may bring to its own place', async () => {
+  const { onlooker: { tree } } = await threeMembers(createStory(419))
+  const own = leafAt(tree, 1) as LeafNode
+  const other = leafAt(tree, 2) as LeafNode
+  const fresh = new Uint8Array(32).fill(7)
+  const isFree = (change: Partial<LeafNode>) => isFreeFor(tree, 1, { ...own, ...change })
+  strictEqual(isFree({ encryptionKey: fresh }), true)
+  strictEqual(isFree({ encryptionKey: fresh, signatureKey: fresh }), true)
+  strictEqual(isFree({}), false, 'the same encryption key')
+  strictEqual(isFree({ encryptionKey: other.encryptionKey }), false)
+  strictEqual(isFree({ encryptionKey: fresh, signatureKey: other.signatureKey }), false)
 })
 
 Deno.test('RFC 9420 12.1.1: a group takes members up to its bound', async () => {
@@ -120,6 +216,48 @@ Deno.test('RFC 9420 6.2: a membership tag is as long as the hash', async () => {
   deepStrictEqual([await taken(tag), await taken(tag.slice(1)), await taken(EMPTY)], [
     ...['commit', 'badMembershipTag', 'badMembershipTag'],
   ])
+})
+
+Deno.test('RFC 9420 6.1: a confirmation tag is as long as the hash', async () => {
+  const story = createStory(430)
+  const { alice, onlooker } = await threeMembers(story)
+  const { message } = await commit(story, alice, {})
+  const publicMessage = publicMessageOf(message)
+  const { auth } = publicMessage
+  ok(auth.confirmationTag !== null)
+  const taken = async (confirmationTag: Uint8Array) => {
+    const changed = encodeMlsMessage({
+      kind: 'publicMessage',
+      publicMessage: { ...publicMessage, auth: { ...auth, confirmationTag } },
+    })
+    return codeOf(await publicProcess(onlooker, changed, { timeMs: NOW }))
+  }
+  deepStrictEqual([await taken(auth.confirmationTag), await taken(EMPTY)], [
+    ...['commit', 'badConfirmationTag'],
+  ])
+})
+
+Deno.test('RFC 9420 11.2: a group after a ReInit is the one that was committed', async () => {
+  const { alice, onlooker } = await threeMembers(createStory(431))
+  const { context } = alice.public
+  const { groupId, version, cipherSuite, extensions } = context
+  const wanted = { groupId, version, cipherSuite, extensions }
+  const psk: PreSharedKeyId = {
+    ...{ kind: 'resumption', usage: 'reInit', pskGroupId: groupId } as const,
+    ...{ pskEpoch: context.epoch, pskNonce: new Uint8Array(32) },
+  }
+  const judge = (over: Partial<typeof wanted> = {}) => {
+    const reInit = { kind: 'reInit', ...wanted, ...over } as const
+    const predecessor = { ...alice, public: { ...alice.public, reInit } }
+    const group = { ...onlooker, context: { ...onlooker.context, epoch: 1n } }
+    const secrets = { joinerSecret: EMPTY, pathSecret: null, psks: [psk] }
+    return judgeSuccessor({ group, secrets }, predecessor)
+  }
+  strictEqual(judge(), null)
+  strictEqual(judge({ groupId: EMPTY }), 'badProposalList')
+  strictEqual(judge({ version: 2 }), 'badProposalList')
+  strictEqual(judge({ cipherSuite: 0x7777 }), 'badProposalList')
+  strictEqual(judge({ extensions: [{ type: 0xf0f0, body: EMPTY }] }), 'badProposalList')
 })
 
 Deno.test('RFC 9420 11.3: a branch has group, epoch, version and suite', async () => {

@@ -12,7 +12,7 @@ import { edited, parent } from './mls-inviter.ts'
 import { circle, commit, createStory, follow, look } from './mls-parties.ts'
 import { crowd, suite, unsignedLeaf, withCommit } from './unsigned-tree.ts'
 
-Deno.test('RFC 9420 7.9.2: who came below a parent after its commit is unmerged there', async () => {
+Deno.test('RFC 9420 7.9.2: who came below a parent later is unmerged there', async () => {
   // Leaf 1 commits beside a blank leaf 0, so that it is linked to the root; then leaf 0 is filled.
   const committed = withCommit(removeLeaf(crowd(4), 0), 1, 1)
   strictEqual(parentAt(committed, 1), null)
@@ -40,7 +40,7 @@ Deno.test('RFC 9420 7.3: a census follows each commit, with paths and without', 
   deepStrictEqual(two.census, censusOf(members(two.tree)))
 })
 
-Deno.test('RFC 9420 7.5: a member holds keys of its own leaf and of nodes that are there', async () => {
+Deno.test('RFC 9420 7.5: a member holds its own key, and no key of a blank node', async () => {
   const story = createStory(421)
   const { members: people } = await circle(story, ['alice', 'bob', 'carol', 'dave'])
   const [alice, bob, carol] = people
