@@ -96,8 +96,8 @@ export const BUGS: readonly Bug[] = [
     name: 'apply a voided commit',
     edits: [{
       file: 'shared/core/device/verdicts.ts',
-      find: 'if (lowest !== undefined) await epochsVoid(turn, key, lowest.position, position)',
-      replace: 'if (lowest === undefined) await epochsVoid(turn, key, position, position)',
+      find: 'if (lowest !== undefined) {',
+      replace: 'if (lowest !== undefined && lowest.position < 0n) {',
     }],
   },
   {

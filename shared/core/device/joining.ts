@@ -13,6 +13,7 @@ import { idOfEpoch } from '#core/device/chain.ts'
 import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
 import { newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
+import { withOutboxOf } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
@@ -63,7 +64,7 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     inviterRootHash: link.inviterRootHash,
     createdAt: turn.nowMs,
   })
-  turn.addRoom(room)
+  turn.addRoom(withOutboxOf(existing, room))
   // Its commit may stand in the log before the device knows.
   turn.strictly()
   await requestGroup(turn, room.key)
@@ -245,7 +246,8 @@ export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promis
     inviterRootHash: EMPTY,
     createdAt: turn.nowMs,
   })
-  turn.addRoom({ ...fresh, joining: { kind: 'welcome', id: body.id, position, ...joined } })
+  const joining = { kind: 'welcome', id: body.id, position, ...joined } as const
+  turn.addRoom({ ...withOutboxOf(existing, fresh), joining })
   subscribe(turn, key)
 }
 

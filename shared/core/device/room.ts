@@ -81,6 +81,14 @@ export function newRoom(options: NewRoom): RoomState {
   }
 }
 
+/** Who comes into a room again still has to say what was not said before (DEV-5). */
+export function withOutboxOf(before: RoomState | null, room: RoomState): RoomState {
+  if (before === null) return room
+  const { nextOutboxKey, sentIds } = before.record
+  const outbox = before.outbox.map((item) => ({ ...item, inFlight: false }))
+  return { ...room, outbox, record: { ...room.record, nextOutboxKey, sentIds } }
+}
+
 /** A title of 1 to 128 characters without line breaks; null otherwise. */
 export function checkedTitle(text: string): string | null {
   const title = text.trim()
