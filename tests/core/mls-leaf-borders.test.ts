@@ -15,7 +15,8 @@ import { judgeLeaf, supportsParameters, validateKeyPackage } from '#core/mls/lea
 import { proposeUpdate } from '#core/mls/messages.ts'
 import type { CachedProposal } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
-import { candidate, codeOf, createStory, NOW, suite, threeMembers } from './mls-parties.ts'
+import { candidate, codeOf, createStory, NOW, repackaged, suite } from './mls-parties.ts'
+import { threeMembers } from './mls-parties.ts'
 
 type Credential = LeafNode['credential']
 
@@ -81,6 +82,19 @@ Deno.test('RFC 9420 10.1: a KeyPackage and the leaf in it are signed, each by it
   }
   const signed = await signKeyPackage(suite, forged, party.signatureSecret)
   strictEqual(await judged(signed), 'badLeafSignature')
+})
+
+Deno.test('RFC 9420 10: an encryption key has the length of the suite', async () => {
+  const comer = await candidate(createStory(404), 'dave')
+  const group = { cipherSuite: suite.id, extensions: [] }
+  const judged = async (length: number) => {
+    const leaf = { encryptionKey: new Uint8Array(length).fill(3) }
+    const { keyPackage } = await repackaged(comer, { leaf })
+    return await validateKeyPackage(suite, keyPackage, { group, timeMs: null })
+  }
+  deepStrictEqual([await judged(31), await judged(32), await judged(33)], [
+    ...['badLeaf', null, 'badLeaf'],
+  ])
 })
 
 const required = (

@@ -10,15 +10,9 @@ import { createRoomQueue } from '#hub/sequencer/room-queue.ts'
 import { emptyRoom } from '#hub/sequencer/room-state.ts'
 import { install } from '#hub/sequencer/sequencer.ts'
 import { ALICE, authorOf, BOB, CAROL, codes, commit, decide } from '../support/sequencer-parts.ts'
+import { roomOfThree } from '../support/sequencer-parts.ts'
 import { frame, headOf, openedRoom, pass, proposal } from '../support/sequencer-parts.ts'
 import { run, seenNow, START_MS, type Story, vote } from '../support/sequencer-parts.ts'
-
-/** Alice, Bob and Carol in a final epoch, and nobody has spoken in it. */
-async function three(): Promise<Story> {
-  const story = await openedRoom()
-  await pass(story, { adds: [BOB, CAROL] })
-  return story
-}
 
 /** Bob and Carol cannot follow; those who follow are back in the epoch below. */
 async function leave(story: Story, atMs: number) {
@@ -33,7 +27,7 @@ async function leave(story: Story, atMs: number) {
 // ---- Who -----------------------------------------------------------------------------------
 
 Deno.test('SEQ-3: a leaf is of an account and a device, both', async () => {
-  const { room } = await three()
+  const { room } = await roomOfThree()
   const sameDevice = { account: BOB.account, device: ALICE.device }
   const sameAccount = { account: ALICE.account, device: BOB.device }
   const batch = [sameDevice, sameAccount, authorOf(ALICE)].map((author) => frame(room, { author }))
@@ -41,7 +35,7 @@ Deno.test('SEQ-3: a leaf is of an account and a device, both', async () => {
 })
 
 Deno.test('SEQ-3, VOTE-5: nobody proposes for another leaf, nor before it may speak', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const own = await proposal(story, BOB)
   deepStrictEqual(codes(decide(room, [{ ...own, leaf: 0 }])), ['wrongLeaf'])
@@ -87,7 +81,7 @@ Deno.test('SEQ-2, SEQ-5: a commit is told which epoch it is of before anything e
 })
 
 Deno.test('VOTE-6: after a void, what had not seen it is made again', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const before = seenNow(room)
   const left = await leave(story, START_MS)
@@ -123,14 +117,14 @@ Deno.test('LOG-5: nobody has seen the entry that is next', async () => {
 
 Deno.test('VOTE-8: two voids within an hour count until it is over', async () => {
   for (const [lessMs, last] of [[1, 'tooMany'], [0, 'accepted']] as const) {
-    const story = await three()
+    const story = await roomOfThree()
     await leave(story, START_MS)
     await leave(story, START_MS + LIMITS.voidsWindowMs - lessMs)
     const atMs = story.room.time + 1
     const { submission } = await commit(story, { atMs })
     deepStrictEqual(codes(decide(story.room, [submission], { nowMs: atMs })), [last])
   }
-  const story = await three()
+  const story = await roomOfThree()
   await leave(story, START_MS)
   const once = await commit(story, { atMs: story.room.time })
   deepStrictEqual(codes(decide(story.room, [once.submission], { nowMs: story.room.time })), [
@@ -146,7 +140,7 @@ Deno.test('VOTE-8: two voids within an hour count until it is over', async () =>
 })
 
 Deno.test('VOTE-8: strikes are a device’s own, and are kept for two hours', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   await leave(story, START_MS)
   const struckMs = story.room.time
   deepStrictEqual(story.room.strikes.map(({ account, timeMs }) => [account, timeMs]), [
@@ -170,7 +164,7 @@ Deno.test('VOTE-8: strikes are a device’s own, and are kept for two hours', as
 // ---- How many ------------------------------------------------------------------------------
 
 Deno.test('GROUP-4: an epoch holds 64 proposals', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const [final] = room.epochs
   const positions = Array.from({ length: LIMITS.proposalsPerEpochMax }, (_, at) => BigInt(at))
@@ -208,7 +202,7 @@ Deno.test('SEQ-4: the jump is counted from the last generation of the chain', as
 // ---- What a decision leaves ----------------------------------------------------------------
 
 Deno.test('GROUP-4, VOTE-5: a proposal in a provisional epoch leaves those below', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   await pass(story)
   const below = room.epochs[0]
@@ -223,7 +217,7 @@ Deno.test('GROUP-4, VOTE-5: a proposal in a provisional epoch leaves those below
 })
 
 Deno.test('VOTE-2: an epoch is opened once', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const decision = await pass(story)
   deepStrictEqual(decision.opened.map(({ origin }) => origin), [headOf(room).origin])

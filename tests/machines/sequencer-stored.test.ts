@@ -10,17 +10,12 @@ import { type EpochView, openInvitations } from '#hub/sequencer/group-view.ts'
 import { chainKey, decodeState, emptyRoom, encodeState } from '#hub/sequencer/room-state.ts'
 import { type Strike, STRIKES_MAX } from '#hub/sequencer/room-state.ts'
 import { ALICE, authorOf, BOB, CAROL, codes, commit, decide } from '../support/sequencer-parts.ts'
+import { roomOfThree } from '../support/sequencer-parts.ts'
 import { frame, headOf, kinds, openedRoom, pass, person } from '../support/sequencer-parts.ts'
-import { proposal, ROOM, run, START_MS, type Story, vote } from '../support/sequencer-parts.ts'
+import { proposal, ROOM, run, START_MS, vote } from '../support/sequencer-parts.ts'
 
 const LATER_MS = START_MS + LIMITS.verdictWaitMs
 const DAVE = person('dave', 4)
-
-async function three(): Promise<Story> {
-  const story = await openedRoom()
-  await pass(story, { adds: [BOB, CAROL] })
-  return story
-}
 
 const beginsWith = (bytes: Uint8Array, label: string): void => {
   const text = new TextDecoder().decode(bytes.subarray(1, 1 + label.length))
@@ -36,7 +31,7 @@ Deno.test('DEV-3: what is stored bears its name', async () => {
 })
 
 Deno.test('GROUP-5: a state holds the proposals of its epochs, and its own bytes', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const { state } = run(room, [await proposal(story, BOB)])
   const bytes = state as Uint8Array
@@ -68,7 +63,7 @@ Deno.test('GROUP-4: a state has a place for every proposal that its epochs may h
 })
 
 Deno.test('VOTE-8: of strikes the newest 1,024 are kept', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const strike: Strike = {
     account: 'eve@hub.example' as AccountName,
@@ -86,7 +81,7 @@ Deno.test('VOTE-8: of strikes the newest 1,024 are kept', async () => {
 })
 
 Deno.test('VOTE-8: of three voids the last two count', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const minutes = (count: number) => room.time - count * 60_000 as TimeMs
   const { account, device } = authorOf(ALICE)
@@ -105,7 +100,7 @@ Deno.test('VOTE-8: of three voids the last two count', async () => {
 })
 
 Deno.test('GROUP-5: a verdict that only time makes due is stored with its state', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   await pass(story)
   run(room, [vote(room, BOB)])
@@ -124,7 +119,7 @@ Deno.test('GROUP-5: a verdict that only time makes due is stored with its state'
 })
 
 Deno.test('VOTE-2, VOTE-5: who was added agrees in the epoch that it is in', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   await pass(story, { adds: [DAVE] })
   const leaf = 3
@@ -154,7 +149,7 @@ Deno.test('VOTE-3: of two voids in a batch the store is told the lower', async (
 })
 
 Deno.test('SEQ-4: a generation goes with its epoch also within one batch', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   await pass(story)
   const decision = run(room, [
@@ -166,7 +161,7 @@ Deno.test('SEQ-4: a generation goes with its epoch also within one batch', async
 })
 
 Deno.test('VOTE-3, SEQ-4: generations of an epoch go with it, at once', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   run(room, [frame(room)])
   await pass(story)
@@ -179,7 +174,7 @@ Deno.test('VOTE-3, SEQ-4: generations of an epoch go with it, at once', async ()
 })
 
 Deno.test('GROUP-4: a proposal that was judged against another state is refused', async () => {
-  const story = await three()
+  const story = await roomOfThree()
   const { room } = story
   const stale = await proposal(story, CAROL)
   const groups = new Map(story.groups)

@@ -131,6 +131,13 @@ export async function openedRoom(): Promise<Story> {
   return { room, groups: new Map([[ALICE, group]]) }
 }
 
+/** Alice, Bob and Carol in a final epoch, in which nobody has spoken. */
+export async function roomOfThree(): Promise<Story> {
+  const story = await openedRoom()
+  await pass(story, { adds: [BOB, CAROL] })
+  return story
+}
+
 /** The newest epoch. */
 export function headOf(room: SequencedRoom): EpochView {
   const head = headView(room)
