@@ -284,16 +284,39 @@ function findVersion(
   return head === undefined ? null : { roomNo: room.roomNo, head }
 }
 
+interface Contents {
+  readonly of: 'nodes' | 'certificates'
+  readonly roomNo: number
+  readonly at: number
+  readonly sum: number
+}
+
+/** Of each store, what was proven last: pages of one version follow one another. */
+const lastProven = new WeakMap<Sql, Map<Contents['of'], Contents & { rows: readonly Row[] }>>()
+
+/** The rows of a version, proven by its sum; a version never changes. */
+function provenRows(sql: Sql, contents: Contents, read: () => readonly Row[]): readonly Row[] {
+  const { of, roomNo, at, sum } = contents
+  const last = lastProven.get(sql) ?? new Map()
+  lastProven.set(sql, last)
+  const known = last.get(of)
+  if (known?.roomNo === roomNo && known.at === at && known.sum === sum) return known.rows
+  const rows = read()
+  mustHold(addUp(rows.map((row) => partOf(roomNo, row))) === sum)
+  last.set(of, { ...contents, rows })
+  return rows
+}
+
 export function readNodes(sql: Sql, id: RoomId, page: NodePage): readonly StoredNode[] {
   const found = findVersion(sql, id, page.version)
   if (found === null) return []
   const { roomNo, head } = found
   const at = head.position
-  const all = sql(
-    `SELECT node AS key, position, checksum FROM group_nodes
-     WHERE room_no = ? AND ${OF_VERSION} ORDER BY node`,
-  ).all(roomNo, at, at)
-  mustHold(addUp(all.map((row) => partOf(roomNo, row))) === head.nodesSum)
+  const all = provenRows(sql, { of: 'nodes', roomNo, at, sum: head.nodesSum }, () =>
+    sql(
+      `SELECT node AS key, position, checksum FROM group_nodes
+       WHERE room_no = ? AND ${OF_VERSION} ORDER BY node`,
+    ).all(roomNo, at, at))
   const expected = all.filter(({ key }) => integerOf(key) >= page.from)
   const rows = sql(
     `SELECT node, position, checksum, bytes FROM group_nodes
@@ -316,11 +339,12 @@ export function readCertificates(
   const { roomNo, head } = found
   const at = head.position
   const after = page.after ?? new Uint8Array(0)
-  const all = sql(
-    `SELECT hash AS key, position, checksum FROM group_certificates
-     WHERE room_no = ? AND ${OF_VERSION} ORDER BY hash`,
-  ).all(roomNo, at, at)
-  mustHold(addUp(all.map((row) => partOf(roomNo, row))) === head.certificatesSum)
+  const sum = head.certificatesSum
+  const all = provenRows(sql, { of: 'certificates', roomNo, at, sum }, () =>
+    sql(
+      `SELECT hash AS key, position, checksum FROM group_certificates
+       WHERE room_no = ? AND ${OF_VERSION} ORDER BY hash`,
+    ).all(roomNo, at, at))
   const behind = toHex(after)
   const expected = all.filter(({ key }) => toHex(bytesOf(key)) > behind)
   const rows = sql(
