@@ -179,6 +179,9 @@ Deno.test('RFC 9420 12.1.1: a group takes members up to its bound', async () => 
     [await added(LIMITS.membersMax - 1), await added(LIMITS.membersMax)],
     ['applied', 'tooLarge'],
   )
+  const { message } = await commit(story, alice, { path: 'always' })
+  const group = full(onlooker, LIMITS.membersMax)
+  strictEqual(codeOf(await publicProcess(group, message, { timeMs: NOW })), 'commit')
   const party = partyOf(story, 'erin')
   const made = await joinByExternalCommit(onlooker, {
     externalPub: await externalPublicKey(alice),
@@ -275,7 +278,7 @@ Deno.test('RFC 9420 11.3: a branch has group, epoch, version and suite', async (
   }
   strictEqual(judge([psk()]), null)
   strictEqual(judge([]), null)
-  strictEqual(judge([psk({ usage: 'application' })]), null)
+  strictEqual(judge([psk({ usage: 'application', pskGroupId: EMPTY })]), null)
   strictEqual(judge([psk(), psk()]), 'badProposalList')
   strictEqual(judge([psk({ pskEpoch: context.epoch + 1n })]), 'badProposalList')
   strictEqual(judge([psk({ pskGroupId: EMPTY })]), 'badProposalList')

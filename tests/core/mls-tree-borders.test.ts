@@ -59,7 +59,7 @@ Deno.test('RFC 9420 12.1.2: an Update that is taken up is told, and counted', as
   const taken = await publicProcess(seen, made.message, { timeMs: NOW })
   ok(taken.kind === 'commit')
   deepStrictEqual(taken.change.updated.map(({ leaf }) => leaf), [1, 0])
-  strictEqual(taken.change.updated[0]?.leafNode, leafAt(taken.group.tree, 1))
+  deepStrictEqual(taken.change.updated[0]?.leafNode, leafAt(taken.group.tree, 1))
   deepStrictEqual(taken.group.census, censusOf(members(taken.group.tree)))
 })
 
