@@ -40,10 +40,19 @@ export interface ReaderPorts {
 
 export function createReader(db: DatabaseSync, { clock, observe }: ReaderPorts): StoreReader {
   const sql = statementsOf(db)
+  /** All of a read sees one moment: the writer goes on beside it, and rows must fit their sums. */
+  const atOnce = <T>(read: () => T): T => {
+    sql('BEGIN').run()
+    try {
+      return read()
+    } finally {
+      sql('COMMIT').run()
+    }
+  }
   /** A synchronous read as a promise, which rejects with the closed set of codes. */
   const attempt = <T>(part: 'log' | 'directory', read: () => T): Promise<T> => {
     try {
-      return Promise.resolve(read())
+      return Promise.resolve(atOnce(read))
     } catch (error) {
       const isDamage = isRowDamage(error) || isStructureDamage(error)
       if (isDamage) observe({ kind: 'storeDamaged', part })

@@ -1,6 +1,7 @@
 /** What only the SQLite adapter can show: failed commits, schema versions, exclusive use, syncs. */
 import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict'
 import { DatabaseSync } from 'node:sqlite'
+import { setImmediate } from 'node:timers'
 import type { LogPosition, TimeMs } from '#core/base/ids.ts'
 import { openSqliteStore, type SqliteStore } from '#hub/adapters/sqlite.ts'
 import type { AdapterEvent } from '#hub/ports.ts'
@@ -141,4 +142,24 @@ Deno.test('another schema, a foreign file and an unreadable folder are refused',
   Deno.mkdirSync(path)
   deepStrictEqual(await open(), { kind: 'refused', code: 'unreadable' })
   Deno.removeSync(dataDir, { recursive: true })
+})
+
+Deno.test('HUB-10: what is read beside a writer is never taken for damage', async () => {
+  await withStore(async ({ store }) => {
+    const { log } = store
+    const room = roomOf(1)
+    await log.append([appendOf(room, 0, 1)])
+    for (let from = 1; from < 80; from++) {
+      const writing = log.append([appendOf(room, from, 1, { state: Uint8Array.of(from % 256) })])
+      let isWriting = true
+      writing.finally(() => isWriting = false)
+      while (isWriting) {
+        const read = await log.readRoom(room)
+        ok(read !== null && read.next >= BigInt(from))
+        await log.read(room, ALL)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      deepStrictEqual(await writing, [{ kind: 'appended' }])
+    }
+  })
 })
