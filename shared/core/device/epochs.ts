@@ -105,8 +105,9 @@ export function voidEpochs(
       turn.delete('groups', epochKey(key, epoch.position))
       dropKeys(turn, key, epoch)
     }
-    turn.deleteRange('timeline', timelineRange(key, span.from, span.to))
   }
+  // Also on the way in, where own messages may have been found.
+  turn.deleteRange('timeline', timelineRange(key, span.from, span.to))
   if (lowest !== undefined) {
     const { unread, ...undo } = lowest.undo
     turn.setRecord(key, { ...undo, unread: Math.min(unread, room.record.unread) })
