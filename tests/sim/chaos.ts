@@ -58,9 +58,9 @@ export class Chaos {
       this.#tell('hub crash')
       await this.#world.crashHub()
     },
-    'hub drain': async () => {
+    'hub drain': () => {
       this.#tell('hub drain')
-      await this.#world.drainHub()
+      this.#world.drainHub()
     },
     'hub clock jump': () => {
       this.#world.hubSkewMs = this.#skew(HUB_SKEW_MS_MAX)

@@ -71,7 +71,7 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
     const there = world.devices.filter((device) =>
       reader.replay().epochs.at(-1)?.seats.has(seatOf(device)) === true
     )
-    for (const device of there) await judgeMember(world, device, { key, reader })
+    for (const device of there) await judgeMember(device, { key, reader })
     await judgeMessages(world, { key, reader, there, workload })
   }
 }
@@ -126,7 +126,7 @@ interface Place {
   readonly reader: LogReader
 }
 
-async function judgeMember(world: World, device: SimDevice, place: Place): Promise<void> {
+async function judgeMember(device: SimDevice, place: Place): Promise<void> {
   const { name } = device
   const stored = await device.stored()
   judgeRoom(name, device.room(place.key), place)
@@ -139,7 +139,6 @@ async function judgeMember(world: World, device: SimDevice, place: Place): Promi
     )
   must('Converges', same, () => `${name} keeps what it knows of ${place.key}`)
   must('Converges', now?.outbox.length === 0, () => `${name} has said everything in ${place.key}`)
-  void world
 }
 
 function storedRoom(state: DeviceState, key: string): RoomState | null {

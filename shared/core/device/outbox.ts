@@ -137,24 +137,27 @@ export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
     const seal = index < 0 ? item.record.sealed : seals[index] ?? null
     return { ...item, record: { ...item.record, sealed: seal }, inFlight: seal !== null }
   })
-  replaceItems(turn, turn.room(key) ?? room, sealed)
-  for (const item of sealed) {
-    storeItem(turn, item)
-    if (item.record.sealed === null) continue
-    const { bytes } = item.record.sealed
-    const pending = { kind: 'frame', room: key, outboxKey: item.key, sealed: bytes } as const
-    const after = generationBefore(turn.room(key) ?? room, item)
-    turn.send('submitFrame', { request: turn.request(pending), after, frame: bytes }, room.id)
-  }
+  const now = turn.room(key) ?? room
+  replaceItems(turn, now, sealed)
+  giveItems(turn, now, sealed)
 }
 
-/** Of the item that must stand in the log first, so that what was written keeps its order. */
-function generationBefore({ outbox }: RoomState, item: OutboxItem): number | null {
-  const before = outbox.slice(0, outbox.findIndex(({ key }) => key === item.key))
-    .findLast(({ record }) =>
-      record.sealed !== null && record.sequencedAt === null && record.refused === ''
-    )
-  return before?.record.sealed?.generation ?? null
+/** Gives items to the hub, each with the generation that must stand in the log first (SEQ-7). */
+function giveItems(turn: Turn, { id, key, outbox }: RoomState, given: readonly OutboxItem[]): void {
+  const byKey = new Map(given.map((item) => [item.key, item]))
+  let after: number | null = null
+  for (const each of outbox) {
+    const item = byKey.get(each.key) ?? each
+    const { sealed, sequencedAt, refused } = item.record
+    if (item !== each) storeItem(turn, item)
+    if (sealed === null || sequencedAt !== null || refused !== '') continue
+    const { bytes: frame, generation } = sealed
+    if (item !== each) {
+      const pending = { kind: 'frame', room: key, outboxKey: item.key, sealed: frame } as const
+      turn.send('submitFrame', { request: turn.request(pending), after, frame }, id)
+    }
+    after = generation
+  }
 }
 
 /** A new epoch: what was sealed in the old one is sealed again (KEY-2). */
