@@ -108,7 +108,12 @@ export class DeviceDisk implements DeviceStore {
   }
 
   read(table: DeviceTable, key: string): Promise<Uint8Array | null> {
-    return Promise.resolve(this.#seen.get(table)?.get(key)?.slice() ?? null)
+    return Promise.resolve(this.row(table, key))
+  }
+
+  /** What is written now, at once. */
+  row(table: DeviceTable, key: string): Uint8Array | null {
+    return this.#seen.get(table)?.get(key)?.slice() ?? null
   }
 
   readRange(

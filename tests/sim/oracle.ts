@@ -65,7 +65,8 @@ export interface Replay {
   /** All that are not void, oldest first; the last is the newest. */
   readonly epochs: readonly LogEpoch[]
   readonly frames: readonly LogFrame[]
-  readonly voids: number
+  /** Of the verdicts. */
+  readonly voids: readonly bigint[]
   readonly finals: number
   /** Most epochs that were open at once, and that one void took away. */
   readonly openMax: number
@@ -95,7 +96,7 @@ export class LogReader {
   #finality: Finality
   #epochs: LogEpoch[]
   #frames: LogFrame[] = []
-  #voids = 0
+  readonly #voids: bigint[] = []
   #finals = 0
   #openMax = 0
   #goneMax = 0
@@ -221,6 +222,7 @@ export class LogReader {
     const { header } = frame
     const { suite, context } = this.#top.group
     ok(equalBytes(header.epochId, epochIdOf(suite, context)), 'a frame of the newest epoch')
+    ok(header.seen.position >= (this.#voids.at(-1) ?? 0n), 'a frame has seen the last void')
     ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
     const sender = seatName(this.#top.group, header.leaf)
     ok(sender !== null)
@@ -254,7 +256,7 @@ export class LogReader {
       this.#finals++
       return
     }
-    this.#voids++
+    this.#voids.push(stored.position)
     this.#goneMax = Math.max(this.#goneMax, outcome.epochs.length)
     const from = entry.position
     this.#epochs = this.#epochs.filter(({ position }) => position < from)

@@ -6,6 +6,7 @@ import { Chaos } from './chaos.ts'
 import { Violation } from './chronicle.ts'
 import { judgeEnd, settleWorld } from './ending.ts'
 import { Hostile } from './hostile.ts'
+import type { Replay } from './oracle.ts'
 import type { Plan } from './plan.ts'
 import { Workload } from './workload.ts'
 import { World } from './world.ts'
@@ -48,7 +49,8 @@ export async function runPlan(plan: Plan, keepsStory = false): Promise<Run> {
   }
   const { chronicle, watch } = world
   const replays = [...watch.readers.values()].map((reader) => reader.replay())
-  const sum = (of: 'finals' | 'voids') => replays.reduce((total, each) => total + each[of], 0)
+  const sum = (of: (replay: Replay) => number) =>
+    replays.reduce((total, replay) => total + of(replay), 0)
   const report = {
     seed: plan.seed,
     ticks: plan.ticks,
@@ -58,9 +60,9 @@ export async function runPlan(plan: Plan, keepsStory = false): Promise<Run> {
     faults: Object.fromEntries(chronicle.faults),
     operations: Object.fromEntries(chronicle.operations),
     outcomes: Object.fromEntries([...chronicle.outcomes].sort()),
-    entries: replays.reduce((total, { next }) => total + Number(next), 0),
-    finals: sum('finals'),
-    voids: sum('voids'),
+    entries: sum(({ next }) => Number(next)),
+    finals: sum(({ finals }) => finals),
+    voids: sum(({ voids }) => voids.length),
     simulatedHours: world.simulatedMs / 3_600_000,
     seconds: (performance.now() - beganAt) / 1_000,
   }

@@ -7,7 +7,7 @@ import { equalBytes, toHex } from '#core/base/bytes.ts'
 import type { LogPosition, RoomId } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
-import { outboxRecordCodec } from '#core/device/records.ts'
+import { outboxRecordCodec, pendingKey, pendingRecordCodec } from '#core/device/records.ts'
 import { roomRange } from '#core/device/records.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { DeviceState, EpochKeys, RoomEpoch, RoomState } from '#core/device/state.ts'
@@ -145,31 +145,56 @@ export class Watch {
   /** A frame leaves a device. */
   sent(device: SimDevice, bytes: Uint8Array): void {
     const kind = bodyKind(bytes[1] ?? 0)
-    if (kind !== 'submitFrame') return
+    if (kind !== 'submitFrame' && kind !== 'submitCommit') return
     const frame = parseFrame(bytes)
     const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
-    if (decoded?.kind !== 'message' || decoded.message.kind !== 'submitFrame') {
+    if (decoded?.kind !== 'message') {
       return this.violated('NoFault', `${device.name} writes a frame that cannot be read`)
     }
-    const { room, body } = decoded.message
+    const { message } = decoded
+    if (message.kind === 'submitCommit') {
+      this.#commitSent(device, roomKey(message.room), message.body.commit)
+    } else if (message.kind === 'submitFrame') {
+      this.#frameSent(device, roomKey(message.room), message.body.frame)
+    }
+  }
+
+  /** Who comes in by a commit of its own makes another one after a restart. */
+  #commitSent(device: SimDevice, key: string, commit: Uint8Array): void {
+    const room = device.room(key)
+    const isUnderWay = room?.pending != null && equalBytes(room.pending.commit, commit)
+    if (!isUnderWay || room.joining !== null) return
+    const row = device.disk.row('groups', pendingKey(key))
+    const stored = row === null ? null : decode(pendingRecordCodec, row)
+    if (stored?.kind === 'decoded' && equalBytes(stored.value.commit, commit)) return
+    this.violated('StoredBeforeSent', `${device.name} sends a commit that it has not stored`)
+  }
+
+  #frameSent(device: SimDevice, key: string, bytes: Uint8Array): void {
     const records = device.disk.rows('outbox', {
-      ...roomRange(roomKey(room)),
+      ...roomRange(key),
       limit: 100_000,
       descending: true,
     })
     const isStored = records.some(({ value }) => {
       const record = decode(outboxRecordCodec, value)
       return record.kind === 'decoded' && record.value.sealed !== null &&
-        equalBytes(record.value.sealed.bytes, body.frame)
+        equalBytes(record.value.sealed.bytes, bytes)
     })
-    this.#countSent(device, body.frame)
-    // The step that sealed it also left its epoch: it is refused, and sealed anew.
-    const top = topOf(device.room(roomKey(room)))
-    const epochId = decodeSealedFrame(body.frame)?.header.epochId
-    const isOver = top === null || epochId === undefined || !equalBytes(idOfEpoch(top), epochId)
-    if (!isStored && !isOver) {
+    this.#countSent(device, bytes)
+    if (!isStored && !this.#isPast(device.room(key), bytes)) {
       this.violated('StoredBeforeSent', `${device.name} sends what it has not stored`)
     }
+  }
+
+  /** The step that sealed it went past its epoch or a void: it is refused, and sealed anew. */
+  #isPast(room: RoomState | null, bytes: Uint8Array): boolean {
+    const top = topOf(room)
+    const header = decodeSealedFrame(bytes)?.header
+    if (room === null || top === null || header === undefined) return true
+    const { voids } = (this.readers.get(room.key) as LogReader).replay()
+    const isBeforeVoid = voids.some((at) => at > header.seen.position && at < room.record.next)
+    return isBeforeVoid || !equalBytes(idOfEpoch(top), header.epochId)
   }
 
   #countSent(device: SimDevice, bytes: Uint8Array): void {
