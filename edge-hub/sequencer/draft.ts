@@ -17,8 +17,8 @@ import { verdictEntryCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import type { HeldWelcome, StoredEntry, StoredGeneration, StoredVersion } from '#hub/ports.ts'
 import type { VerdictEffects } from '#hub/ports.ts'
-import { type EpochView, memberAt, openInvitations } from '#hub/sequencer/group-view.ts'
-import { versionOf } from '#hub/sequencer/group-view.ts'
+import { type EpochView, isSameDevice, memberAt } from '#hub/sequencer/group-view.ts'
+import { openInvitations, versionOf } from '#hub/sequencer/group-view.ts'
 import { chainKey, type Chains, encodeState } from '#hub/sequencer/room-state.ts'
 import { type SequencedRoom, type Strike, STRIKES_MAX } from '#hub/sequencer/room-state.ts'
 
@@ -234,7 +234,10 @@ export class Draft {
     }
   }
 
-  /** Only whose own commit it was: those above fell with it. */
+  /**
+   * Only whose own commit it was: those above fell with it. *Whoever complains of the upper of two
+   * first would make two of one.*
+   */
   #strike(view: EpochView, committer: number): void {
     const member = memberAt(view, committer)
     assert(member !== null, 'a committer has a leaf in the epoch that it made')
@@ -242,7 +245,12 @@ export class Draft {
     const recent = this.#strikes.filter(({ timeMs }) =>
       timeMs > this.time - 2 * LIMITS.voidsWindowMs
     )
-    this.#strikes = [...recent, { account, device, timeMs: this.time }].slice(-STRIKES_MAX)
+    const { origin } = view
+    const stoodBelow = recent.some((strike) =>
+      isSameDevice(strike, member) && strike.origin > origin
+    )
+    const own = stoodBelow ? [] : [{ account, device, origin, timeMs: this.time }]
+    this.#strikes = [...recent, ...own].slice(-STRIKES_MAX)
   }
 
   decision(outcomes: readonly Outcome[]): Decision {

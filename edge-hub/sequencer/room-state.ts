@@ -15,8 +15,9 @@ import type { StoredGeneration } from '#hub/ports.ts'
 import { type ChainMemory, createChainMemory } from '#hub/sequencer/chain-memory.ts'
 import type { Author, EpochView } from '#hub/sequencer/group-view.ts'
 
-/** A device whose commit became void, and when (VOTE-8). */
+/** A device whose commit became void, where that stands, and when it did (VOTE-8). */
 export interface Strike extends Author {
+  readonly origin: LogPosition
   readonly timeMs: TimeMs
 }
 
@@ -150,7 +151,12 @@ const stateCodec = struct({
   format: format('room state'),
   finality: finalityCodec,
   strikes: vector(
-    struct({ account: accountNameCodec, device: deviceIdCodec, timeMs: timeCodec }),
+    struct({
+      account: accountNameCodec,
+      device: deviceIdCodec,
+      origin: positionCodec,
+      timeMs: timeCodec,
+    }),
     STRIKES_MAX,
   ),
   proposals: vector(

@@ -235,7 +235,8 @@ function judgeCommitter(draft: Draft, head: EpochView, commit: CommitSubmission)
   if (before !== head.group) return { kind: 'staleEpoch', epoch: head.epoch }
   // Members judge it by the time of its entry: a clock that jumped back in between.
   if (facts.timeMs !== draft.time) return { kind: 'unavailable', retryAfterMs: 0 }
-  const waits = strikeWait(draft, author)
+  const isResync = change.external && change.removed.length > 0
+  const waits = isResync ? null : strikeWait(draft, author)
   if (waits !== null) return { kind: 'tooMany', retryAfterMs: waits }
   const sitsIn = change.external ? after : before
   if (!ownsLeaf({ made: sitsIn }, author, change.committer)) return { kind: 'wrongLeaf' }
@@ -243,7 +244,10 @@ function judgeCommitter(draft: Draft, head: EpochView, commit: CommitSubmission)
   return { kind: 'provisional', position: head.origin }
 }
 
-/** Two commits of a device that became void within an hour end its right for an hour (VOTE-8). */
+/**
+ * Two commits of a device that became void within an hour end its right for an hour; coming back to
+ * its own leaf has a limit of its own (VOTE-8, JOIN-8).
+ */
 function strikeWait(draft: Draft, author: Author): number | null {
   const own = draft.strikes.filter((strike) => isSameDevice(strike, author))
   const [first] = own.slice(-LIMITS.voidsPerDeviceMax)

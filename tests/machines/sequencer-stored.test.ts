@@ -68,6 +68,7 @@ Deno.test('VOTE-8: of strikes the newest 1,024 are kept', async () => {
   const strike: Strike = {
     account: 'eve@hub.example' as AccountName,
     device: new Uint8Array(16) as DeviceId,
+    origin: 1n as LogPosition,
     timeMs: room.time,
   }
   room.strikes = Array.from({ length: STRIKES_MAX }, () => strike)
@@ -87,9 +88,15 @@ Deno.test('VOTE-8: of three voids the last two count', async () => {
   const { account, device } = authorOf(ALICE)
   const { submission } = await commit(story)
   const struckAt = (...ago: readonly number[]) =>
-    decide({ ...room, strikes: ago.map((each) => ({ account, device, timeMs: minutes(each) })) }, [
-      submission,
-    ])
+    decide({
+      ...room,
+      strikes: ago.map((each, index) => ({
+        account,
+        device,
+        origin: BigInt(index + 1) as LogPosition,
+        timeMs: minutes(each),
+      })),
+    }, [submission])
   deepStrictEqual(codes(struckAt(70, 5, 1)), ['tooMany'])
   deepStrictEqual(struckAt(70, 5, 1).outcomes, [{
     kind: 'refused',

@@ -5,7 +5,7 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import type { LogPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { changedNodes } from '#core/mls/ratchet-tree.ts'
+import { changedNodes, leafAt } from '#core/mls/ratchet-tree.ts'
 import { decode } from '#core/wire/codec.ts'
 import { verdictEntryCodec } from '#core/wire/log-entry.ts'
 import type { Decision } from '#hub/sequencer/sequencer.ts'
@@ -197,6 +197,50 @@ Deno.test('VOTE-8: two void commits end a device’s right for an hour', async (
   const lateMs = last + LIMITS.voidsWindowMs
   const late = await commit(story, { atMs: lateMs })
   deepStrictEqual(codes(decide(room, [late.submission], { nowMs: lateMs })), ['accepted'])
+})
+
+Deno.test('VOTE-8: whoever complains of the upper of two commits first makes no two of one', async () => {
+  const story = await three()
+  const { room } = story
+  const groups = new Map(story.groups)
+  await pass(story)
+  const lower = headOf(room).origin
+  await pass(story)
+  const upper = headOf(room).origin
+  const complain = (position: LogPosition, nowMs: number) =>
+    run(room, [BOB, CAROL].map((who) => vote(room, who, { position, choice: 'cannot' })), { nowMs })
+  deepStrictEqual(verdictsOf(complain(upper, LATER_MS)), [['void', Number(upper)]])
+  deepStrictEqual(room.strikes.map(({ origin }) => origin), [upper])
+  deepStrictEqual(verdictsOf(complain(lower, LATER_MS)), [['void', Number(lower)]])
+  deepStrictEqual(room.strikes.map(({ origin }) => origin), [upper], 'of both one counts')
+  for (const [who, group] of groups) story.groups.set(who, group)
+  const third = await commit(story, { atMs: LATER_MS })
+  deepStrictEqual(codes(run(room, [third.submission], { nowMs: LATER_MS })), ['accepted'])
+  const { origin } = headOf(room)
+  complain(origin, LATER_MS + LIMITS.verdictWaitMs)
+  deepStrictEqual(room.strikes.map((strike) => strike.origin), [upper, origin], 'a later one does')
+})
+
+Deno.test('VOTE-8: whose right to commit has ended may come back to its own leaf', async () => {
+  const story = await three()
+  const { room } = story
+  const { account, device } = authorOf(ALICE)
+  const struck = [3n, 5n].map((origin) => ({
+    account,
+    device,
+    origin: origin as LogPosition,
+    timeMs: room.time,
+  }))
+  const { submission } = await commit(story)
+  const old = leafAt(headOf(room).group.tree, 0)
+  ok(old !== null)
+  const change = { ...submission.change, external: true, removed: [{ leaf: 0, leafNode: old }] }
+  const resync = { ...submission, change }
+  const joining = { ...submission, change: { ...change, removed: [] } }
+  const bars = { ...room, strikes: struck }
+  deepStrictEqual(codes(decide(bars, [submission])), ['tooMany'])
+  deepStrictEqual(codes(decide(bars, [joining])), ['tooMany'])
+  deepStrictEqual(codes(decide(bars, [resync])), ['accepted'])
 })
 
 Deno.test('what becomes final is stored as a change of the version before', async () => {
