@@ -199,7 +199,7 @@ Deno.test('VOTE-8: two void commits end a device’s right for an hour', async (
   deepStrictEqual(codes(decide(room, [late.submission], { nowMs: lateMs })), ['accepted'])
 })
 
-Deno.test('VOTE-8: whoever complains of the upper of two commits first makes no two of one', async () => {
+Deno.test('VOTE-8: complaints of the upper of two commits first make no two of one', async () => {
   const story = await three()
   const { room } = story
   const groups = new Map(story.groups)
