@@ -30,6 +30,13 @@ export interface SimDeviceParts {
   /** A frame that the machine gives to its transport. */
   sent(device: SimDevice, frame: Uint8Array): void
   faulted(device: SimDevice, error: unknown): void
+  /** A command that has its answer gets another. */
+  answeredTwice(device: SimDevice): void
+}
+
+interface Asked {
+  readonly kind: Command['kind']
+  settle(outcome: CommandOutcome | null): void
 }
 
 interface Session {
@@ -46,7 +53,7 @@ export class SimDevice {
   readonly #parts: SimDeviceParts
   readonly #clock: Clock
   readonly #timers = new Map<TimerName, number>()
-  readonly #commands = new Map<number, (outcome: CommandOutcome | null) => void>()
+  readonly #commands = new Map<number, Asked>()
   #driver: Driver<DeviceState, DeviceInput>
   #session: Session | null = null
   #lastCommand = 0
@@ -73,6 +80,11 @@ export class SimDevice {
 
   get life(): number {
     return this.#life
+  }
+
+  /** Commands that have no answer yet. */
+  get waiting(): readonly Command['kind'][] {
+    return [...this.#commands.values()].map(({ kind }) => kind)
   }
 
   room(key: string): RoomState | null {
@@ -120,7 +132,7 @@ export class SimDevice {
     this.#session?.abort()
     this.#session = null
     this.#timers.clear()
-    for (const settle of this.#commands.values()) settle(null)
+    for (const { settle } of this.#commands.values()) settle(null)
     this.#commands.clear()
   }
 
@@ -135,8 +147,8 @@ export class SimDevice {
   /** Null: the device ended before there was an answer. */
   command(command: Command): Promise<CommandOutcome | null> {
     const id = ++this.#lastCommand
-    const answered = new Promise<CommandOutcome | null>((resolve) =>
-      this.#commands.set(id, resolve)
+    const answered = new Promise<CommandOutcome | null>((settle) =>
+      this.#commands.set(id, { kind: command.kind, settle })
     )
     this.post({ kind: 'commandGiven', id, command })
     return answered
@@ -207,8 +219,8 @@ export class SimDevice {
       case 'armTimer':
         return void this.#timers.set(effect.timer, effect.atMs)
       case 'settleCommand':
-        this.#commands.get(effect.id)?.(effect.outcome)
-        this.#commands.delete(effect.id)
+        this.#commands.get(effect.id)?.settle(effect.outcome)
+        if (!this.#commands.delete(effect.id)) this.#parts.answeredTwice(this)
         return
       case 'reportFault':
         return this.#parts.faulted(this, effect.error)

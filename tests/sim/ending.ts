@@ -5,6 +5,7 @@
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { epochKey, finalityKey, pendingKey } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
@@ -15,7 +16,7 @@ import { decodeState } from '#hub/sequencer/room-state.ts'
 import { Violation } from './chronicle.ts'
 import type { SimDevice } from './device.ts'
 import { type LogReader, plainFinality } from './oracle.ts'
-import { type InvariantName, topOf } from './watch.ts'
+import { epochsOf, type InvariantName, topOf } from './watch.ts'
 import type { Workload } from './workload.ts'
 import type { World } from './world.ts'
 
@@ -74,6 +75,7 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
     for (const device of there) await judgeMember(device, { key, reader })
     await judgeMessages(world, { key, reader, there, workload })
   }
+  for (const device of world.devices) judgeDevice(device)
 }
 
 // ---- The hub ------------------------------------------------------------------------------
@@ -157,6 +159,39 @@ function judgeRoom(name: string, room: RoomState | null, { key, reader }: Place)
   const last = epochs.at(-1)
   const isSame = top !== null && last !== undefined && sameGroup(top.public, last.group)
   must('Converges', isSame && top.group !== null, () => `${name} can follow ${key}`)
+}
+
+function judgeDevice(device: SimDevice): void {
+  const { name, waiting } = device
+  must('Answered', waiting.length === 0, () => `${name} does not answer ${waiting.join()}`)
+  for (const table of ['groups', 'nodes', 'chains'] as const) {
+    const rows = device.disk.rows(table, { from: '', to: '~', limit: 1_000_000, descending: false })
+    for (const { key } of rows) {
+      const room = device.room(key.split(':')[0] as string)
+      const isOfNow = room !== null && holdsRow(room, table, key)
+      must('NothingIsLeft', isOfNow, () => `${name} keeps ${table} ${key}`)
+    }
+  }
+}
+
+/** Whether a row is of an epoch that the room has, or of its commit under way. */
+function holdsRow(room: RoomState, table: 'groups' | 'nodes' | 'chains', key: string): boolean {
+  const { pending, joining, final, chain } = room
+  // On the way in everything is in memory.
+  if (final === null || joining !== null) return false
+  if (table === 'nodes') return true
+  if (table === 'groups') {
+    const kept = [
+      room.key,
+      finalityKey(room.key),
+      ...pending === null ? [] : [pendingKey(room.key)],
+    ]
+    const isOpen = chain.some(({ position }) => key === epochKey(room.key, position))
+    return isOpen || kept.includes(key)
+  }
+  return epochsOf(room).some(({ position, keys }) =>
+    keys !== null && key.startsWith(`${epochKey(room.key, position)}:`)
+  )
 }
 
 // ---- Messages -----------------------------------------------------------------------------

@@ -4,14 +4,14 @@
  * what must hold at the end is `ending.ts`.
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
-import type { LogPosition, RoomId } from '#core/base/ids.ts'
+import type { RoomId } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { outboxRecordCodec, pendingKey, pendingRecordCodec } from '#core/device/records.ts'
 import { roomRange } from '#core/device/records.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { DeviceState, EpochKeys, RoomEpoch, RoomState } from '#core/device/state.ts'
-import { allSecrets } from '#core/mls/group.ts'
+import { allSecrets, type Group } from '#core/mls/group.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
 import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
@@ -32,11 +32,13 @@ export const INVARIANTS = {
   FinalStays: 'the last final epoch of a device never goes back',
   SameEpochSameSecrets: 'who is in an epoch has its secrets, the same as all others',
   OnlyMembersHaveSecrets: 'nobody has secrets of an epoch without a leaf in it',
-  SecretsAreWiped: 'secrets of an epoch that is over are zeros in memory',
+  SecretsAreWiped: 'secrets of an epoch, a commit or a Welcome that is over are zeros in memory',
+  NothingIsLeft: 'a store holds no secrets of what is over',
   NoKeyReuse: 'no device sends two frames under one generation of an epoch',
   StoredBeforeSent: 'a device sends no frame and no commit that its store would not bring back',
   GenerationsOnce: 'no generation of a chain stands twice in the log',
   Converges: 'when faults end, all members come to the same state, and outboxes are empty',
+  Answered: 'each command is answered, once',
   DeliveredOnce: 'each message is delivered once, in order, to all who were members',
   Readable: 'a member of an epoch reads every frame of its honest members',
   HubRebuilds: 'what the hub has stored of a group is what its log says',
@@ -69,7 +71,8 @@ interface Condemned {
   readonly device: SimDevice
   readonly life: number
   readonly room: string
-  readonly position: bigint
+  /** Of the epoch; null for a commit or Welcome under way. */
+  readonly position: bigint | null
   readonly secrets: readonly Uint8Array[]
 }
 
@@ -323,13 +326,16 @@ export class Watch {
   #condemn(device: SimDevice, was: RoomState, is: RoomState): void {
     const kept = new Set(epochsOf(is).map(({ position }) => position))
     const over = epochsOf(was).filter(({ position }) => !kept.has(position))
-    if (over.length === 0) return
+    const underWay = new Set(groupsUnderWay(is))
+    const ended = groupsUnderWay(was).filter((group) => !underWay.has(group))
+    if (over.length + ended.length === 0) return
     const held = new Set(secretsOfRoom(is))
-    for (const epoch of over) {
-      const secrets = secretsOfEpoch(epoch).filter((secret) => !held.has(secret))
-      const { position } = epoch
+    const condemn = (position: bigint | null, all: readonly Uint8Array[]) => {
+      const secrets = all.filter((secret) => !held.has(secret))
       this.#condemned.push({ device, life: device.life, room: is.key, position, secrets })
     }
+    for (const epoch of over) condemn(epoch.position, secretsOfEpoch(epoch))
+    for (const group of ended) condemn(null, allSecrets(group))
   }
 
   /** Effects run with the state that they belong to, so what is over has been wiped. */
@@ -338,20 +344,21 @@ export class Watch {
       if (device.life !== life || this.#holdsAgain(device, room, position)) continue
       const left = secrets.filter((secret) => secret.some((byte) => byte !== 0)).length
       if (left > 0) {
-        const of = `${left} of ${secrets.length} secrets of the epoch at ${position}`
+        const what = position === null ? 'what was under way' : `the epoch at ${position}`
+        const of = `${left} of ${secrets.length} secrets of ${what}`
         this.violated('SecretsAreWiped', `${device.name} holds ${of} in memory`)
       }
     }
     this.#condemned = []
   }
 
-  #holdsAgain(device: SimDevice, key: string, position: LogPosition | bigint): boolean {
+  #holdsAgain(device: SimDevice, key: string, position: bigint | null): boolean {
     const room = device.room(key)
     return room !== null && epochsOf(room).some((epoch) => epoch.position === position)
   }
 }
 
-function epochsOf(room: RoomState): readonly RoomEpoch[] {
+export function epochsOf(room: RoomState): readonly RoomEpoch[] {
   return room.final === null ? room.chain : [room.final, ...room.chain]
 }
 
@@ -366,13 +373,15 @@ function secretsOfEpoch({ group, keys }: RoomEpoch): readonly Uint8Array[] {
   return [...group === null ? [] : allSecrets(group), ...keys === null ? [] : secretsOfKeys(keys)]
 }
 
+/** Of a commit that is not in the log yet, and of a Welcome that the walk has not reached. */
+function groupsUnderWay({ pending, joining }: RoomState): readonly Group[] {
+  const groups = [pending?.next ?? null, joining?.kind === 'welcome' ? joining.group : null]
+  return groups.filter((group) => group !== null)
+}
+
 /** Everything that the room still has, in an epoch or on the way to one. */
 function secretsOfRoom(room: RoomState): readonly Uint8Array[] {
-  const groups = [room.pending?.next, room.joining?.kind === 'welcome' ? room.joining.group : null]
-  return [
-    ...epochsOf(room).flatMap(secretsOfEpoch),
-    ...groups.flatMap((group) => group == null ? [] : allSecrets(group)),
-  ]
+  return [...epochsOf(room).flatMap(secretsOfEpoch), ...groupsUnderWay(room).flatMap(allSecrets)]
 }
 
 /** Of a room as a device has it, its newest epoch. */

@@ -159,6 +159,7 @@ export class World {
       disk: new DeviceDisk({ name, clock, chronicle, chance, tickMs: this.plan.tickMs }),
       sent: (device, frame) => watch.sent(device, frame),
       faulted: (device, error) => watch.violated('NoFault', `${device.name}: ${textOf(error)}`),
+      answeredTwice: ({ name }) => watch.violated('Answered', `${name} answers a command twice`),
     })
     this.devices.push(device)
     return device

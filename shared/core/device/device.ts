@@ -17,7 +17,7 @@ import {
   joinByLink,
   welcomeReceived,
 } from '#core/device/joining.ts'
-import { anchorAnswered, anchorOutdated } from '#core/device/invitations.ts'
+import { anchorAnswered, anchorOutdated, anchorRefused } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
@@ -132,7 +132,7 @@ async function takeNewRoom(turn: Turn, key: string | null): Promise<void> {
 /** Everything that waited for an answer of this session learns that there will be none. */
 function endSession(turn: Turn): void {
   for (const pending of turn.state.requests.values()) {
-    if (pending.kind === 'claim' || pending.kind === 'anchor') turn.fail(pending.command, 'offline')
+    if (pending.kind === 'claim') turn.fail(pending.command, 'offline')
   }
   turn.set({ requests: new Map() })
   signedUp(turn)
@@ -277,7 +277,7 @@ async function claimAnswered(turn: Turn, body: Body<'keyPackages'>): Promise<voi
 
 function requestAccepted(turn: Turn, body: Body<'accepted'>): void {
   const pending = turn.takeRequest(body.request as RequestId)
-  if (pending?.kind === 'anchor') anchorAnswered(turn, pending.room, pending)
+  if (pending?.kind === 'anchor') anchorAnswered(turn, pending.room, pending.anchor)
   else if (pending?.kind === 'createRoom') subscribe(turn, pending.room)
   else if (pending?.kind === 'publish') signedUp(turn)
 }
@@ -304,10 +304,12 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
     case 'vote':
       // Cast before, or settled meanwhile: the log says which.
       return
-    case 'anchor':
-      if (holdRoom(turn, pending.room, refusal)) return turn.fail(pending.command, refusal.kind)
-      if (refusal.kind !== 'badAnchor') return turn.fail(pending.command, refusal.kind)
-      return await anchorOutdated(turn, pending.room, pending.anchor)
+    case 'anchor': {
+      const { room, anchor } = pending
+      const isHeld = holdRoom(turn, room, refusal)
+      if (refusal.kind === 'badAnchor' && !isHeld) return await anchorOutdated(turn, room, anchor)
+      return anchorRefused(turn, room, { anchor, code: refusal.kind })
+    }
     case 'group':
       if (holdRoom(turn, pending.room, refusal)) return
       return groupRefused(turn, pending.room, refusal.kind)

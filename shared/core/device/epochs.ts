@@ -16,9 +16,9 @@ import {
   provisionalRecordCodec,
 } from '#core/device/records.ts'
 import { roomRange, timelineRange } from '#core/device/records.ts'
+import { endUnderWay, wipeGroups } from '#core/device/room.ts'
 import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { allSecrets } from '#core/mls/group.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import { changedNodes, leafAt, type NodeChanges } from '#core/mls/ratchet-tree.ts'
 import { encodeGroupHead, encodePublicHead } from '#core/mls/state-codec.ts'
@@ -70,7 +70,7 @@ export function finaliseEpoch(turn: Turn, key: string): void {
     storeFinal(turn, key, epoch, epoch.changed)
     dropKeys(turn, key, old)
   }
-  wipeEpochs(turn, key, [old])
+  wipeGroups(turn, key, [old.group])
   dropCertificates(turn, key, {
     leaves: leavesGone(old, epoch),
     tree: (chain.at(-1) ?? epoch).public.tree,
@@ -112,7 +112,7 @@ export function voidEpochs(
     const { unread, ...undo } = lowest.undo
     turn.setRecord(key, { ...undo, unread: Math.min(unread, room.record.unread) })
   }
-  wipeEpochs(turn, key, dropped)
+  wipeGroups(turn, key, dropped.map(({ group }) => group))
   return dropped
 }
 
@@ -128,38 +128,16 @@ export function forgetEpochs(turn: Turn, key: string): void {
     turn.deleteRange(table, roomRange(key))
   }
   for (const { keys } of epochs) wipeKeys(turn, keys)
-  wipeEpochs(turn, key, epochs)
+  wipeGroups(turn, key, epochs.map(({ group }) => group))
 }
 
 /** This device is out for good: nothing of the group is kept (SEQ-6). */
 export function leaveRoom(turn: Turn, key: string): void {
+  endUnderWay(turn, key)
   forgetEpochs(turn, key)
   turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: null })
-  turn.setRoom(key, {
-    finality: null,
-    joining: null,
-    pending: null,
-    jobs: [],
-    subscription: { kind: 'none' },
-  })
+  turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
-}
-
-/** Wipes what these epochs alone held; epochs that stay may share secrets with them. */
-function wipeEpochs(turn: Turn, key: string, over: readonly RoomEpoch[]): void {
-  const room = turn.room(key)
-  const held = new Set<Uint8Array>()
-  const groups = [room?.final?.group, ...(room?.chain ?? []).map(({ group }) => group)]
-  for (const group of [...groups, room?.pending?.next]) {
-    if (group === null || group === undefined) continue
-    for (const secret of allSecrets(group)) held.add(secret)
-  }
-  const secrets: Uint8Array[] = []
-  for (const { group } of over) {
-    if (group === null) continue
-    for (const secret of allSecrets(group)) if (!held.has(secret)) secrets.push(secret)
-  }
-  turn.effect({ kind: 'wipe', secrets })
 }
 
 /** The group of an epoch has changed within it, its tree has not. */

@@ -9,7 +9,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
-import type { LinkLimits } from '#core/device/io.ts'
+import type { CommandError, LinkLimits } from '#core/device/io.ts'
 import type { AccountRecord, Anchored } from '#core/device/records.ts'
 import { caughtUp } from '#core/device/room.ts'
 import type { CommitJob, RoomEpoch, RoomState } from '#core/device/state.ts'
@@ -213,6 +213,7 @@ export function linkListed(
 export async function pumpAnchors(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   const account = turn.registered
+  if (room !== null && room.joining === null) endInviting(turn, room)
   if (room === null || account === null || room.final === null || room.final.group === null) return
   if (!turn.ready || !caughtUp(room) || room.record.phase !== 'live' || isHeld(turn, room)) return
   for (const invitation of listedOwn(room, account.name)) {
@@ -221,6 +222,24 @@ export async function pumpAnchors(turn: Turn, key: string): Promise<void> {
     if (dueMs > turn.nowMs) turn.wakeAt(dueMs)
     else await leaveAnchor(turn, key, { epoch: room.final, account, invitation: invitation.id })
   }
+}
+
+/** A link that was taken back, or whose time is over, before it had its anchor is never given. */
+function endInviting(turn: Turn, room: RoomState): void {
+  const underWay = [...room.jobs, ...room.pending?.jobs ?? []]
+    .flatMap((job) => job.kind === 'invite' ? [job.invitation] : [])
+  const known = [...listedInvitations(room), ...underWay]
+  const inviting = new Map(room.inviting)
+  for (const [name, command] of room.inviting) {
+    const expiresAt = known.find(({ id }) => toHex(id) === name)?.expiresAt ?? 0
+    if (expiresAt > turn.nowMs) {
+      turn.wakeAt(expiresAt)
+      continue
+    }
+    inviting.delete(name)
+    turn.fail(command, 'unknownInvitation')
+  }
+  if (inviting.size < room.inviting.size) turn.setRoom(room.key, { inviting })
 }
 
 function isUnderWay(turn: Turn, key: string, id: Uint8Array): boolean {
@@ -261,9 +280,8 @@ async function leaveAnchor(
     device: account.device,
     time: turn.nowMs,
   }, { algorithm: suite.signature, secretKey, certificate: account.certificate })
-  const command = room.inviting.get(toHex(invitation)) ?? null
   const anchored = { id: invitation, position: epoch.position, time: turn.nowMs }
-  const request = turn.request({ kind: 'anchor', room: key, anchor: anchored, command })
+  const request = turn.request({ kind: 'anchor', room: key, anchor: anchored })
   turn.send('leaveAnchor', { request: request as RequestId, anchor }, room.id)
 }
 
@@ -276,20 +294,31 @@ export async function anchorOutdated(turn: Turn, key: string, anchor: Anchored):
   if (final !== null && final.position !== anchor.position) await pumpAnchors(turn, key)
 }
 
-/** The hub has the anchor: the link may be given away. */
-export function anchorAnswered(
+/** The hub keeps no anchor for now; whoever made the link is told. */
+export function anchorRefused(
   turn: Turn,
   key: string,
-  answered: { readonly anchor: Anchored; readonly command: number | null },
+  { anchor, code }: { readonly anchor: Anchored; readonly code: CommandError },
 ): void {
   const room = turn.room(key)
-  if (room === null) return
-  const { anchor, command } = answered
-  const name = toHex(anchor.id)
+  if (room !== null) turn.fail(takeInviting(turn, room, anchor), code)
+}
+
+/** The command that waits for a link to have its anchor. */
+function takeInviting(turn: Turn, room: RoomState, { id }: Anchored): number | null {
   const inviting = new Map(room.inviting)
-  inviting.delete(name)
-  turn.setRoom(key, { inviting })
-  turn.done(command, fragmentOf(room, anchor.id))
+  const command = inviting.get(toHex(id)) ?? null
+  inviting.delete(toHex(id))
+  turn.setRoom(room.key, { inviting })
+  return command
+}
+
+/** The hub has the anchor: the link may be given away. */
+export function anchorAnswered(turn: Turn, key: string, anchor: Anchored): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const name = toHex(anchor.id)
+  turn.done(takeInviting(turn, room, anchor), fragmentOf(room, anchor.id))
   const listed = new Set(listedInvitations(room).map(({ id }) => toHex(id)))
   const others = room.record.anchors.filter(({ id }) => listed.has(toHex(id)) && toHex(id) !== name)
   turn.setRecord(key, { anchors: [...others, anchor] })

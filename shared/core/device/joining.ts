@@ -12,7 +12,7 @@ import { dropKeyPackage } from '#core/device/account.ts'
 import { idOfEpoch } from '#core/device/chain.ts'
 import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
-import { newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
+import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
 import { withOutboxOf } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
@@ -51,7 +51,10 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
   const again = existing === null || existing.record.phase === 'joinRefused' ||
     existing.record.phase === 'removed' || existing.record.phase === 'broken'
   if (!again) return turn.done(command, roomKey(id))
-  if (existing !== null) forgetEpochs(turn, existing.key)
+  if (existing !== null) {
+    endUnderWay(turn, existing.key)
+    forgetEpochs(turn, existing.key)
+  }
   const opening = link.secret.slice()
   wipe(link.secret)
   const room = newRoom({
@@ -235,7 +238,10 @@ export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promis
     turn.send('welcomeReceived', { id: body.id })
     return
   }
-  if (existing !== null) forgetEpochs(turn, key)
+  if (existing !== null) {
+    endUnderWay(turn, key)
+    forgetEpochs(turn, key)
+  }
   const fresh = newRoom({
     id,
     phase: 'joining',

@@ -7,10 +7,10 @@ import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
-import { timelineKey, timelineRecordCodec } from '#core/device/records.ts'
+import { pendingKey, timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { allSecrets } from '#core/mls/group.ts'
+import { allSecrets, type Group } from '#core/mls/group.ts'
 import { encode } from '#core/wire/codec.ts'
 import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { LogPosition } from '#core/base/ids.ts'
@@ -175,9 +175,9 @@ export function breakRoom(turn: Turn, key: string, code: string): void {
   if (room.record.phase === 'joining') {
     return refuseJoin(turn, key, code === 'internal' ? code : 'brokenLog')
   }
-  failJobs(turn, room)
+  endUnderWay(turn, key)
   turn.setRecord(key, { phase: 'broken', code })
-  turn.setRoom(key, { jobs: [], pending: null, subscription: { kind: 'none' } })
+  turn.setRoom(key, { subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
 }
 
@@ -185,15 +185,10 @@ export function breakRoom(turn: Turn, key: string, code: string): void {
 export function refuseJoin(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null || room.record.phase !== 'joining') return
-  const groups = [room.joining?.kind === 'welcome' ? room.joining.group : null, room.pending?.next]
-  const secrets = groups.flatMap((group) => group == null ? [] : allSecrets(group))
-  turn.effect({ kind: 'wipe', secrets: [...secrets, room.record.opening] })
-  failJobs(turn, room)
+  endUnderWay(turn, key)
+  turn.effect({ kind: 'wipe', secrets: [room.record.opening] })
   turn.setRecord(key, { phase: 'joinRefused', code, opening: new Uint8Array(0) })
   turn.setRoom(key, {
-    joining: null,
-    pending: null,
-    jobs: [],
     final: null,
     chain: [],
     finality: null,
@@ -203,10 +198,27 @@ export function refuseJoin(turn: Turn, key: string, code: string): void {
   turn.effect({ kind: 'showAccount' })
 }
 
-function failJobs(turn: Turn, room: RoomState): void {
-  for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
+/** Commit, Welcome and jobs of a room end: who waits for them is told, nothing of them is kept. */
+export function endUnderWay(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null) return
+  const { pending, joining } = room
+  for (const job of [...pending?.jobs ?? [], ...room.jobs]) turn.fail(job.command, 'roomNotLive')
   for (const command of room.inviting.values()) turn.fail(command, 'roomNotLive')
-  turn.setRoom(room.key, { inviting: new Map() })
+  if (pending !== null) turn.delete('groups', pendingKey(key))
+  turn.setRoom(key, { joining: null, pending: null, jobs: [], inviting: new Map() })
+  wipeGroups(turn, key, [pending?.next ?? null, joining?.kind === 'welcome' ? joining.group : null])
+}
+
+/** Wipes the secrets of groups that are over; what the room holds may share some with them. */
+export function wipeGroups(turn: Turn, key: string, over: readonly (Group | null)[]): void {
+  const room = turn.room(key)
+  const { final, chain, pending, joining } = room ?? { chain: [] }
+  const epochs = [final?.group, ...chain.map(({ group }) => group), pending?.next]
+  const kept = [...epochs, joining?.kind === 'welcome' ? joining.group : null]
+  const held = new Set(kept.flatMap((group) => group == null ? [] : allSecrets(group)))
+  const secrets = over.flatMap((group) => group === null ? [] : allSecrets(group))
+  turn.effect({ kind: 'wipe', secrets: secrets.filter((secret) => !held.has(secret)) })
 }
 
 /** URI of a room in message content, under the domain where it was created (CONTENT-2). */

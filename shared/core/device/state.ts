@@ -95,13 +95,7 @@ export type PendingRequest =
     }
     | { readonly kind: 'commit'; readonly room: string; readonly commit: Uint8Array }
     | { readonly kind: 'vote'; readonly room: string }
-    | {
-      readonly kind: 'anchor'
-      readonly room: string
-      readonly anchor: Anchored
-      /** The command that made the link, and waits for its anchor. */
-      readonly command: number | null
-    }
+    | { readonly kind: 'anchor'; readonly room: string; readonly anchor: Anchored }
     | { readonly kind: 'group'; readonly room: string }
   )
 

@@ -9,12 +9,11 @@ import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { holdRoom } from '#core/device/hold.ts'
 import { linkListed } from '#core/device/invitations.ts'
 import { pendingKey, pendingRecordCodec } from '#core/device/records.ts'
-import { resubscribe } from '#core/device/room.ts'
+import { resubscribe, wipeGroups } from '#core/device/room.ts'
 import type { CommitJob, PendingCommit, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { type Group, makeGroupInfo } from '#core/mls/group.ts'
 import { encodeMlsMessage } from '#core/mls/framing.ts'
-import { allSecrets } from '#core/mls/group.ts'
 import { changedNodes } from '#core/mls/ratchet-tree.ts'
 import { encodeGroupHead } from '#core/mls/state-codec.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
@@ -122,7 +121,7 @@ export function commitLost(turn: Turn, key: string): void {
   if (room === null || room.pending === null) return
   const { jobs, next } = room.pending
   dropPending(turn, key)
-  wipeLost(turn, key, next)
+  wipeGroups(turn, key, [next])
   turn.setRoom(key, { jobs: [...jobs, ...room.jobs] })
 }
 
@@ -137,17 +136,6 @@ export function dropStalePending(turn: Turn, key: string): void {
 function dropPending(turn: Turn, key: string): void {
   turn.delete('groups', pendingKey(key))
   turn.setRoom(key, { pending: null })
-}
-
-/** Secrets that only the commit held; it shares others with the epoch that it was made in. */
-function wipeLost(turn: Turn, key: string, lost: Group): void {
-  const room = turn.room(key)
-  if (room === null) return
-  const held = new Set<Uint8Array>()
-  for (const group of [room.final?.group ?? null, ...room.chain.map((each) => each.group)]) {
-    if (group !== null) { for (const secret of allSecrets(group)) held.add(secret) }
-  }
-  turn.effect({ kind: 'wipe', secrets: allSecrets(lost).filter((secret) => !held.has(secret)) })
 }
 
 type Refusal = Body<'refused'>['refusal']
@@ -181,7 +169,7 @@ export function commitRefused(turn: Turn, key: string, refusal: Refusal): boolea
   } else {
     for (const job of jobs) turn.fail(job.command, refusal.kind)
     dropPending(turn, key)
-    wipeLost(turn, key, next)
+    wipeGroups(turn, key, [next])
   }
   resubscribe(turn, key)
   return isRace
