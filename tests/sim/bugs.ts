@@ -108,6 +108,18 @@ export const BUGS: readonly Bug[] = [
       replace: 'for (const secret of allSecrets(group)) if (!held.has(secret)) held.add(secret)',
     }],
   },
+  {
+    name: 'drop what a chunk begins',
+    edits: [{
+      file: 'shared/core/wire/frame.ts',
+      find: "    return { kind: 'frames', frames }",
+      replace: `    if (frames.length > 0) {
+      this.#pending = []
+      this.#pendingLength = 0
+    }
+    return { kind: 'frames', frames }`,
+    }],
+  },
 ]
 
 const ROOT = path.resolve(import.meta.dirname ?? '.', '../..')

@@ -1,13 +1,16 @@
 /**
  * The network between devices and the hub: sessions with streams that keep their own order and no
  * order to each other, and datagrams that keep none. Everything lies on the way until its time has
- * come. Owns delay, loss, partitions and the death of sessions between any two frames.
+ * come. Owns delay, loss, partitions and the death of sessions at any byte; how bytes become frames
+ * is `stream.ts`.
  */
 import type { Clock } from '#core/base/ports.ts'
 import type { Dialer, SessionListener, SessionTransport } from '#core/device/transport.ts'
+import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
 import type { HubSession, HubSessionListener, Lane } from '#hub/ports.ts'
 import type { Chance } from './chance.ts'
 import type { Chronicle } from './chronicle.ts'
+import { type Arrival, Stream, type Write, writeOf } from './stream.ts'
 
 export type Accept = (session: HubSession) => HubSessionListener | null
 
@@ -15,11 +18,15 @@ export type Accept = (session: HubSession) => HubSessionListener | null
 export interface Wire {
   /** The hub hands frames to its transport. */
   hubWrote(name: string, frames: readonly Uint8Array[]): void
+  /** A stream lost its place, though nothing but whole frames was written on it. */
+  framingLost(name: string, code: string): void
 }
 
 export interface NetworkParts {
   readonly clock: Clock
   readonly chance: Chance
+  /** For where streams are cut. */
+  readonly streams: Chance
   readonly chronicle: Chronicle
   readonly tickMs: number
   readonly wire: Wire
@@ -29,8 +36,12 @@ export interface NetworkParts {
 
 interface Due {
   readonly dueMs: number
+  /** Null: no bytes of a stream. */
+  readonly write: Write | null
   arrive(): void
 }
+
+type Side = 'device' | 'hub'
 
 /** In ticks. */
 const DELAY_MAX = 3
@@ -56,7 +67,7 @@ export class Network {
         const link = new Link(this, name, listener)
         this.#links.add(link)
         link.dial()
-        return { abort: () => link.cut() }
+        return { abort: () => link.cut('device') }
       },
     }
   }
@@ -145,9 +156,12 @@ class Link {
   readonly #device: SessionListener
   /** Ways in both directions, by name; the device's is `up`. */
   readonly #ways = new Map<string, Due[]>()
+  readonly #streams = new Map<string, Stream>()
   #hub: HubSessionListener | null = null
   /** Neither side has ended it. */
   #open = true
+  /** The device wrote what no stream carries. */
+  #isBroken = false
   #told = { device: false, hub: false }
 
   constructor(network: Network, name: string, device: SessionListener) {
@@ -177,23 +191,31 @@ class Link {
   #deviceSide(): SessionTransport {
     return {
       kind: 'webTransport',
-      send: (frame) => {
-        if (!this.#open) return
-        const copy = frame.slice()
-        this.#send('up', () => this.#reachHub(copy))
-      },
+      send: (frame) => void (this.#open && this.#sendFrame(frame)),
       sendDatagram: (frame) => {
         const copy = frame.slice()
-        if (this.#open) this.#datagram(() => this.#reachHub(copy))
+        if (this.#open) this.#datagram(() => this.#reachHub([copy]))
       },
-      close: () => this.cut(),
+      close: () => this.cut('device'),
     }
   }
 
-  #reachHub(frame: Uint8Array): void {
-    if (!this.#open) return
-    this.#network.parts.chronicle.arrival(this.name, 'up', frame)
-    void this.#hub?.framesReceived([frame])
+  /** What no stream carries loses the place of one, or reaches the hub whole, as in a datagram. */
+  #sendFrame(frame: Uint8Array): void {
+    const isShort = frame.length < FRAME_HEADER_LENGTH
+    if (isShort && !this.#network.parts.streams.comes('lost framing')) {
+      const copy = frame.slice()
+      return this.#send('up', () => void (this.#open && this.#reachHub([copy])))
+    }
+    if (isShort) this.#isBroken = true
+    const write = writeOf([frame])
+    this.#send('up', () => void (this.#open && this.#writeArrives('up', write)), write)
+  }
+
+  #reachHub(frames: readonly Uint8Array[]): void {
+    if (frames.length === 0) return
+    for (const frame of frames) this.#network.parts.chronicle.arrival(this.name, 'up', frame)
+    void this.#hub?.framesReceived(frames)
   }
 
   #hubSide(): HubSession {
@@ -202,13 +224,14 @@ class Link {
       write: (lane, frames) => {
         if (!this.#open) return Promise.reject(new Error('the session is gone'))
         this.#network.parts.wire.hubWrote(this.name, frames)
-        const copies = frames.map((frame) => frame.slice())
+        const name = nameOf(lane)
+        const write = writeOf(frames)
         const { promise, resolve, reject } = Promise.withResolvers<void>()
-        this.#send(nameOf(lane), () => {
+        this.#send(name, () => {
           if (!this.#open) return reject(new Error('the session is gone'))
-          this.#reachDevice(copies)
+          this.#writeArrives(name, write)
           resolve()
-        })
+        }, write)
         return promise
       },
       writeDatagram: (frame) => {
@@ -216,28 +239,28 @@ class Link {
         if (this.#open) this.#datagram(() => this.#reachDevice([copy]))
         return true
       },
-      close: () => this.cut(),
+      close: () => this.cut('hub'),
     }
   }
 
   #reachDevice(frames: readonly Uint8Array[]): void {
-    if (!this.#open) return
+    if (frames.length === 0) return
     for (const frame of frames) this.#network.parts.chronicle.arrival(this.name, 'down', frame)
     this.#device.framesReceived(frames)
   }
 
-  #datagram(arrive: () => void): void {
+  #datagram(reach: () => void): void {
     const dueMs = this.#network.datagramDueMs()
     if (dueMs === null) return
     const way = this.#way('datagrams')
-    way.push({ dueMs, arrive })
+    way.push({ dueMs, write: null, arrive: () => void (this.#open && reach()) })
     way.sort((a, b) => a.dueMs - b.dueMs)
   }
 
-  #send(name: string, arrive: () => void): void {
+  #send(name: string, arrive: () => void, write: Write | null = null): void {
     const way = this.#way(name)
     const dueMs = Math.max(this.#network.dueMs(), way.at(-1)?.dueMs ?? 0)
-    way.push({ dueMs, arrive })
+    way.push({ dueMs, write, arrive })
   }
 
   #way(name: string): Due[] {
@@ -246,21 +269,62 @@ class Link {
     return way
   }
 
-  /** What lies on the way is lost; frames before it have arrived, those behind it never will. */
-  cut(): void {
+  #stream(name: string): Stream {
+    const stream = this.#streams.get(name) ?? new Stream(this.#network.parts.streams.prng)
+    this.#streams.set(name, stream)
+    return stream
+  }
+
+  #writeArrives(name: string, write: Write): void {
+    const next = this.#way(name)[0]?.write ?? null
+    this.#reach(name, this.#stream(name).arrive(write, next))
+  }
+
+  /** Of a write that was the next to arrive, first bytes may still do so. */
+  #breakOff(name: string, write: Write | null): void {
+    const { chronicle, streams } = this.#network.parts
+    if (write === null || !streams.comes('cut inside a frame')) return
+    const stream = this.#stream(name)
+    this.#reach(name, stream.breakOff(write))
+    if (stream.isInside) chronicle.fault('cut inside a frame', `${this.name} ${name}`)
+  }
+
+  #reach(name: string, { frames, lost }: Arrival): void {
+    const { chronicle, wire } = this.#network.parts
+    if (name === 'up') this.#reachHub(frames)
+    else this.#reachDevice(frames)
+    if (lost === null) return
+    if (name === 'up' && this.#isBroken) chronicle.fault('lost framing', this.name)
+    else wire.framingLost(this.name, lost)
+    if (name === 'up') this.#hub?.framingLost(lost)
+    else this.cut('device')
+  }
+
+  /**
+   * What lies on the way is lost, but for first bytes of each stream, which end inside of a write;
+   * what arrived before stays. A side that ends the session itself reads no more.
+   */
+  cut(by: Side | null = null): void {
     if (!this.#open) return
     this.#open = false
-    // Writes that are under way reject when their turn comes.
-    const lost = [...this.#ways].filter(([name]) => name !== 'up' && name !== 'datagrams')
-      .flatMap(([, way]) => way)
+    const ways = [...this.#ways].filter(([name]) => name !== 'datagrams')
+    const down = ways.filter(([name]) => name !== 'up')
+    // Both are of this moment: a way may lose more of its first ones before the end is told.
+    const lost = down.flatMap(([, way]) => way)
+    const firsts = new Map(ways.map(([name, [first]]) => [name, first?.write ?? null]))
     this.#ways.clear()
     this.#send('up', () => {
+      // Writes that are under way reject.
       for (const { arrive } of lost) arrive()
+      if (by !== 'hub') this.#breakOff('up', firsts.get('up') ?? null)
       if (!this.#told.hub) this.#hub?.closed()
       this.#told = { ...this.#told, hub: true }
       this.#forget()
     })
     this.#send('control', () => {
+      if (by !== 'device') {
+        for (const [name] of down) this.#breakOff(name, firsts.get(name) ?? null)
+      }
       if (!this.#told.device) this.#device.closed()
       this.#told = { ...this.#told, device: true }
       this.#forget()

@@ -18,6 +18,8 @@ export const FAULTS = {
   // Network, for each tick.
   'session death': 1_500,
   partition: 400,
+  // Network, for each stream with something on the way when its session dies.
+  'cut inside a frame': 500_000,
   // The hub's store, for each transaction.
   'slow append': 60_000,
   'failed append': 8_000,
@@ -43,6 +45,8 @@ export const FAULTS = {
   'replayed frame': 1_500,
   'malformed frame': 1_500,
   flood: 150,
+  // The hostile member, for each frame that is too short for a stream.
+  'lost framing': 500_000,
 } as const
 export type FaultName = keyof typeof FAULTS
 

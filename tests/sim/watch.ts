@@ -138,6 +138,10 @@ export class Watch {
     }
   }
 
+  framingLost(name: string, code: string): void {
+    this.violated('NoFault', `a stream of ${name} lost its place: ${code}`)
+  }
+
   #durableUpTo(name: string, key: string, next: bigint): void {
     const durable = this.#durable.get(key) ?? 0n
     if (next > durable) {

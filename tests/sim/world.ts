@@ -29,7 +29,15 @@ const START_MS = 1_800_000_000_000
 const HUB_TICK_MS = 250
 
 /** Parts of the world that draw from generators of their own. */
-const PART = { network: 1, hubDisk: 2, chaos: 3, workload: 4, hostile: 5, disks: 100 } as const
+const PART = {
+  network: 1,
+  hubDisk: 2,
+  chaos: 3,
+  workload: 4,
+  hostile: 5,
+  streams: 6,
+  disks: 100,
+} as const
 
 export class World {
   readonly plan: Plan
@@ -85,6 +93,7 @@ export class World {
       clock,
       chronicle: this.chronicle,
       chance: this.#chance(PART.network),
+      streams: this.#chance(PART.streams),
       tickMs: plan.tickMs,
       wire: this.watch,
       accept: () => this.#gateway && ((session) => this.#gateway?.accept(session) ?? null),
