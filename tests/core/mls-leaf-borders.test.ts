@@ -1,6 +1,7 @@
 /**
  * Rules of RFC 9420 about leaves at their borders, asked of the functions themselves: counts of
- * credential types, lifetimes to the second, required capabilities one by one, keys by length.
+ * credential types, lifetimes to the second, required capabilities one by one, keys by length,
+ * KeyPackages and Updates that are signed and wrong.
  */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import { EMPTY } from '#core/base/bytes.ts'
@@ -8,15 +9,15 @@ import { LIMITS } from '#core/base/limits.ts'
 import type { TimeMs } from '#core/base/ids.ts'
 import { type Extension, EXTENSION_TYPE, makeExtension } from '#core/mls/extension.ts'
 import { requiredCapabilities } from '#core/mls/extension.ts'
-import { censusOf, countLeaf, credentialsAgree, NO_LEAVES } from '#core/mls/leaf-census.ts'
+import { censusOf, countLeaf, credentialsAgree } from '#core/mls/leaf-census.ts'
 import { signKeyPackage } from '#core/mls/key-package.ts'
-import type { Capabilities, LeafNode } from '#core/mls/leaf-node.ts'
+import type { Capabilities, LeafNode, LeafNodeContent } from '#core/mls/leaf-node.ts'
 import { judgeLeaf, supportsParameters, validateKeyPackage } from '#core/mls/leaf-validation.ts'
 import { proposeUpdate } from '#core/mls/messages.ts'
 import type { CachedProposal } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
-import { candidate, codeOf, createStory, NOW, repackaged, suite } from './mls-parties.ts'
-import { threeMembers } from './mls-parties.ts'
+import { type Candidate, candidate, codeOf, createStory, forged, leafOf } from './mls-parties.ts'
+import { NOW, repackaged, resigned, suite, threeMembers } from './mls-parties.ts'
 
 type Credential = LeafNode['credential']
 
@@ -35,20 +36,19 @@ Deno.test('RFC 9420 7.3: a census counts leaves in and out, also all at once', a
   const basic = await leafWith({ credentials: [1] })
   const both = await leafWith({ credentials: [1, 2] })
   const certified = await leafWith({ credentials: [1, 2] }, { credential: X509 })
+  const nobody = censusOf([])
+  deepStrictEqual(nobody, { 1: { used: 0, unsupported: 0 }, 2: { used: 0, unsupported: 0 } })
   const leaves = [basic, both, certified, certified]
-  const counted = leaves.reduce((census, leaf) => countLeaf(census, leaf, 1), NO_LEAVES)
+  const counted = leaves.reduce((census, leaf) => countLeaf(census, leaf, 1), nobody)
   deepStrictEqual(counted, censusOf(leaves.map((leafNode) => ({ leafNode }))))
   deepStrictEqual(counted, { 1: { used: 2, unsupported: 0 }, 2: { used: 2, unsupported: 1 } })
   strictEqual(credentialsAgree(counted), false, 'one does not know what two are')
   const without = countLeaf(counted, basic, -1)
   deepStrictEqual(without, { 1: { used: 1, unsupported: 0 }, 2: { used: 2, unsupported: 0 } })
   strictEqual(credentialsAgree(without), true)
-  const alone = countLeaf(NO_LEAVES, basic, 1)
+  const alone = countLeaf(nobody, basic, 1)
   strictEqual(credentialsAgree(alone), true, 'what nobody is need not be known')
-  strictEqual(credentialsAgree(NO_LEAVES), true)
-  const unread = countLeaf({}, certified, 1)
-  deepStrictEqual(unread, { 1: { used: 0, unsupported: 0 }, 2: { used: 1, unsupported: 0 } })
-  strictEqual(credentialsAgree(countLeaf(unread, basic, 1)), false)
+  strictEqual(credentialsAgree(nobody), true)
 })
 
 Deno.test('RFC 9420 7.3: a KeyPackage lives to the end of its last second', async () => {
@@ -84,17 +84,46 @@ Deno.test('RFC 9420 10.1: a KeyPackage and the leaf in it are signed, each by it
   strictEqual(await judged(signed), 'badLeafSignature')
 })
 
-Deno.test('RFC 9420 10: an encryption key has the length of the suite', async () => {
-  const comer = await candidate(createStory(404), 'dave')
+/** What is said of a KeyPackage with other content, all of it signed by its owner. */
+async function judgedWith(comer: Candidate, change: Parameters<typeof repackaged>[1]) {
+  const { keyPackage } = await repackaged(comer, change)
   const group = { cipherSuite: suite.id, extensions: [] }
-  const judged = async (length: number) => {
-    const leaf = { encryptionKey: new Uint8Array(length).fill(3) }
-    const { keyPackage } = await repackaged(comer, { leaf })
-    return await validateKeyPackage(suite, keyPackage, { group, timeMs: null })
+  return await validateKeyPackage(suite, keyPackage, { group, timeMs: null })
+}
+
+Deno.test('RFC 9420 10.1: a KeyPackage has version and suite of the group', async () => {
+  const comer = await candidate(createStory(405), 'dave')
+  strictEqual(await judgedWith(comer, {}), null)
+  strictEqual(await judgedWith(comer, { whole: { version: 2 } }), 'wrongVersion')
+  strictEqual(await judgedWith(comer, { whole: { cipherSuite: 2 } }), 'wrongSuite')
+})
+
+Deno.test('RFC 9420 10: keys of a KeyPackage are two, as long as the suite has them', async () => {
+  const comer = await candidate(createStory(404), 'dave')
+  for (const length of [0, 31, 32, 33]) {
+    const key = new Uint8Array(length).fill(3)
+    const isRight = length === 32
+    const init = await judgedWith(comer, { whole: { initKey: key } })
+    strictEqual(init, isRight ? null : 'badKeyPackage')
+    const encryption = await judgedWith(comer, { leaf: { encryptionKey: key } })
+    strictEqual(encryption, isRight ? null : 'badLeaf')
   }
-  deepStrictEqual([await judged(31), await judged(32), await judged(33)], [
-    ...['badLeaf', null, 'badLeaf'],
-  ])
+  const { encryptionKey } = comer.keyPackage.leafNode
+  strictEqual(await judgedWith(comer, { whole: { initKey: encryptionKey } }), 'badKeyPackage')
+})
+
+Deno.test('RFC 9420 7.3: a KeyPackage holds no leaf of a commit or an Update', async () => {
+  const comer = await candidate(createStory(406), 'dave')
+  const { party: { signatureSecret }, keyPackage } = comer
+  // Its owner signs it for the group without a name and the first leaf.
+  const place = { groupId: EMPTY, leaf: 0 }
+  const judged = async (source: LeafNode['source']) => {
+    const leafNode = await resigned(keyPackage.leafNode, { source }, { signatureSecret, place })
+    return await judgedWith(comer, { whole: { leafNode } })
+  }
+  strictEqual(await judged({ kind: 'commit', parentHash: EMPTY }), 'badKeyPackage')
+  strictEqual(await judged({ kind: 'update' }), 'badKeyPackage')
+  strictEqual(await judged(keyPackage.leafNode.source), null)
 })
 
 const required = (
@@ -145,6 +174,28 @@ Deno.test('RFC 9420 7.2, 7.3: each thing that a leaf must say of itself', async 
   strictEqual(await judged({}, { extensions: [{ type: 0xf001, body: EMPTY }] }), 'badLeaf')
   const named = { extensions: [{ type: 0xf001, body: EMPTY }] }
   strictEqual(await judged({ extensions: [0xf001] }, named), null)
+})
+
+Deno.test('RFC 9420 12.1.2: an Update that stands alone brings a leaf that is valid', async () => {
+  const story = createStory(407)
+  const { bob, onlooker } = await threeMembers(story)
+  const { groupId } = onlooker.context
+  const { encryptionKey } = (await candidate(story, 'spare')).keyPackage.leafNode
+  const { signatureSecret } = bob
+  const taken = async (change: Partial<LeafNodeContent>, leaf = 1) => {
+    const update = { source: { kind: 'update' }, encryptionKey, ...change } as const
+    const place = { groupId, leaf }
+    const leafNode = await resigned(leafOf(bob, 1), update, { signatureSecret, place })
+    const proposal = { kind: 'update', leafNode } as const
+    const message = await forged(bob, { body: { kind: 'proposal', proposal } })
+    return codeOf(await publicProcess(onlooker, message, { timeMs: NOW }))
+  }
+  strictEqual(await taken({}), 'proposal')
+  strictEqual(await taken({}, 2), 'badLeafSignature', 'signed for the place of another')
+  strictEqual(await taken({ source: { kind: 'commit', parentHash: EMPTY } }), 'badLeaf')
+  strictEqual(await taken({ source: leafOf(bob, 1).source }), 'badLeaf', 'of a KeyPackage')
+  strictEqual(await taken({ encryptionKey: new Uint8Array(31).fill(3) }), 'badLeaf')
+  strictEqual(await taken({ extensions: [{ type: 0xf001, body: EMPTY }] }), 'badLeaf')
 })
 
 Deno.test('RFC 9420 12.1: an epoch keeps proposals up to a bound', async () => {

@@ -9,6 +9,7 @@ import { EXTENSION_TYPE, makeExtension, requiredCapabilities } from '#core/mls/e
 import { encodeMlsMessage, type Sender } from '#core/mls/framing.ts'
 import { externalPublicKey } from '#core/mls/group.ts'
 import { joinByExternalCommit } from '#core/mls/join-external.ts'
+import { censusOf } from '#core/mls/leaf-census.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
 import type { PreSharedKeyId, Proposal } from '#core/mls/proposal.ts'
 import {
@@ -20,11 +21,12 @@ import {
 import type { SentProposal } from '#core/mls/proposal-list.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
-import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { leafAt, members } from '#core/mls/ratchet-tree.ts'
 import { listContext } from '#core/mls/staged-commit.ts'
 import { judgeSuccessor, successionOf } from '#core/mls/successor-rules.ts'
-import { addOf, candidate, codeOf, commit, createStory, noPsks, NOW } from './mls-parties.ts'
-import { partyOf, publicMessageOf, suite, threeMembers } from './mls-parties.ts'
+import { addOf, type Candidate, candidate, codeOf, commit, createStory } from './mls-parties.ts'
+import { forgedList, leafOf, noPsks, NOW, partyOf, publicMessageOf } from './mls-parties.ts'
+import { repackaged, suite, threeMembers } from './mls-parties.ts'
 
 const member = (leaf: number): Sender => ({ kind: 'member', leaf })
 
@@ -150,6 +152,9 @@ Deno.test('RFC 9420 12.1.7: members are asked where a requirement changes', asyn
   strictEqual(await changed(requiring()), 'applied')
   strictEqual(await changed([]), 'applied')
   strictEqual(await changed(requiring(0xf0f0)), 'unsupportedCapability')
+  const strange = { type: 0xf0f0, body: EMPTY }
+  strictEqual(await changed([...requiring(), strange]), 'unsupportedCapability')
+  strictEqual(await changed([strange, ...requiring()]), 'unsupportedCapability')
 })
 
 Deno.test('RFC 9420 7.3: which keys a leaf may bring to its own place', async () => {
@@ -163,6 +168,50 @@ Deno.test('RFC 9420 7.3: which keys a leaf may bring to its own place', async ()
   strictEqual(isFree({}), false, 'the same encryption key')
   strictEqual(isFree({ encryptionKey: other.encryptionKey }), false)
   strictEqual(isFree({ encryptionKey: fresh, signatureKey: other.signatureKey }), false)
+})
+
+Deno.test('RFC 9420 7.3: who is added brings keys that are nobody’s', async () => {
+  const story = createStory(425)
+  const { bob, onlooker } = await threeMembers(story)
+  const { encryptionKey, signatureKey } = leafOf(bob, 1)
+  const comer = await candidate(story, 'dave')
+  // Bob comes once more, with the signature key that he has.
+  const again = { ...comer, party: { ...comer.party, signatureSecret: bob.signatureSecret } }
+  const added = async (from: Candidate, leaf: Partial<LeafNode>) =>
+    codeOf(await apply(onlooker, [byValue(addOf(await repackaged(from, { leaf })))]))
+  strictEqual(await added(comer, {}), 'applied')
+  strictEqual(await added(comer, { encryptionKey }), 'duplicateKey')
+  strictEqual(await added(again, { signatureKey }), 'duplicateKey')
+})
+
+Deno.test('RFC 9420 12.1.1: of several Adds each is valid', async () => {
+  const story = createStory(423)
+  const { onlooker } = await threeMembers(story)
+  const good = byValue(addOf(await candidate(story, 'dave')))
+  const lifetime = { notBefore: 0n, notAfter: 1n }
+  const late = byValue(addOf(await candidate(story, 'erin', { lifetime })))
+  const lists = [[late], [good, late], [late, good], [good]]
+  const codes = await Promise.all(lists.map(async (list) => codeOf(await apply(onlooker, list))))
+  deepStrictEqual(codes, ['expired', 'expired', 'expired', 'applied'])
+})
+
+Deno.test('RFC 9420 7.3: who is added is counted, and knows what comes beside', async () => {
+  const story = createStory(424)
+  const both = { capabilities: { credentials: [1, 2] } }
+  const { alice, onlooker } = await threeMembers(story, both)
+  const x509 = { kind: 'x509', certificates: [Uint8Array.of(1)] } as const
+  const certified = addOf(await candidate(story, 'dave', { ...both, credential: x509 }))
+  const narrow = addOf(await candidate(story, 'erin'))
+  const taken = async (...adds: readonly Proposal[]) =>
+    await publicProcess(onlooker, await forgedList(alice, adds), { timeMs: NOW })
+  for (const add of [certified, narrow]) {
+    const one = await taken(add)
+    ok(one.kind === 'commit', codeOf(one))
+    deepStrictEqual(one.group.census, censusOf(members(one.group.tree)))
+  }
+  // Erin does not know what Dave’s credential is.
+  strictEqual(codeOf(await taken(certified, narrow)), 'unsupportedCapability')
+  strictEqual(codeOf(await taken(narrow, certified)), 'unsupportedCapability')
 })
 
 Deno.test('RFC 9420 12.1.1: a group takes members up to its bound', async () => {

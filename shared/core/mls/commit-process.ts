@@ -77,14 +77,12 @@ export async function processCommit(
   const entered = enterEpoch(suite, { joinerSecret: joiner, psks, context: staged.context })
   wipe(joiner, initSecret, entered.welcomeSecret)
   wipeUsed(opened.secrets)
-  const { confirmationTag } = authenticated.auth
-  assert(confirmationTag !== null, 'a staged commit has its tag')
+  const { context, tree, census, confirmationTag } = staged
   if (!equalBytes(entered.confirmationTag, confirmationTag)) {
     wipe(...Object.values<Uint8Array>({ ...entered.secrets }))
     for (const { keyPair } of opened.secrets?.nodes ?? []) wipe(keyPair.secretKey)
     return refuse('badConfirmationTag')
   }
-  const { context, tree, census } = staged
   const { reInit } = applied
   const publicGroup = publicGroupOf(suite, { context, tree, census, confirmationTag, reInit })
   const stepped = nextGroup(group, {
@@ -128,7 +126,6 @@ async function openPath(group: Group, staged: StagedCommit): Promise<OpenedPath 
 
 /** An own Update that the commit brings changes the leaf's key (section 12.1.2). */
 function afterOwnUpdate(group: Group, staged: StagedCommit): ReadonlyMap<number, Uint8Array> {
-  if (group.pendingUpdates.size === 0) return group.privateKeys
   const leaf = leafAt(staged.treeBefore, group.ownLeaf)
   assert(leaf !== null, 'a member that stays has a leaf')
   const secretKey = group.pendingUpdates.get(toHex(leaf.encryptionKey))

@@ -7,6 +7,7 @@ import { type Codec, opaque, vector } from '#core/wire/codec.ts'
 
 /** RFC 9420 section 17.5. */
 export const CREDENTIAL_TYPE = { basic: 1, x509: 2 } as const
+export type CredentialType = typeof CREDENTIAL_TYPE[keyof typeof CREDENTIAL_TYPE]
 
 export type Credential =
   | { readonly kind: 'basic'; readonly identity: Uint8Array }
@@ -30,6 +31,6 @@ export const credential: Codec<Credential> = {
   },
 }
 
-export function credentialType(value: Credential): number {
+export function credentialType(value: Credential): CredentialType {
   return CREDENTIAL_TYPE[value.kind]
 }

@@ -2,7 +2,6 @@
  * What anybody can take into a public group (RFC 9420 sections 6.1, 12.1.8 and 12.4.2): standalone
  * proposals and commits as PublicMessages. Judges signatures, proposals, tree and transcript.
  */
-import { assert } from '#core/base/assert.ts'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
@@ -58,9 +57,7 @@ export async function publicProcess(
     case 'commit': {
       const staged = await stageCommit(group, authenticated, processing)
       if (staged.kind === 'refused') return staged
-      assert(auth.confirmationTag !== null, 'a commit has its tag')
-      const { context, tree, census, change } = staged
-      const { confirmationTag } = auth
+      const { context, tree, census, confirmationTag, change } = staged
       const { reInit } = staged.applied
       const parts = { context, tree, census, confirmationTag, reInit }
       return { kind: 'commit', group: publicGroupOf(group.suite, parts), change }

@@ -9,7 +9,7 @@ import type { TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { UpdatePath } from '#core/mls/commit.ts'
 import { type MlsFault, type MlsRefusal, refuse } from '#core/mls/fault.ts'
-import type { AuthenticatedContent, Sender } from '#core/mls/framing.ts'
+import type { AuthenticatedContent, FramedContent, Sender } from '#core/mls/framing.ts'
 import type { GroupContext } from '#core/mls/group-context.ts'
 import { countLeaf, credentialsAgree, type LeafCensus } from '#core/mls/leaf-census.ts'
 import { validateLeaf } from '#core/mls/leaf-validation.ts'
@@ -22,7 +22,6 @@ import {
   isFreeForComer,
 } from '#core/mls/proposal-list.ts'
 import type { Committer, PlacedLeaf, SentProposal } from '#core/mls/proposal-list.ts'
-import { PersistentMap } from '#core/mls/persistent-map.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import {
   addLeaf,
@@ -75,6 +74,8 @@ export interface StagedCommit {
   /** What path secrets are encrypted under: new tree, old transcript (section 7.5). */
   readonly provisionalContext: GroupContext
   readonly context: GroupContext
+  /** As the committer states it: only a member can judge it. */
+  readonly confirmationTag: Uint8Array
   readonly change: CommitChange
 }
 
@@ -91,7 +92,8 @@ export async function stageCommit(
   staging: Staging,
 ): Promise<StagedCommit | MlsRefusal> {
   const { content, auth } = authenticated
-  if (content.body.kind !== 'commit' || auth.confirmationTag === null) return refuse('wrongKind')
+  const { confirmationTag } = auth
+  if (content.body.kind !== 'commit' || confirmationTag === null) return refuse('wrongKind')
   const { commit } = content.body
   const committer = committerOf(content.sender)
   if (committer === null) return refuse('wrongSender')
@@ -112,7 +114,7 @@ export async function stageCommit(
     content,
     signature: auth.signature,
   })
-  return stagedOf(group, { applied, merged, proposals, authenticated, confirmed })
+  return stagedOf(group, { applied, merged, proposals, content, confirmationTag, confirmed })
 }
 
 function committerOf(sender: Sender): Committer | null {
@@ -252,8 +254,7 @@ function judgePath(
     if (encryptionKeyOwner(tree, node.encryptionKey) !== null) return 'duplicateKey'
     keys.push(node.encryptionKey)
   }
-  const distinct = PersistentMap.of(keys.map((key) => ({ key, value: true })))
-  return distinct.size === keys.length ? null : 'duplicateKey'
+  return new Set(keys.map(toHex)).size === keys.length ? null : 'duplicateKey'
 }
 
 function stagedOf(
@@ -262,14 +263,14 @@ function stagedOf(
     readonly applied: AppliedProposals
     readonly merged: Merged
     readonly proposals: readonly SentProposal[]
-    readonly authenticated: AuthenticatedContent
+    readonly content: FramedContent
+    readonly confirmationTag: Uint8Array
     readonly confirmed: Uint8Array
   },
 ): StagedCommit {
-  const { applied, merged, proposals, authenticated, confirmed } = parts
+  const { applied, merged, proposals, content, confirmationTag, confirmed } = parts
   const { committer, treeBefore, path, tree, census } = merged
   const provisionalContext = nextContext(group, tree, applied.extensions)
-  const { content } = authenticated
   const ownLeaf = path === null ? [] : [{ leaf: committer, leafNode: path.updatePath.leafNode }]
   return {
     kind: 'staged',
@@ -282,6 +283,7 @@ function stagedOf(
     census,
     provisionalContext,
     context: { ...provisionalContext, confirmedTranscriptHash: confirmed },
+    confirmationTag,
     change: {
       committer,
       external: content.sender.kind === 'newMemberCommit',

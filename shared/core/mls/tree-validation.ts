@@ -60,11 +60,12 @@ function hasSoundUnmergedLeaves(above: PlacedParentNode): boolean {
 
 /**
  * Whether the first node that is not blank on the way down to a leaf is the leaf itself or has it
- * among its unmerged leaves. What is below that node is checked in its own turn.
+ * among its unmerged leaves. What is below that node is checked in its own turn, and nothing is
+ * sought where no member is.
  */
 function isUnmergedBelow(above: Placed, leaf: number): boolean {
   let here = above
-  while (here.subtree.level > 0 && here.subtree.memberCount > 0) {
+  while (here.subtree.memberCount > 0) {
     const [left, right] = childrenOf(here)
     here = leafToNode(leaf) < here.at ? left : right
     const { node } = here.subtree
