@@ -10,6 +10,8 @@ import type { HandDevice, HandRoom } from './hand-device.ts'
 /** What is wrong with a content. */
 export const FALSE_CONTENTS = ['sender', 'room', 'title'] as const
 export type FalseContent = typeof FALSE_CONTENTS[number]
+/** What a content says that nobody may be shown. */
+export const FALSE_TEXT = 'not said by whom it names, or not where it stands'
 
 /** Whom a content names: its sender and the room that it was said in (CONTENT-2). */
 function truth({ parts, self }: HandDevice, { id }: HandRoom) {
@@ -32,7 +34,7 @@ export function textOf(device: HandDevice, room: HandRoom, text: string): Uint8A
 export function falseContent(device: HandDevice, room: HandRoom, what: FalseContent): Uint8Array {
   const { domain, entropy } = device.parts
   const of = truth(device, room)
-  const text = `${device.self.account} does not say this`
+  const text = FALSE_TEXT
   switch (what) {
     case 'sender':
       return encodeContent(textContent({ ...of, senderUri: `mimi://${domain}/u/alice`, text }))
