@@ -13,6 +13,7 @@ import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import type { Finality } from '#core/policy/finality.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
+import { FALSE_TEXT } from '../support/hostile-speech.ts'
 import { Violation } from './chronicle.ts'
 import type { SimDevice } from './device.ts'
 import { type LogReader, plainFinality } from './oracle.ts'
@@ -206,7 +207,8 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
   const { key, reader, there } = judged
   const { frames } = reader.replay()
   const texts = await textsOf(world, judged)
-  const order = [...texts].sort(([a], [b]) => a - b).map(([, text]) => text)
+  const honest = frames.filter(({ sender }) => !isHostile(sender))
+  const order = honest.flatMap(({ position }) => texts.get(Number(position)) ?? [])
   const twice = order.find((text, index) => order.indexOf(text) !== index)
   must('DeliveredOnce', twice === undefined, () => `"${twice}" stands twice in ${key}`)
   for (const device of world.devices) {
@@ -219,11 +221,11 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
     const isSame = JSON.stringify(own) === JSON.stringify(wanted)
     must('DeliveredOnce', isSame, () => `${device.name} said ${wanted}, in the log is ${own}`)
   }
-  const honest = frames.filter(({ sender }) => !sender.startsWith('mallory@'))
+  for (const device of world.devices) await judgeShown(device, key)
   for (const device of there) {
     const since = enteredAt(reader, device)
     const shown = await messagesOf(device, key)
-    const positions = new Map(shown)
+    const positions = new Map(shown.map(({ position, text }) => [position, text]))
     for (const { position, epoch } of honest) {
       if (position <= since || !epoch.seats.has(seatOf(device))) continue
       const text = texts.get(Number(position))
@@ -235,16 +237,31 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
   }
 }
 
-/** Texts by position; no two devices show different ones. */
+function isHostile(sender: string): boolean {
+  return sender.startsWith('mallory@')
+}
+
+/** A person sees a message once, also where its sender repeats it (CONTENT-4). */
+async function judgeShown(device: SimDevice, key: string): Promise<void> {
+  const room = device.room(key)
+  const ids = room === null ? [] : (await device.shown(room)).map(({ id }) => id)
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+  must('DeliveredOnce', twice === undefined, () => `${device.name} shows ${twice} twice in ${key}`)
+}
+
+/** Texts by position, each of who signed it; no two devices show different ones. */
 async function textsOf(world: World, { key, reader }: Judged): Promise<Map<number, string>> {
   const texts = new Map<number, string>()
-  const kept = new Set(reader.replay().frames.map(({ position }) => Number(position)))
+  const { frames } = reader.replay()
+  const kept = new Map(frames.map(({ position, sender }) => [Number(position), sender]))
   for (const device of world.devices) {
-    for (const [position, text] of await messagesOf(device, key)) {
+    for (const { position, text, author } of await messagesOf(device, key)) {
       const known = texts.get(position) ?? text
       must('OneOrder', known === text, () => `${position} is "${known}" and "${text}"`)
       const isThere = kept.has(position)
       must('DeliveredOnce', isThere, () => `${device.name} shows "${text}", void at ${position}`)
+      const isTrue = kept.get(position)?.split('/')[0] === author && text !== FALSE_TEXT
+      must('TrueNames', isTrue, () => `${device.name} shows "${text}" of ${author}`)
       texts.set(position, text)
     }
   }
@@ -255,7 +272,7 @@ async function messagesOf(device: SimDevice, key: string) {
   const timeline = await device.timeline(key)
   return timeline.flatMap((item) =>
     item.kind === 'message' && item.position !== null
-      ? [[Number(item.position), item.text] as const]
+      ? [{ position: Number(item.position), text: item.text, author: item.author }]
       : []
   )
 }

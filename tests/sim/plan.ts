@@ -45,6 +45,8 @@ export const FAULTS = {
   'replayed frame': 1_500,
   'malformed frame': 1_500,
   flood: 150,
+  'repeated message': 1_500,
+  'false content': 1_500,
   // The hostile member, for each frame that is too short for a stream.
   'lost framing': 500_000,
 } as const

@@ -40,6 +40,7 @@ export const INVARIANTS = {
   Converges: 'when faults end, all members come to the same state, and outboxes are empty',
   Answered: 'each command is answered, once',
   DeliveredOnce: 'each message is delivered once, in order, to all who were members',
+  TrueNames: 'a message is shown as who signed it said it, and nothing that names others',
   Readable: 'a member of an epoch reads every frame of its honest members',
   HubRebuilds: 'what the hub has stored of a group is what its log says',
 } as const

@@ -148,6 +148,7 @@ export const LIMITS = {
   textMax: 16_000,
   previewMax: 512,
   recentHashesMax: 256,
+  recentMessagesMax: 64,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,
   retryMsMax: 60_000,

@@ -99,7 +99,8 @@ export function voidEpochs(
   if (index < 0) return []
   const dropped = room.chain.slice(index)
   const [lowest] = dropped
-  turn.setRoom(key, { chain: room.chain.slice(0, index), typing: [] })
+  const said = room.said.filter(({ position }) => position < span.from)
+  turn.setRoom(key, { chain: room.chain.slice(0, index), typing: [], said })
   if (isStored(room)) {
     for (const epoch of dropped) {
       turn.delete('groups', epochKey(key, epoch.position))

@@ -78,6 +78,7 @@ export function newRoom(options: NewRoom): RoomState {
     holdUntilMs: 0,
     racesLost: 0,
     recent: [],
+    said: [],
   }
 }
 
