@@ -1,12 +1,15 @@
 /**
  * What a hub, or somebody on the way, can change: messages of the hub before a device takes them,
- * and entries of a log by their kind. Owns no case.
+ * entries of a log by their kind, and what a device asks for. Owns no case.
  */
 import { createDialer } from '#browser/webtransport-dialer.ts'
 import type { Dialer } from '#core/device/transport.ts'
-import { type Body, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
+import { NO_ROOM, type RequestId } from '#core/base/ids.ts'
+import { BODIES, type Body, type BodyKind } from '#core/wire/bodies.ts'
+import { decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { EntryKind, LogEntry } from '#core/wire/log-entry.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
 
 /** What becomes of a message of the hub; null drops it. */
 export type Change = (message: Message) => Message | null
@@ -52,4 +55,46 @@ export function onEntries(
     if (changed !== null) entries.push({ header, body: changed })
   })
   return { ...message, body: { first: message.body.first, entries } }
+}
+
+/**
+ * A dialer that refuses requests of a kind in the hub's place: `given` counts them, and where
+ * `refusal` answers null they go to the hub.
+ */
+export function refusingDialer({ kind, refusal, given }: {
+  readonly kind: BodyKind
+  readonly refusal: () => Refusal | null
+  readonly given: { count: number }
+}): Dialer {
+  const dialer = createDialer()
+  return {
+    dial: (endpoint, listener) =>
+      dialer.dial(endpoint, {
+        framesReceived: (frames) => listener.framesReceived(frames),
+        closed: () => listener.closed(),
+        opened: (transport) =>
+          listener.opened({
+            kind: transport.kind,
+            sendDatagram: (frame) => transport.sendDatagram(frame),
+            close: () => transport.close(),
+            send(bytes) {
+              const request = requestIn(bytes, kind)
+              if (request !== null) given.count++
+              const said = request === null ? null : refusal()
+              if (request === null || said === null) return transport.send(bytes)
+              const body = { request, opcode: BODIES[kind][0], refusal: said }
+              Promise.resolve().then(() =>
+                listener.framesReceived([encodeMessage('refused', NO_ROOM, body)])
+              )
+            },
+          }),
+      }),
+  }
+}
+
+function requestIn(bytes: Uint8Array, kind: BodyKind): RequestId | null {
+  const frame = parseFrame(bytes)
+  const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
+  if (decoded?.kind !== 'message' || decoded.message.kind !== kind) return null
+  return 'request' in decoded.message.body ? decoded.message.body.request : null
 }

@@ -9,6 +9,7 @@ import type { LogPosition } from '#core/base/ids.ts'
 import { replaceEpoch } from '#core/device/chain.ts'
 import { dropKeys, storeKeys, wipeKeys } from '#core/device/epoch-keys.ts'
 import { dropCertificates, storeCertificates } from '#core/device/members.ts'
+import { doubtOutbox } from '#core/device/outbox-items.ts'
 import {
   epochKey,
   finalRecordCodec,
@@ -117,10 +118,11 @@ export function voidEpochs(
   return dropped
 }
 
-/** Deletes everything of a room that is of an epoch. */
+/** Deletes everything of a room that is of an epoch; what was said in an open one is in doubt. */
 export function forgetEpochs(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null) return
+  doubtOutbox(turn, key)
   const epochs = [...room.chain, ...(room.final === null ? [] : [room.final])]
   turn.setRoom(key, { final: null, chain: [], typing: [] })
   if (epochs.length === 0) return

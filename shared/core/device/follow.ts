@@ -91,7 +91,8 @@ async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<
   const { header, body } = placed.entry
   const joining = turn.room(key)?.joining ?? null
   const isJoining = joining !== null
-  if (isJoining && header.entry === 'frame') ownFrameWalked(turn, key, placed)
+  const isHidden = header.entry === 'frame' && (isJoining || body.kind === 'hole')
+  if (isHidden && ownFrameWalked(turn, key, placed)) return
   if (body.kind === 'hole') {
     // Only what was said may be left out: the rest is what makes the room.
     if (header.entry !== 'frame') return breakRoom(turn, key, 'brokenLog')

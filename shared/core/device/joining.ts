@@ -12,8 +12,8 @@ import { dropKeyPackage } from '#core/device/account.ts'
 import { idOfEpoch } from '#core/device/chain.ts'
 import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
+import { withOutboxOf } from '#core/device/outbox-items.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
-import { withOutboxOf } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
@@ -67,7 +67,7 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     inviterRootHash: link.inviterRootHash,
     createdAt: turn.nowMs,
   })
-  turn.addRoom(withOutboxOf(existing, room))
+  turn.addRoom(withOutboxOf(turn.room(room.key), room))
   // Its commit may stand in the log before the device knows.
   turn.strictly()
   await requestGroup(turn, room.key)
@@ -253,7 +253,7 @@ export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promis
     createdAt: turn.nowMs,
   })
   const joining = { kind: 'welcome', id: body.id, position, ...joined } as const
-  turn.addRoom({ ...withOutboxOf(existing, fresh), joining })
+  turn.addRoom({ ...withOutboxOf(turn.room(key), fresh), joining })
   subscribe(turn, key)
 }
 

@@ -6,6 +6,7 @@
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { doubtOutbox } from '#core/device/outbox-items.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
 import { pendingKey, timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
@@ -80,14 +81,6 @@ export function newRoom(options: NewRoom): RoomState {
     recent: [],
     said: [],
   }
-}
-
-/** Who comes into a room again still has to say what was not said before (DEV-5). */
-export function withOutboxOf(before: RoomState | null, room: RoomState): RoomState {
-  if (before === null) return room
-  const { nextOutboxKey, sentIds } = before.record
-  const outbox = before.outbox.map((item) => ({ ...item, inFlight: false }))
-  return { ...room, outbox, record: { ...room.record, nextOutboxKey, sentIds } }
 }
 
 /** A title of 1 to 128 characters without line breaks; null otherwise. */
@@ -187,6 +180,7 @@ export function refuseJoin(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null || room.record.phase !== 'joining') return
   endUnderWay(turn, key)
+  doubtOutbox(turn, key)
   turn.effect({ kind: 'wipe', secrets: [room.record.opening] })
   turn.setRecord(key, { phase: 'joinRefused', code, opening: new Uint8Array(0) })
   turn.setRoom(key, {

@@ -43,7 +43,9 @@ export async function verdictReceived(
       setFinality(turn, key, outcome.finality)
       const [lowest] = outcome.epochs
       if (lowest !== undefined) {
-        await epochsVoid(turn, key, { from: lowest.position, to: position, keepSeals: false })
+        const span = { from: lowest.position, to: position }
+        unsendOutbox(turn, key, span)
+        await epochsVoid(turn, key, span)
       }
     }
   }
@@ -68,19 +70,12 @@ function epochFinal(turn: Turn, key: string): void {
   }
 }
 
-interface VoidSpan {
-  readonly from: LogPosition
-  readonly to: LogPosition
-  readonly keepSeals: boolean
-}
-
 async function epochsVoid(
   turn: Turn,
   key: string,
-  { from, to, keepSeals }: VoidSpan,
+  span: { readonly from: LogPosition; readonly to: LogPosition },
 ): Promise<void> {
-  const dropped = voidEpochs(turn, key, { from, to })
-  unsendOutbox(turn, key, { from, keepSeals })
+  const dropped = voidEpochs(turn, key, span)
   dropStalePending(turn, key)
   const room = turn.room(key)
   const top = room === null ? null : topEpoch(room)
@@ -94,7 +89,8 @@ async function epochsVoid(
 
 /**
  * To the hub this device is no member (SEQ-6): it was removed, or the commit that brought it in
- * became void while it was away (VOTE-4). What it says is believed as far as leaving goes.
+ * became void while it was away (VOTE-4). What it says is believed as far as leaving goes, and
+ * nothing of it as far as the outbox goes: what this device said waits, under its seal.
  */
 export async function seatLost(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
@@ -103,7 +99,7 @@ export async function seatLost(turn: Turn, key: string): Promise<void> {
   const wayIn = isProvisional ? room.chain.find(({ group }) => group !== null) : undefined
   if (wayIn !== undefined) {
     const { next } = room.record
-    await epochsVoid(turn, key, { from: wayIn.position, to: next, keepSeals: true })
+    await epochsVoid(turn, key, { from: wayIn.position, to: next })
   }
   if (turn.room(key)?.record.phase === 'live') leaveRoom(turn, key)
 }
