@@ -138,7 +138,7 @@ export function forgetEpochs(turn: Turn, key: string): void {
 export function leaveRoom(turn: Turn, key: string): void {
   endUnderWay(turn, key)
   forgetEpochs(turn, key)
-  turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: null })
+  turn.setRecord(key, { phase: 'removed', opening: EMPTY })
   turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
 }

@@ -57,7 +57,7 @@ export async function pumpEntry(turn: Turn, key: string): Promise<void> {
 
 /** On the way in; or a member whose epoch was made final without it, or hangs for too long. */
 function isDue(turn: Turn, room: RoomState): boolean {
-  if (room.joining !== null) return room.joining.kind === 'link' || isRecovered(room)
+  if (room.joining !== null) return room.joining.kind === 'link' || room.joining.kind === 'recovery'
   // Its removal may become void yet.
   if (isRemoved(room)) return false
   if (needsResync(room)) return true
@@ -67,12 +67,6 @@ function isDue(turn: Turn, room: RoomState): boolean {
   const dueMs = since.time + LIMITS.resyncWaitMs
   if (turn.nowMs < dueMs) turn.wakeAt(dueMs)
   return turn.nowMs >= dueMs
-}
-
-/** True where the walk has passed all that was known before. */
-function isRecovered({ joining, record }: RoomState): boolean {
-  return joining?.kind === 'recovery' &&
-    (record.recovery === null || record.next > record.recovery.position)
 }
 
 async function commitEntry(

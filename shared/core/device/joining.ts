@@ -14,6 +14,7 @@ import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
 import { withOutboxOf } from '#core/device/outbox-items.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
+import { isStateLost, knownHead, withHeadOf } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
@@ -67,7 +68,8 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     inviterRootHash: link.inviterRootHash,
     createdAt: turn.nowMs,
   })
-  turn.addRoom(withOutboxOf(turn.room(room.key), room))
+  const left = turn.room(room.key)
+  turn.addRoom(withOutboxOf(left, withHeadOf(left, room)))
   // Its commit may stand in the log before the device knows.
   turn.strictly()
   await requestGroup(turn, room.key)
@@ -111,7 +113,6 @@ export function groupRefused(turn: Turn, key: string, code: string): void {
   turn.setRecord(key, {
     code,
     joinedAt: null,
-    recovery: null,
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,
     headTime: 0 as TimeMs,
@@ -166,6 +167,9 @@ async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): 
   const checked = await checkCertificates(turn, group, answer.certificates)
   if (checked === null) return refuseJoin(turn, key, 'badCertificate')
   const { position, entryHash } = anchor
+  const { recovery } = room.record
+  const isFork = recovery?.position === position && !equalBytes(recovery.hash, entryHash)
+  if (isFork) return refuseJoin(turn, key, 'fork')
   turn.setRoom(key, { joining: { kind: 'link' }, recent: [] })
   // An earlier walk of the same log may have come further.
   const headTime = 0 as TimeMs
@@ -253,7 +257,8 @@ export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promis
     createdAt: turn.nowMs,
   })
   const joining = { kind: 'welcome', id: body.id, position, ...joined } as const
-  turn.addRoom({ ...withOutboxOf(turn.room(key), fresh), joining })
+  const left = turn.room(key)
+  turn.addRoom({ ...withOutboxOf(left, withHeadOf(left, fresh)), joining })
   subscribe(turn, key)
 }
 
@@ -297,8 +302,8 @@ export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
   if (room === null || room.joining === null) return
   const { joining } = room
   const { position } = placed
-  const readUpTo = room.record.recovery === null ? position : room.record.readUpTo
-  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo, recovery: null })
+  const readUpTo = isStateLost(room) ? room.record.readUpTo : position
+  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo })
   turn.setRoom(key, { joining: null })
   storeEpochs(turn, key)
   if (room.finality !== null) storeFinality(turn, key, room.finality)
@@ -320,6 +325,7 @@ export async function rejoin(turn: Turn, key: string): Promise<void> {
   turn.setRoom(key, { finality: null, asked: [], pending: null, subscription: { kind: 'none' } })
   turn.setRecord(key, {
     phase: isByLink ? 'joining' : 'removed',
+    recovery: knownHead(room.record),
     joinedAt: null,
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,
