@@ -278,6 +278,8 @@ export interface Hub {
   /** Sessions with something to write. */
   readonly dirty: Set<Connection>
   readonly pages: { readonly waiting: Subscription[]; reading: number }
+  /** Requests of all sessions, also of those that have ended: they hold their bytes until then. */
+  readonly unanswered: { count: number; bytes: number }
   /** Registrations of all guests together: a new session is nobody new. */
   registrations: Bucket
   /** What devices ask of strangers, by `deviceKey`, whatever sessions they open for it. */

@@ -243,6 +243,7 @@ function hubOf({ nowMs }: Snapshot, { log, faulted }: HubParts): Hub {
     headsDue: new Set(),
     dirty: new Set(),
     pages: { waiting: [], reading: 0 },
+    unanswered: { count: 0, bytes: 0 },
     registrations: fullBucket(rate, nowMs),
     strangerRequests: buckets(),
     claims: buckets(),
