@@ -193,6 +193,9 @@ function deny(hub: Hub, connection: Connection, message: Message, refusal: Refus
   refuse(hub, connection, { request, opcode: BODIES[message.kind][0], refusal })
 }
 
+/** What is answered by the directory alone. */
+type DirectoryKind = 'publishKeyPackages' | 'claimKeyPackages' | 'welcomeReceived'
+
 // ---- Session frames -----------------------------------------------------------------------
 
 function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message: Message): void {
@@ -207,17 +210,30 @@ function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message:
       return step(hub, connection, { kind: 'messageReceived', message })
     case 'publishKeyPackages':
     case 'claimKeyPackages':
-      if (!hasRoomFor(connection, frame.bytes.length)) {
-        const retryAfterMs = LIMITS.headIntervalMs
-        return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
-      }
-      return message.kind === 'publishKeyPackages'
-        ? publishKeyPackages(hub, connection, message.body, frame.bytes.length)
-        : claimKeyPackages(hub, connection, message.body)
     case 'welcomeReceived':
-      return welcomeReceived(hub, connection, message.body)
+      return directoryMessage(hub, connection, message, frame.bytes.length)
     default:
       return deny(hub, connection, message, { kind: 'notAllowed' })
+  }
+}
+
+function directoryMessage(
+  hub: Hub,
+  connection: Connection,
+  message: Extract<Message, { kind: DirectoryKind }>,
+  size: number,
+): void {
+  if (!hasRoomFor(connection, size)) {
+    const retryAfterMs = LIMITS.headIntervalMs
+    return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
+  }
+  switch (message.kind) {
+    case 'publishKeyPackages':
+      return publishKeyPackages(hub, connection, message.body, size)
+    case 'claimKeyPackages':
+      return claimKeyPackages(hub, connection, message.body)
+    case 'welcomeReceived':
+      return welcomeReceived(hub, connection, message.body, size)
   }
 }
 

@@ -29,7 +29,7 @@ export interface HubMemory {
    * `outboundQueueBytesMax`, and what is being written.
    */
   readonly outboundBytes: number
-  /** Welcomes that sessions have been offered and the store still has: `welcomesPerDeviceMax`. */
+  /** Welcomes that sessions are offered, as the store had them last: a page of it for each. */
   readonly welcomes: number
   /** Groups that are being put together. */
   readonly groups: number
@@ -47,7 +47,7 @@ export interface HubMemory {
   readonly epochs: number
   /** Last generations: `lanesMax` for each leaf of these epochs. */
   readonly chains: number
-  /** Newest entries of the rooms: `roomTailBytesMax` of each. */
+  /** Newest entries of the rooms, encoded: `roomTailBytesMax` of each. */
   readonly tailBytes: number
   /** Rates that were asked of somebody: `bucketsKeptMax` of each kind. */
   readonly buckets: number

@@ -294,7 +294,7 @@ function connect(hub: Hub, room: Room, { follower, seat, given }: Connecting): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, hub.ports.clock.nowMs()),
-    welcomes: { waiting: [], offered: new Set() },
+    welcomes: { waiting: [], offered: new Set(), reads: 0 },
     sessionHash,
     groupAnswer: null,
     joining: new Map(right === null ? [] : [[room.key, right]]),
