@@ -12,6 +12,7 @@ import type { PublicGroup } from '#core/mls/public-group.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import type { Finality } from '#core/policy/finality.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
+import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
 import { FALSE_TEXT } from '../support/hostile-speech.ts'
 import { Violation } from './chronicle.ts'
@@ -105,6 +106,49 @@ async function judgeHub(world: World, key: string, reader: LogReader): Promise<v
   const [oldest] = kept
   const isSame = version !== null && oldest !== undefined && sameGroup(version, oldest.group)
   must('HubRebuilds', isSame, () => `the version of ${key}`)
+}
+
+/** What does not end with sessions: counts of rooms and of rates. */
+const LASTING: ReadonlySet<string> = new Set<keyof HubMemory>([
+  'rooms',
+  'roomsProvisional',
+  'epochs',
+  'chains',
+  'tailBytes',
+  'buckets',
+])
+
+/** Everybody goes, every second one without a word, and the hub has time to see it. */
+export async function judgeEmptied(world: World): Promise<void> {
+  const waiting = await countWelcomes(world)
+  const { welcomes } = memoryOf(world)
+  const isTaken = welcomes <= waiting
+  must('HubForgets', isTaken, () => `${welcomes} Welcomes are remembered, ${waiting} wait`)
+  world.chronicle.note('everybody goes')
+  for (const [index, device] of world.devices.splice(0).entries()) {
+    if (index % 2 === 0) device.end()
+  }
+  await world.rest(2 * LIMITS.sessionSilenceMsMax, STEP_MS)
+  const left = Object.entries(memoryOf(world)).flatMap(([name, count]) =>
+    count === 0 || LASTING.has(name) ? [] : [`${count} ${name}`]
+  )
+  must('HubForgets', left.length === 0, () => `nobody is there, and it holds ${left.join(', ')}`)
+}
+
+/** What the store has for those who are there. */
+async function countWelcomes({ devices, stores: { directory } }: World): Promise<number> {
+  let count = 0
+  for (const { state: { account } } of devices) {
+    if (account.kind !== 'registered') continue
+    const { name, device } = account.record
+    count += (await directory.readWelcomes(name, device)).length
+  }
+  return count
+}
+
+function memoryOf({ hubDuties }: World): HubMemory {
+  must('HubForgets', hubDuties !== null, () => 'a hub runs')
+  return hubDuties.memory
 }
 
 function sameFinality(a: Finality, b: Finality): boolean {

@@ -47,6 +47,8 @@ export interface LogEpoch {
   readonly seats: ReadonlySet<string>
   /** Who came in, or came back, by this commit. */
   readonly entered: ReadonlySet<string>
+  /** Of its frames so far. */
+  readonly chains: Set<string>
 }
 
 /** A frame of the log that is not void. */
@@ -121,6 +123,7 @@ export class LogReader {
       group: judged.group,
       seats,
       entered: seats,
+      chains: new Set(),
     })
     reader.#chain(first)
     return reader
@@ -205,7 +208,7 @@ export class LogReader {
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
     const own = seatName(taken.group, committer)
     if (external && own !== null) entered.add(own)
-    const epoch = { position, group: taken.group, seats, entered }
+    const epoch = { position, group: taken.group, seats, entered, chains: new Set<string>() }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
@@ -226,7 +229,9 @@ export class LogReader {
     ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
     const sender = seatName(this.#top.group, header.leaf)
     ok(sender !== null)
-    const chain = `${toHex(header.epochId)} ${header.leaf} ${laneOf(header)} ${header.generation}`
+    const lane = `${header.leaf} ${laneOf(header)}`
+    this.#top.chains.add(lane)
+    const chain = `${toHex(header.epochId)} ${lane} ${header.generation}`
     this.lastFrame = { position, sender, epoch: this.#top, chain }
     this.#frames.push(this.lastFrame)
   }
