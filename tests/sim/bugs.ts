@@ -114,9 +114,25 @@ export const BUGS: readonly Bug[] = [
     name: 'skip the wiping',
     invariant: null,
     edits: [{
-      file: 'shared/core/device/epochs.ts',
-      find: 'for (const secret of allSecrets(group)) if (!held.has(secret)) secrets.push(secret)',
-      replace: 'for (const secret of allSecrets(group)) if (!held.has(secret)) held.add(secret)',
+      file: 'shared/core/device/room.ts',
+      find: 'secrets: secrets.filter((secret) => !held.has(secret))',
+      replace: 'secrets: secrets.filter((secret) => held.has(secret))',
+    }],
+  },
+  {
+    name: 'show a message as often as it is said',
+    edits: [{
+      file: 'shared/core/device/timeline.ts',
+      find: 'if (id !== null && said.has(id)) continue',
+      replace: 'if (id !== null && said.has(id)) said.add(id)',
+    }],
+  },
+  {
+    name: 'show a message whoever it names',
+    edits: [{
+      file: 'shared/core/device/timeline.ts',
+      find: "? null\n    : 'wrongSender'",
+      replace: '? null\n    : null',
     }],
   },
   {

@@ -163,6 +163,7 @@ export const LIMITS = {
   capsuleRoomsMax: 256,
   capsulePeopleMax: 64,
   capsuleOutboxMax: 64,
+  capsuleNamesMax: 4_096,
 
   // Content (CONTENT-*)
   contentDepthMax: 4,
