@@ -206,9 +206,15 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
   const { key, reader, there } = judged
   const { frames } = reader.replay()
   const texts = await textsOf(world, judged)
-  const order = [...texts].sort(([a], [b]) => a - b).map(([, text]) => text)
-  const twice = order.find((text, index) => order.indexOf(text) !== index)
-  must('DeliveredOnce', twice === undefined, () => `"${twice}" stands twice in ${key}`)
+  const places = [...texts].sort(([a], [b]) => a - b)
+  const again = places.filter(([at, text]) => at !== firstPlace(places, text))
+  for (const [at, text] of again) {
+    const author = world.devices.find(({ name }) => text.startsWith(`${name} `))
+    const first = firstPlace(places, text)
+    const isRight = author !== undefined && linkedBetween(reader, { author, from: first, to: at })
+    must('DeliveredOnce', isRight, () => `"${text}" stands at ${first} and ${at} in ${key}`)
+  }
+  const order = places.filter((place) => !again.includes(place)).map(([, text]) => text)
   for (const device of world.devices) {
     const own = order.filter((text) =>
       text.startsWith(`${device.name} `) && !judged.workload.isUnsure(text)
@@ -229,10 +235,25 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
       const text = texts.get(Number(position))
       // A frame that nobody shows is the profile of a room.
       if (text === undefined) continue
-      const isShown = positions.get(Number(position)) === text
+      const isShown = positions.get(Number(position)) === text ||
+        again.some(([at]) => at === Number(position)) && [...positions.values()].includes(text)
       must('Readable', isShown, () => `${device.name} does not show "${text}" at ${position}`)
     }
   }
+}
+
+function firstPlace(places: readonly (readonly [number, string])[], text: string): number {
+  return places.find((place) => place[1] === text)?.[0] ?? -1
+}
+
+/** What stands below the walk of its author is said again, as the same message (JOIN-7). */
+function linkedBetween(
+  reader: LogReader,
+  { author, from, to }: { readonly author: SimDevice; readonly from: number; readonly to: number },
+): boolean {
+  return reader.replay().epochs.some(({ linked, position }) =>
+    linked === seatOf(author) && from < position && position < to
+  )
 }
 
 /** Texts by position; no two devices show different ones. */

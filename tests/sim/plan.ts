@@ -47,6 +47,8 @@ export const FAULTS = {
   flood: 150,
   // The hostile member, for each frame that is too short for a stream.
   'lost framing': 500_000,
+  // A hub that lies, for each frame that it takes.
+  'false refusal': 40_000,
 } as const
 export type FaultName = keyof typeof FAULTS
 
