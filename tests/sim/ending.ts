@@ -252,9 +252,18 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
   const { frames } = reader.replay()
   const texts = await textsOf(world, judged)
   const honest = frames.filter(({ sender }) => !isHostile(sender))
-  const order = honest.flatMap(({ position }) => texts.get(Number(position)) ?? [])
-  const twice = order.find((text, index) => order.indexOf(text) !== index)
-  must('DeliveredOnce', twice === undefined, () => `"${twice}" stands twice in ${key}`)
+  const places = honest.flatMap(({ position }) => {
+    const text = texts.get(Number(position))
+    return text === undefined ? [] : [[Number(position), text] as const]
+  })
+  const again = places.filter(([at, text]) => at !== firstPlace(places, text))
+  for (const [at, text] of again) {
+    const author = world.devices.find(({ name }) => text.startsWith(`${name} `))
+    const first = firstPlace(places, text)
+    const isRight = author !== undefined && linkedBetween(reader, { author, from: first, to: at })
+    must('DeliveredOnce', isRight, () => `"${text}" stands at ${first} and ${at} in ${key}`)
+  }
+  const order = places.filter((place) => !again.includes(place)).map(([, text]) => text)
   for (const device of world.devices) {
     const own = order.filter((text) =>
       text.startsWith(`${device.name} `) && !judged.workload.isUnsure(text)
@@ -275,7 +284,8 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
       const text = texts.get(Number(position))
       // A frame that nobody shows is the profile of a room.
       if (text === undefined) continue
-      const isShown = positions.get(Number(position)) === text
+      const isShown = positions.get(Number(position)) === text ||
+        again.some(([at]) => at === Number(position)) && [...positions.values()].includes(text)
       must('Readable', isShown, () => `${device.name} does not show "${text}" at ${position}`)
     }
   }
@@ -291,6 +301,20 @@ async function judgeShown(device: SimDevice, key: string): Promise<void> {
   const ids = room === null ? [] : (await device.shown(room)).map(({ id }) => id)
   const twice = ids.find((id, index) => ids.indexOf(id) !== index)
   must('DeliveredOnce', twice === undefined, () => `${device.name} shows ${twice} twice in ${key}`)
+}
+
+function firstPlace(places: readonly (readonly [number, string])[], text: string): number {
+  return places.find((place) => place[1] === text)?.[0] ?? -1
+}
+
+/** What stands below the walk of its author is said again, as the same message (JOIN-7). */
+function linkedBetween(
+  reader: LogReader,
+  { author, from, to }: { readonly author: SimDevice; readonly from: number; readonly to: number },
+): boolean {
+  return reader.replay().epochs.some(({ linked, position }) =>
+    linked === seatOf(author) && from < position && position < to
+  )
 }
 
 /** Texts by position, each of who signed it; no two devices show different ones. */

@@ -49,6 +49,8 @@ export const FAULTS = {
   'false content': 1_500,
   // The hostile member, for each frame that is too short for a stream.
   'lost framing': 500_000,
+  // A hub that lies, for each frame that it takes.
+  'false refusal': 40_000,
 } as const
 export type FaultName = keyof typeof FAULTS
 

@@ -13,14 +13,14 @@ import { roomKey } from '#core/device/room.ts'
 import type { DeviceState, EpochKeys, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { allSecrets, type Group } from '#core/mls/group.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
-import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
+import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
 import type { SimDevice } from './device.ts'
 import { findExcess, type HubDuties } from './hub-memory.ts'
-import { LogReader } from './oracle.ts'
+import { chainOf, LogReader } from './oracle.ts'
 import { Violation } from './chronicle.ts'
 
 /** Each with what it says. */
@@ -199,11 +199,15 @@ export class Watch {
     }
   }
 
-  /** The step that sealed it went past its epoch or a void: it is refused, and sealed anew. */
+  /**
+   * The step that gave it went past its epoch or a void: it is refused, and sealed anew. Or it went
+   * past the frame itself, given again after a false refusal.
+   */
   #isPast(room: RoomState | null, bytes: Uint8Array): boolean {
     const top = topOf(room)
     const header = decodeSealedFrame(bytes)?.header
     if (room === null || top === null || header === undefined) return true
+    if (this.#generations.has(`${room.key} ${chainOf(header)}`)) return true
     const { voids } = (this.readers.get(room.key) as LogReader).replay()
     const isBeforeVoid = voids.some((at) => at > header.seen.position && at < room.record.next)
     return isBeforeVoid || !equalBytes(idOfEpoch(top), header.epochId)
@@ -212,11 +216,10 @@ export class Watch {
   #countSent(device: SimDevice, bytes: Uint8Array): void {
     const header = decodeSealedFrame(bytes)?.header
     if (header === undefined) return
-    const { epochId, leaf, generation } = header
-    const name = `${toHex(epochId)} ${leaf} ${laneOf(header)} ${generation}`
+    const name = chainOf(header)
     const known = this.#sent.get(name)
     if (known !== undefined && !equalBytes(known, bytes)) {
-      this.violated('NoKeyReuse', `${device.name} seals generation ${generation} again`)
+      this.violated('NoKeyReuse', `${device.name} seals generation ${header.generation} again`)
     }
     this.#sent.set(name, bytes)
   }
