@@ -1,0 +1,103 @@
+/**
+ * Four people in a room of a real hub, one of whom commits by hand. Owns the scene; what goes wrong
+ * in it is each test's.
+ */
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { createDialer } from '#browser/webtransport-dialer.ts'
+import { equalBytes, fromBase64Url } from '#core/base/bytes.ts'
+import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { Crypto } from '#core/crypto/crypto.ts'
+import { createNobleCrypto } from '#core/crypto/noble.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
+import { startHub } from '../e2e/support/hub.ts'
+import { type CutLink, cutLink } from '../support/cut-links.ts'
+import { HandDevice, type HandRoom, makeIdentity } from '../support/hand-device.ts'
+import { joinByLink } from '../support/hand-joiner.ts'
+import { appShows, openPerson, type Person, roomShows, signUp } from './people.ts'
+
+/** Keys to which this crypto encrypts nothing that can be opened. */
+class Blinding {
+  readonly keys: Uint8Array[] = []
+
+  over(port: Crypto): Crypto {
+    return {
+      ...port,
+      encapsulate: async (kem, publicKey, randomness) => {
+        const sent = await port.encapsulate(kem, publicKey, randomness)
+        const blind = this.keys.some((key) => equalBytes(key, publicKey))
+        return sent !== null && blind ? { ...sent, sharedSecret: new Uint8Array(32) } : sent
+      },
+    }
+  }
+}
+
+export interface Scene {
+  readonly endpoint: string
+  readonly alice: Person
+  readonly bob: Person
+  readonly carol: Person
+  readonly links: { readonly [Name in 'alice' | 'bob' | 'carol']: CutLink }
+  readonly room: string
+  readonly mallory: HandDevice
+  readonly place: HandRoom
+  readonly blinding: Blinding
+}
+
+/** Alice, Bob and Carol in leaves 0, 1 and 2; Mallory, who commits by hand, in leaf 3. */
+export async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
+  const hub = await startHub()
+  const endpoint = `http://localhost:${hub.port}`
+  try {
+    const way = () => cutLink(createDialer())
+    const links = { alice: way(), bob: way(), carol: way() }
+    const alice = await openPerson({ endpoint, dialer: links.alice })
+    const bob = await openPerson({ endpoint, dialer: links.bob })
+    const carol = await openPerson({ endpoint, dialer: links.carol })
+    const people = [alice, bob, carol]
+    await signUp(alice, 'alice')
+    await signUp(bob, 'bob')
+    await signUp(carol, 'carol')
+    const room = await alice.sdk.createRoom({ title: 'Larks' })
+    await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
+    for (const [person, name] of [[bob, 'bob'], [carol, 'carol']] as const) {
+      await alice.sdk.addMember({ room, account: `${name}@localhost` })
+      await roomShows(person, room, (view) => view.summary.state === 'live', `${name} in`)
+    }
+    const blinding = new Blinding()
+    const parts = {
+      crypto: blinding.over(createNobleCrypto()),
+      clock: { nowMs: () => Date.now() as TimeMs },
+      entropy: { randomBytes: (length: number) => crypto.getRandomValues(new Uint8Array(length)) },
+      domain: 'localhost' as HubDomain,
+    }
+    const mallory = new HandDevice(parts, await makeIdentity(parts, 'mallory'))
+    await mallory.connect(createDialer(), endpoint)
+    const link = decodeInviteLink(await alice.sdk.invite({ room }))
+    ok(link !== null)
+    const place = await joinByLink(mallory, fromBase64Url(room) as RoomId, link.secret)
+    strictEqual(place.group.ownLeaf, 3)
+    for (const person of people) {
+      await roomShows(person, room, ({ members }) => members.length === 4, 'mallory')
+    }
+    await run({ endpoint, alice, bob, carol, links, room, mallory, place, blinding })
+    for (const person of people) {
+      deepStrictEqual(person.faults, [])
+      await person.sdk.close()
+    }
+    mallory.hangUp()
+    await mallory.closed
+  } finally {
+    await hub.close()
+  }
+}
+
+export async function away(person: Person, link: CutLink): Promise<void> {
+  link.cut()
+  await appShows(person, ({ connection }) => connection.kind !== 'connected', 'somebody away')
+}
+
+export async function back(person: Person, link: CutLink): Promise<void> {
+  link.mend()
+  person.sdk.networkChanged(true)
+  await appShows(person, ({ connection }) => connection.kind === 'connected', 'somebody back')
+}
