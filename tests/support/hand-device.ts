@@ -247,8 +247,7 @@ export class HandDevice extends HandSession {
   async claim(account: AccountName): Promise<Body<'keyPackages'>['claimed'][number]> {
     const request = this.nextRequest()
     this.say('claimKeyPackages', { request, account, suite: this.suite.id, token: null })
-    const { body } = await this.hear('keyPackages', (message) => message.body.request === request)
-    const [claimed] = body.claimed
+    const { body: { claimed: [claimed] } } = await this.answered('keyPackages', request)
     ok(claimed !== undefined, 'the account has a KeyPackage')
     return claimed
   }

@@ -123,7 +123,10 @@ export function forgetEpochs(turn: Turn, key: string): void {
 export function leaveRoom(turn: Turn, key: string): void {
   endUnderWay(turn, key)
   forgetEpochs(turn, key)
-  turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: null })
+  const { recovery, next } = turn.room(key)?.record ?? { recovery: null }
+  // A walk that ended below what was known has told nothing against it.
+  const known = recovery !== null && recovery.position >= next ? recovery : null
+  turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: known })
   turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
 }

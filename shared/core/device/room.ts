@@ -104,7 +104,9 @@ export function subscribe(turn: Turn, key: string): void {
   const request = turn.request({ kind: 'subscribe', room: key })
   const { next, joinedAt, recovery } = room.record
   const { joining } = room
-  const entered = joining?.kind === 'welcome' ? joining.position : recovery?.position ?? joinedAt
+  const entered = joining?.kind === 'welcome'
+    ? joining.position
+    : later(recovery?.position ?? null, joinedAt)
   turn.setRoom(key, { subscription: { kind: 'asked' } })
   turn.send('subscribe', {
     request,
@@ -112,6 +114,10 @@ export function subscribe(turn: Turn, key: string): void {
     holesBefore: entered === null ? logPosition(0n) : logPosition(entered + 1n),
     open: false,
   }, room.id)
+}
+
+function later(a: LogPosition | null, b: LogPosition | null): LogPosition | null {
+  return a === null || (b !== null && b > a) ? b : a
 }
 
 /** True for a room whose log this device takes. */

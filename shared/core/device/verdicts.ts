@@ -56,7 +56,8 @@ function epochFinal(turn: Turn, key: string): void {
   if (room === null || room.final === null) return
   const { final, record } = room
   turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
-  if (record.phase !== 'live') return
+  // A walk comes by what is over; at its end it shows whether this device is in the room.
+  if (record.phase !== 'live' || room.joining !== null) return
   if ('removesSelf' in final && final.removesSelf === true) return leaveRoom(turn, key)
   // Whoever is in for good needs the link no more.
   if (record.opening.length > 0 && final.group !== null) {
