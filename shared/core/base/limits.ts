@@ -149,6 +149,8 @@ export const LIMITS = {
   previewMax: 512,
   recentHashesMax: 256,
   recentMessagesMax: 64,
+  /** Of Welcomes that a device cannot decide on yet. */
+  welcomesHeldBytesMax: 4_194_304,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,
   retryMsMax: 60_000,
