@@ -51,7 +51,7 @@ const WORDS = new Set(
   opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
   seen contradicts adds removes policy generation lane about void malformed message created
   joined invitationMade titled resynced falseVote invitationRevoked keyPackagesLeft reason
-  sequence last limits retryAfterMs webTransport badAnchor`.split(
+  sequence last limits retryAfterMs webTransport badAnchor repeated`.split(
     /\s+/,
   ),
 )
