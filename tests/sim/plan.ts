@@ -45,6 +45,10 @@ export const FAULTS = {
   'replayed frame': 1_500,
   'malformed frame': 1_500,
   flood: 150,
+  'false change': 900,
+  'two commits': 900,
+  // The hostile member, for each Welcome.
+  'spoiled Welcome': 500_000,
   // The hostile member, for each frame that is too short for a stream.
   'lost framing': 500_000,
 } as const

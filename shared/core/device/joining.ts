@@ -15,7 +15,7 @@ import { type CheckedCertificate, keepCertificates } from '#core/device/members.
 import { landOutbox } from '#core/device/outbox.ts'
 import type { RoomRecord } from '#core/device/records.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
-import { roomIdOfKey, withOutboxOf } from '#core/device/room.ts'
+import { roomIdOfKey, wipeGroups, withOutboxOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
@@ -270,6 +270,16 @@ export function enterByWalk(turn: Turn, key: string, position: LogPosition): voi
   landOutbox(turn, key)
   const recovery = existing === null ? null : knownHead(existing.record)
   walkAsMember(turn, key, { code: '', joinedAt: position, recovery })
+}
+
+/** The Welcome is to another epoch than its commit makes: the walk goes on without it. */
+export function dropWelcome(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room?.joining?.kind !== 'welcome') return
+  const { group, keyPackage } = room.joining
+  dropKeyPackage(turn, keyPackage)
+  turn.setRoom(key, { joining: { kind: 'recovery' } })
+  wipeGroups(turn, key, [group])
 }
 
 function knownHead({ phase, next, headHash, recovery }: RoomRecord): RoomRecord['recovery'] {
