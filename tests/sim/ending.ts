@@ -9,8 +9,10 @@ import { epochKey, finalityKey, pendingKey } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
+import { members } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import type { Finality } from '#core/policy/finality.ts'
+import { identityOf } from '#core/policy/roster.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
@@ -204,6 +206,21 @@ function judgeRoom(name: string, room: RoomState | null, { key, reader }: Place)
   const last = epochs.at(-1)
   const isSame = top !== null && last !== undefined && sameGroup(top.public, last.group)
   must('Converges', isSame && top.group !== null, () => `${name} can follow ${key}`)
+  judgeNames(name, room)
+}
+
+/** What was proved of certificates, against the leaves of all epochs. */
+function judgeNames(name: string, room: RoomState): void {
+  const named = new Set<string>()
+  for (const { public: { tree } } of epochsOf(room)) {
+    for (const { leafNode } of members(tree)) {
+      const identity = identityOf(leafNode)
+      if (identity !== null) named.add(toHex(identity.certificateHash))
+    }
+  }
+  const known = [...room.certificates.keys()]
+  const isSame = known.length === named.size && known.every((hash) => named.has(hash))
+  must('Named', isSame, () => `${name} knows ${known.length} of ${named.size} in ${room.key}`)
 }
 
 function judgeDevice(device: SimDevice): void {

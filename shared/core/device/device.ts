@@ -357,8 +357,9 @@ async function subscribeRefused(turn: Turn, key: string, refusal: Refusal): Prom
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
   const { phase, opening, code } = room.record
-  if (phase === 'joining' && opening.length === 0 && refusal.kind === 'unknownRoom') {
-    // Who was added, and is no member any more, was removed again.
+  const isNoMember = refusal.kind === 'unknownRoom' || refusal.kind === 'notAllowed'
+  if (phase === 'joining' && opening.length === 0 && isNoMember) {
+    // Who was added and is no member any more was removed again.
     leaveRoom(turn, key)
   } else if (phase === 'joining') {
     refuseJoin(turn, key, code === '' ? refusal.kind : code)

@@ -16,7 +16,7 @@ import { landOutbox } from '#core/device/outbox.ts'
 import { withOutboxOf } from '#core/device/outbox-items.ts'
 import type { RoomRecord } from '#core/device/records.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
-import { isStateLost, knownHead, roomIdOfKey, withHeadOf } from '#core/device/room.ts'
+import { isStateLost, knownHead, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
@@ -278,6 +278,16 @@ export function enterByWalk(turn: Turn, key: string, position: LogPosition): voi
   if (existing === null) turn.addRoom(addedRoom(turn, id, { suite: DEFAULT_SUITE, title: null }))
   landOutbox(turn, key)
   walkAsMember(turn, key, { code: '', joinedAt: position })
+}
+
+/** The Welcome is to another epoch than its commit makes: the walk goes on without it. */
+export function dropWelcome(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room?.joining?.kind !== 'welcome') return
+  const { group, keyPackage } = room.joining
+  dropKeyPackage(turn, keyPackage)
+  turn.setRoom(key, { joining: { kind: 'recovery' } })
+  wipeGroups(turn, key, [group])
 }
 
 function addedRoom(

@@ -74,7 +74,8 @@ async function welcomeDue(turn: Turn, key: string): Promise<void> {
       if (held.isUsed) return letGo(turn, key)
       return await comeIn(turn, key, held)
     default:
-      if (!held.isUsed) await comeIn(turn, key, held)
+      // One way in at a time: a Welcome may be of a seat that is lost, and the link still open.
+      if (!held.isUsed && !isByLink(room)) await comeIn(turn, key, held)
   }
 }
 
@@ -93,10 +94,13 @@ async function comeIn(turn: Turn, key: string, held: HeldWelcome): Promise<void>
     return hold(turn, key, used)
   }
   const room = turn.room(key)
-  const isFree = room === null || room.record.phase !== 'joining' ||
-    (room.joining === null && room.record.opening.length === 0)
+  const isFree = room?.record.phase !== 'joining' || room.joining === null
   hold(turn, key, isFree ? used : { ...held, welcome: EMPTY })
   if (isFree) enterByWalk(turn, key, held.position)
+}
+
+function isByLink(room: RoomState | null): boolean {
+  return room?.record.phase === 'joining' && room.record.opening.length > 0
 }
 
 /** A session before this one has begun with it. */
