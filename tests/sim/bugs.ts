@@ -16,15 +16,14 @@ interface Edit {
 
 export interface Bug {
   readonly name: string
-  /** By which it is found; null: by any. */
-  readonly invariant: InvariantName | null
+  /** By which it is found; by any of them, where it is not said. */
+  readonly invariant?: InvariantName
   readonly edits: readonly Edit[]
 }
 
 export const BUGS: readonly Bug[] = [
   {
     name: 'acknowledge before sync',
-    invariant: null,
     edits: [{
       file: 'edge-hub/gateway/turns.ts',
       find: 'const outcomes = await hub.ports.log.append(parts.map(appendOf))',
@@ -34,7 +33,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'drop one frame on reconnect',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/outbox.ts',
       find: 'room.outbox.map((item) => ({ ...item, inFlight: false })))',
@@ -45,7 +43,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'accept a second commit in an epoch',
-    invariant: null,
     edits: [{
       file: 'edge-hub/gateway/check-commit.ts',
       find: 'const { author, body, find } = check\n  const head = headView(room.sequenced)',
@@ -64,7 +61,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'reuse a generation',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/epoch-keys.ts',
       find: "turn.put('chains', `${prefix}:${name}`, encodeChain(chain), durability)",
@@ -73,13 +69,12 @@ export const BUGS: readonly Bug[] = [
     }`,
     }, {
       file: 'shared/core/device/outbox.ts',
-      find: 'if (lane !== undefined) skipGenerations(turn, key, lane.generation)',
-      replace: 'if (lane === undefined) skipGenerations(turn, key, -1)',
+      find: '  skipGenerations(turn, key, lane.generation)\n',
+      replace: '  if (lane.generation < 0) skipGenerations(turn, key, -1)\n',
     }],
   },
   {
     name: 'send before store',
-    invariant: null,
     edits: [{
       file: 'shared/core/base/driver.ts',
       find: '    if (step.changes.length > 0) {',
@@ -94,7 +89,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'count a position twice',
-    invariant: null,
     edits: [{
       file: 'edge-hub/sequencer/draft.ts',
       find: '    this.#next++\n    return position',
@@ -103,7 +97,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'apply a voided commit',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/verdicts.ts',
       find: 'if (lowest !== undefined) {',
@@ -112,7 +105,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'skip the wiping',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/room.ts',
       find: 'secrets: secrets.filter((secret) => !held.has(secret))',
@@ -137,7 +129,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'drop what a chunk begins',
-    invariant: null,
     edits: [{
       file: 'shared/core/wire/frame.ts',
       find: "    return { kind: 'frames', frames }",
