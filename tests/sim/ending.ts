@@ -59,7 +59,7 @@ function isSettled(world: World): boolean {
       if (!isThere || room.outbox.length > 0 || room.joining !== null) return false
     }
   }
-  return true
+  return world.devices.every(({ waiting }) => waiting.length === 0)
 }
 
 function seatOf(device: SimDevice): string {

@@ -195,9 +195,9 @@ async function afterCommit(
   key: string,
   { followed, placed }: { readonly followed: Followed; readonly placed: PlacedEntry },
 ): Promise<void> {
+  dropStalePending(turn, key)
   const room = turn.room(key)
   if (room === null) return
-  dropStalePending(turn, key)
   const { joining } = room
   const isWelcomed = joining?.kind === 'welcome' && placed.position === joining.position
   const isByOwn = (joining?.kind === 'link' || joining?.kind === 'recovery') && followed.isOwn
