@@ -229,7 +229,9 @@ export class Hostile {
     await device.follow(room, position + 1n)
     await member.follow()
     const change = isBack ? { adds } : { removes: leavesOf(member, account) }
-    await this.#post(member, { lie: this.#lie(), change, fault, what: account })
+    // Who is back in the first stays there where the second becomes void.
+    const lie = isBack ? this.#lie() : this.#anyLie()
+    await this.#post(member, { lie, change, fault, what: account })
   }
 
   async #post(
@@ -245,10 +247,14 @@ export class Hostile {
     this.#answered(request, fault, `${lie ?? 'no lie'}, ${what}`)
   }
 
-  /** One of the plan's, or none. */
-  #lie(): Lie | null {
+  /** One of the plan's, where it has any. */
+  #anyLie(): Lie | null {
     const { lies } = this.#world.plan
-    return lies.length > 0 && this.#prng.integer(2) === 0 ? this.#prng.pick(lies) : null
+    return lies.length > 0 ? this.#prng.pick(lies) : null
+  }
+
+  #lie(): Lie | null {
+    return this.#prng.integer(2) === 0 ? this.#anyLie() : null
   }
 
   #spoils({ adds = [] }: HandChange): boolean {
