@@ -1,7 +1,8 @@
 /**
  * A member in the simulated world whom the hub cannot tell from an honest one, in as many rooms as
  * links let it into: false commits and votes, people put in and out, and frames that are forged,
- * replayed, malformed or too many. Owns when it does what; the lies themselves are `hostile-member.ts`.
+ * replayed, malformed or too many. Owns when it does what; the lies themselves are
+ * `hostile-member.ts`.
  */
 import { toHex } from '#core/base/bytes.ts'
 import { type AccountName, type LeafIndex, leafIndex, type RequestId } from '#core/base/ids.ts'
@@ -204,7 +205,7 @@ export class Hostile {
     return { account, adds: [await device.claim(account)] }
   }
 
-  /** A lie with a change: somebody is added, who is there in the commit that removes the old leaf. */
+  /** A lie with a change: somebody is added; whoever is there loses the old leaf by it. */
   async #falseChange(member: HostileMember, fault: FaultName): Promise<void> {
     const { account, adds } = await this.#victim(member)
     await member.follow()
