@@ -8,7 +8,7 @@ import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { cutLink } from '../support/cut-links.ts'
 import { openPerson, roomShows, say, sees, sent, signUp, texts } from './people.ts'
-import { away, withScene } from './scene.ts'
+import { away, back, withScene } from './scene.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -33,8 +33,7 @@ Deno.test(
       await say(carol, room, 'said in the air')
       const early = await sent(carol, room, 'said in the air')
       await say(alice, room, 'waited for the verdict')
-      links.bob.mend()
-      bob.sdk.networkChanged(true)
+      await back(bob, links.bob)
       for (const person of [alice, bob, carol]) {
         const view = await roomShows(
           person,
@@ -77,8 +76,7 @@ Deno.test(
       await sees(bob, room, 'agreed')
       await say(bob, room, 'agreed too')
       await sees(alice, room, 'agreed too')
-      links.carol.mend()
-      carol.sdk.networkChanged(true)
+      await back(carol, links.carol)
       const resynced = (view: Parameters<Parameters<typeof roomShows>[2]>[0]) =>
         view.items.some((item) => item.kind === 'event' && item.event === 'resynced')
       for (const person of [alice, bob, carol]) {
@@ -133,10 +131,8 @@ Deno.test(
       blinded = false
       await say(bob, room, 'too early')
       const early = await sent(bob, room, 'too early')
-      for (const [person, link] of [[alice, links.alice], [carol, links.carol]] as const) {
-        link.mend()
-        person.sdk.networkChanged(true)
-      }
+      await back(alice, links.alice)
+      await back(carol, links.carol)
       await roomShows(bob, room, (view) => view.summary.state === 'joining', 'the way out')
       for (const person of [alice, carol, bob]) {
         const view = await roomShows(

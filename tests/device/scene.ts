@@ -1,6 +1,6 @@
 /**
- * Four people in a room of a real hub, one of whom commits by hand. Owns the scene; what goes wrong
- * in it is each test's.
+ * A room of three people and of Mallory, who commits by hand, so that one can choose who follows a
+ * commit. Owns no case.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { createDialer } from '#browser/webtransport-dialer.ts'
@@ -8,6 +8,7 @@ import { equalBytes, fromBase64Url } from '#core/base/bytes.ts'
 import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { type CutLink, cutLink } from '../support/cut-links.ts'
@@ -16,7 +17,7 @@ import { joinByLink } from '../support/hand-joiner.ts'
 import { appShows, openPerson, type Person, roomShows, signUp } from './people.ts'
 
 /** Keys to which this crypto encrypts nothing that can be opened. */
-class Blinding {
+export class Blinding {
   readonly keys: Uint8Array[] = []
 
   over(port: Crypto): Crypto {
@@ -44,12 +45,15 @@ export interface Scene {
 }
 
 /** Alice, Bob and Carol in leaves 0, 1 and 2; Mallory, who commits by hand, in leaf 3. */
-export async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
+export async function withScene(
+  run: (scene: Scene) => Promise<void>,
+  { carols = createDialer() }: { readonly carols?: Dialer } = {},
+): Promise<void> {
   const hub = await startHub()
   const endpoint = `http://localhost:${hub.port}`
   try {
-    const way = () => cutLink(createDialer())
-    const links = { alice: way(), bob: way(), carol: way() }
+    const [alices, bobs] = [cutLink(createDialer()), cutLink(createDialer())]
+    const links = { alice: alices, bob: bobs, carol: cutLink(carols) }
     const alice = await openPerson({ endpoint, dialer: links.alice })
     const bob = await openPerson({ endpoint, dialer: links.bob })
     const carol = await openPerson({ endpoint, dialer: links.carol })

@@ -1,23 +1,37 @@
 /**
  * What a hub, or somebody on the way, can change: messages of the hub before a device takes them,
- * and entries of a log by their kind. Owns no case.
+ * entries of a log by their kind, and what a device asks for. Owns no case.
  */
 import { createDialer } from '#browser/webtransport-dialer.ts'
-import type { Dialer } from '#core/device/transport.ts'
-import { type Body, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
+import type { Dialer, SessionListener } from '#core/device/transport.ts'
+import { NO_ROOM, type RequestId } from '#core/base/ids.ts'
+import { BODIES, type Body, type BodyKind } from '#core/wire/bodies.ts'
+import { decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { EntryKind, LogEntry } from '#core/wire/log-entry.ts'
+import type { Refusal } from '#core/wire/refusals.ts'
 
 /** What becomes of a message of the hub; null drops it. */
 export type Change = (message: Message) => Message | null
 
+export interface TamperingDialer extends Dialer {
+  /** To the device of the last session, as if the hub said it. */
+  say(message: Message): void
+}
+
 /** A dialer through which a test changes what the hub says. */
-export function tamperingDialer(change: Change): Dialer {
+export function tamperingDialer(change: Change): TamperingDialer {
   const dialer = createDialer()
+  let hearing: SessionListener | null = null
   return {
+    say: ({ kind, room, body }) =>
+      hearing?.framesReceived([encodeMessage(kind, room, body as never)]),
     dial: (endpoint, listener) =>
       dialer.dial(endpoint, {
-        opened: (transport) => listener.opened(transport),
+        opened(transport) {
+          hearing = listener
+          listener.opened(transport)
+        },
         closed: () => listener.closed(),
         framesReceived(frames) {
           const changed = frames.map((bytes) => tampered(bytes, change))
@@ -52,4 +66,46 @@ export function onEntries(
     if (changed !== null) entries.push({ header, body: changed })
   })
   return { ...message, body: { first: message.body.first, entries } }
+}
+
+/**
+ * A dialer that refuses requests of a kind in the hub's place: `given` counts them, and where
+ * `refusal` answers null they go to the hub.
+ */
+export function refusingDialer({ kind, refusal, given }: {
+  readonly kind: BodyKind
+  readonly refusal: () => Refusal | null
+  readonly given: { count: number }
+}): Dialer {
+  const dialer = createDialer()
+  return {
+    dial: (endpoint, listener) =>
+      dialer.dial(endpoint, {
+        framesReceived: (frames) => listener.framesReceived(frames),
+        closed: () => listener.closed(),
+        opened: (transport) =>
+          listener.opened({
+            kind: transport.kind,
+            sendDatagram: (frame) => transport.sendDatagram(frame),
+            close: () => transport.close(),
+            send(bytes) {
+              const request = requestIn(bytes, kind)
+              if (request !== null) given.count++
+              const said = request === null ? null : refusal()
+              if (request === null || said === null) return transport.send(bytes)
+              const body = { request, opcode: BODIES[kind][0], refusal: said }
+              Promise.resolve().then(() =>
+                listener.framesReceived([encodeMessage('refused', NO_ROOM, body)])
+              )
+            },
+          }),
+      }),
+  }
+}
+
+function requestIn(bytes: Uint8Array, kind: BodyKind): RequestId | null {
+  const frame = parseFrame(bytes)
+  const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
+  if (decoded?.kind !== 'message' || decoded.message.kind !== kind) return null
+  return 'request' in decoded.message.body ? decoded.message.body.request : null
 }

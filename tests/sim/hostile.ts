@@ -1,8 +1,8 @@
 /**
  * A member in the simulated world whom the hub cannot tell from an honest one, in as many rooms as
- * links let it into: false commits and votes, people put in and out, and frames that are forged,
- * replayed, malformed or too many. Owns when it does what; the lies themselves are
- * `hostile-member.ts`.
+ * links let it into: false commits and votes, people put in and out, frames that are forged,
+ * replayed, malformed or too many, and contents that are false or said again. Owns when it does
+ * what; the lies themselves are `hostile-member.ts` and `hostile-speech.ts`.
  */
 import { toHex } from '#core/base/bytes.ts'
 import { type AccountName, type LeafIndex, leafIndex, type RequestId } from '#core/base/ids.ts'
@@ -16,6 +16,7 @@ import { leavesOfAccount, rosterOf } from '#core/policy/roster.ts'
 import { type HandChange, HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
 import { HostileMember, type Lie } from '../support/hostile-member.ts'
+import { FALSE_CONTENTS, falseContent, textOf } from '../support/hostile-speech.ts'
 import type { Chance } from './chance.ts'
 import type { FaultName } from './plan.ts'
 import type { Link } from './workload.ts'
@@ -31,6 +32,8 @@ export class Hostile {
   readonly #links: readonly Link[]
   readonly #members = new Map<string, HostileMember>()
   readonly #frames: Uint8Array[] = []
+  /** What it said in a room, to say it again. */
+  readonly #contents = new Map<HostileMember, Uint8Array[]>()
   /** The group whose sender keys a member has. */
   readonly #keyed = new Map<HostileMember, Group>()
   #device: HandDevice | null = null
@@ -189,6 +192,37 @@ export class Hostile {
     },
     'false change': (member, fault) => this.#work(this.#falseChange(member, fault)),
     'two commits': (member, fault) => this.#work(this.#twoCommits(member, fault)),
+    'repeated message': async (member, fault) => {
+      const said = this.#contents.get(member) ?? []
+      this.#contents.set(member, said)
+      const isFirst = said.length === 0 || this.#prng.integer(3) === 0
+      if (isFirst) said.push(textOf(member.device, member.room, `${NAME} ${said.length}`))
+      await this.#say(member, this.#prng.pick(said), { fault, what: isFirst ? 'text' : 'again' })
+    },
+    'false content': async (member, fault) => {
+      const what = this.#prng.pick(FALSE_CONTENTS)
+      await this.#say(member, falseContent(member.device, member.room, what), { fault, what })
+    },
+  }
+
+  /** Seals a content well and gives it to the hub. */
+  async #say(
+    member: HostileMember,
+    content: Uint8Array,
+    { fault, what }: { readonly fault: FaultName; readonly what: string },
+  ): Promise<void> {
+    if (!this.#holdsKeys(member)) return
+    const frame = await member.device.sealContent(member.room, content)
+    this.#answered(member.device.submit(member.room, frame), fault, what)
+  }
+
+  /** Whether it can seal in the newest epoch. */
+  #holdsKeys(member: HostileMember): boolean {
+    const { group } = member.top
+    if (group === null) return false
+    if (this.#keyed.get(member) !== group) member.device.adopt(member.room, group)
+    this.#keyed.set(member, group)
+    return true
   }
 
   // ---- Changes ----------------------------------------------------------------------------
@@ -268,10 +302,7 @@ export class Hostile {
 
   /** A frame of its own, well sealed; kept for later. */
   async #frameOf(member: HostileMember): Promise<Uint8Array | null> {
-    const { group } = member.top
-    if (group === null) return null
-    if (this.#keyed.get(member) !== group) member.device.adopt(member.room, group)
-    this.#keyed.set(member, group)
+    if (!this.#holdsKeys(member)) return null
     const [frame] = await member.device.seal(member.room)
     if (frame === undefined) return null
     if (this.#frames.length < REMEMBERED_FRAMES_MAX) this.#frames.push(frame.slice())

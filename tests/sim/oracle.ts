@@ -16,7 +16,7 @@ import { maySpeak, openFinality } from '#core/policy/finality.ts'
 import { judgeGenesis } from '#core/policy/genesis-rules.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import { judgeVote } from '#core/policy/vote.ts'
-import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
+import { decodeSealedFrame, laneOf, type SealHeader } from '#core/sender-keys/sealed-frame.ts'
 import { type Codec, decode } from '#core/wire/codec.ts'
 import { commitEntryCodec, entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import { genesisEntryCodec, proposalEntryCodec, verdictEntryCodec } from '#core/wire/log-entry.ts'
@@ -29,6 +29,11 @@ export function seatName(group: PublicGroup, leaf: number): string | null {
   const node = leafAt(group.tree, leaf)
   const identity = node === null ? null : identityOf(node)
   return identity === null ? null : `${identity.account}/${toHex(identity.device)}`
+}
+
+/** Epoch, leaf, lane and generation of a frame, as one word. */
+export function chainOf(header: SealHeader): string {
+  return `${toHex(header.epochId)} ${header.leaf} ${laneOf(header)} ${header.generation}`
 }
 
 export function seatsOf(group: PublicGroup): ReadonlySet<string> {
@@ -47,6 +52,10 @@ export interface LogEpoch {
   readonly seats: ReadonlySet<string>
   /** Who came in, or came back, by this commit. */
   readonly entered: ReadonlySet<string>
+  /** Of its frames so far. */
+  readonly chains: Set<string>
+  /** Who came in by a link, and so read nothing below the anchor of it. */
+  readonly linked: string | null
 }
 
 /** A frame of the log that is not void. */
@@ -121,6 +130,8 @@ export class LogReader {
       group: judged.group,
       seats,
       entered: seats,
+      chains: new Set(),
+      linked: null,
     })
     reader.#chain(first)
     return reader
@@ -205,7 +216,9 @@ export class LogReader {
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
     const own = seatName(taken.group, committer)
     if (external && own !== null) entered.add(own)
-    const epoch = { position, group: taken.group, seats, entered }
+    const linked = external && own !== null && !before.seats.has(own) ? own : null
+    const chains = new Set<string>()
+    const epoch = { position, group: taken.group, seats, entered, chains, linked }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
@@ -226,8 +239,8 @@ export class LogReader {
     ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
     const sender = seatName(this.#top.group, header.leaf)
     ok(sender !== null)
-    const chain = `${toHex(header.epochId)} ${header.leaf} ${laneOf(header)} ${header.generation}`
-    this.lastFrame = { position, sender, epoch: this.#top, chain }
+    this.#top.chains.add(`${header.leaf} ${laneOf(header)}`)
+    this.lastFrame = { position, sender, epoch: this.#top, chain: chainOf(header) }
     this.#frames.push(this.lastFrame)
   }
 

@@ -13,13 +13,14 @@ import { roomKey } from '#core/device/room.ts'
 import type { DeviceState, EpochKeys, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { allSecrets, type Group } from '#core/mls/group.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
-import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
+import { decodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
 import type { SimDevice } from './device.ts'
-import { LogReader } from './oracle.ts'
+import { findExcess, type HubDuties } from './hub-memory.ts'
+import { chainOf, LogReader } from './oracle.ts'
 import { Violation } from './chronicle.ts'
 
 /** Each with what it says. */
@@ -41,8 +42,11 @@ export const INVARIANTS = {
   Named: 'a member has proof of everybody who is in its epochs, and of nobody else',
   Answered: 'each command is answered, once',
   DeliveredOnce: 'each message is delivered once, in order, to all who were members',
+  TrueNames: 'a message is shown as who signed it said it, and nothing that names others',
   Readable: 'a member of an epoch reads every frame of its honest members',
   HubRebuilds: 'what the hub has stored of a group is what its log says',
+  HubForgets: 'the hub holds nothing of a session, a request or a write that is over',
+  HubStaysSmall: 'rooms in the memory of the hub are no larger than their logs and limits say',
 } as const
 export type InvariantName = keyof typeof INVARIANTS
 
@@ -59,6 +63,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 /** What of the world is looked at. */
 export interface Watched {
   readonly devices: readonly SimDevice[]
+  readonly hubDuties: HubDuties | null
 }
 
 interface SeenDevice {
@@ -195,11 +200,15 @@ export class Watch {
     }
   }
 
-  /** The step that sealed it went past its epoch or a void: it is refused, and sealed anew. */
+  /**
+   * The step that gave it went past its epoch or a void: it is refused, and sealed anew. Or it went
+   * past the frame itself, given again after a false refusal.
+   */
   #isPast(room: RoomState | null, bytes: Uint8Array): boolean {
     const top = topOf(room)
     const header = decodeSealedFrame(bytes)?.header
     if (room === null || top === null || header === undefined) return true
+    if (this.#generations.has(`${room.key} ${chainOf(header)}`)) return true
     const { voids } = (this.readers.get(room.key) as LogReader).replay()
     const isBeforeVoid = voids.some((at) => at > header.seen.position && at < room.record.next)
     return isBeforeVoid || !equalBytes(idOfEpoch(top), header.epochId)
@@ -208,11 +217,10 @@ export class Watch {
   #countSent(device: SimDevice, bytes: Uint8Array): void {
     const header = decodeSealedFrame(bytes)?.header
     if (header === undefined) return
-    const { epochId, leaf, generation } = header
-    const name = `${toHex(epochId)} ${leaf} ${laneOf(header)} ${generation}`
+    const name = chainOf(header)
     const known = this.#sent.get(name)
     if (known !== undefined && !equalBytes(known, bytes)) {
-      this.violated('NoKeyReuse', `${device.name} seals generation ${generation} again`)
+      this.violated('NoKeyReuse', `${device.name} seals generation ${header.generation} again`)
     }
     this.#sent.set(name, bytes)
   }
@@ -232,7 +240,14 @@ export class Watch {
     await this.#readLog()
     this.#judgeCondemned()
     for (const device of this.#world.devices) this.#lookAt(device)
+    this.#lookAtHub()
     if (this.#violation !== null) throw this.#violation
+  }
+
+  #lookAtHub(): void {
+    const duties = this.#world.hubDuties
+    const excess = duties && findExcess(duties, this.readers)
+    if (excess !== null) this.violated(excess.invariant, excess.what)
   }
 
   async #readLog(): Promise<void> {

@@ -7,9 +7,11 @@ import { setImmediate } from 'node:timers'
 import type { HubDomain, TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
 import type { GatewayEvent, GatewayPorts, HubIdentity } from '#hub/gateway/model.ts'
+import type { HubSession, HubSessionListener } from '#hub/ports.ts'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
 import type { HandParts } from '../support/hand-session.ts'
@@ -18,6 +20,8 @@ import { Chance } from './chance.ts'
 import { SimDevice } from './device.ts'
 import { DeviceDisk } from './device-disk.ts'
 import { HubDisk } from './hub-disk.ts'
+import { type HubDuties, OpenSessions } from './hub-memory.ts'
+import { liedTo } from './lies.ts'
 import { Network } from './network.ts'
 import type { Plan } from './plan.ts'
 import { Chronicle, Violation } from './chronicle.ts'
@@ -36,6 +40,7 @@ const PART = {
   workload: 4,
   hostile: 5,
   streams: 6,
+  lies: 7,
   disks: 100,
 } as const
 
@@ -58,8 +63,10 @@ export class World {
   readonly crypto: Crypto
   readonly #entropy: Entropy
   readonly #identity: HubIdentity
+  readonly #lies: Chance
   readonly #faulting: Chance[] = []
   #gateway: Gateway | null = null
+  #sessions = new OpenSessions()
   #hubTickedAtMs = 0
   #isDraining = false
   #lastDisk: number = PART.disks
@@ -88,6 +95,7 @@ export class World {
       workload: this.#chance(PART.workload),
       hostile: this.#chance(PART.hostile),
     }
+    this.#lies = this.#chance(PART.lies)
     this.stores = createMemoryHubPorts({ clock })
     this.network = new Network({
       clock,
@@ -96,7 +104,7 @@ export class World {
       streams: this.#chance(PART.streams),
       tickMs: plan.tickMs,
       wire: this.watch,
-      accept: () => this.#gateway && ((session) => this.#gateway?.accept(session) ?? null),
+      accept: () => this.#gateway && ((session) => this.#accept(session)),
     })
     this.hubDisk = new HubDisk({
       clock,
@@ -130,6 +138,22 @@ export class World {
       },
     }
     this.#gateway = createGateway(ports)
+    this.#sessions = new OpenSessions()
+  }
+
+  #accept(session: HubSession): HubSessionListener | null {
+    return this.#gateway && this.#sessions.accept(this.#gateway, session)
+  }
+
+  /** Of the process of the moment. */
+  get hubDuties(): HubDuties | null {
+    return this.#gateway && {
+      memory: this.#gateway.memory(),
+      sessions: this.#sessions.count,
+      sessionsWritten: this.#sessions.writtenCount,
+      transactions: this.hubDisk.waitingCount,
+      transactionsOfRequests: this.hubDisk.requestCount,
+    }
   }
 
   /** The process ends between two effects; sessions break, the store keeps what it has. */
@@ -164,7 +188,7 @@ export class World {
       ports: { crypto: this.crypto, entropy: this.#entropy, appVersion: 1 },
       clock,
       home: `http://${DOMAIN}`,
-      dialer: this.network.dialer(name),
+      dialer: this.#dialer(name),
       disk: new DeviceDisk({ name, clock, chronicle, chance, tickMs: this.plan.tickMs }),
       sent: (device, frame) => watch.sent(device, frame),
       faulted: (device, error) => watch.violated('NoFault', `${device.name}: ${textOf(error)}`),
@@ -172,6 +196,18 @@ export class World {
     })
     this.devices.push(device)
     return device
+  }
+
+  #dialer(name: string): Dialer {
+    return liedTo(this.network.dialer(name), {
+      name,
+      chance: this.#lies,
+      chronicle: this.chronicle,
+      isFrame: (request) => {
+        const device = this.devices.find((each) => each.name === name)
+        return device?.state.requests.get(request)?.kind === 'frame'
+      },
+    })
   }
 
   /** The device is gone with everything that it had. */

@@ -199,6 +199,13 @@ export class HandDevice extends HandSession {
     return [...await sealBurst(this.parts.crypto, context, items)]
   }
 
+  /** The next frame of the own chain, with a content of the test's. */
+  async sealContent(room: HandRoom, plaintext: Uint8Array): Promise<Uint8Array> {
+    const [item] = this.take(room, 1)
+    ok(item !== undefined)
+    return await seal(this.parts.crypto, this.context(room), { ...item, plaintext })
+  }
+
   take(room: HandRoom, count: number, lane = 0) {
     const { crypto, entropy } = this.parts
     const leaf = leafIndex(room.group.ownLeaf)

@@ -9,6 +9,7 @@ import type { LogPosition } from '#core/base/ids.ts'
 import { replaceEpoch } from '#core/device/chain.ts'
 import { dropKeys, storeKeys, wipeKeys } from '#core/device/epoch-keys.ts'
 import { dropCertificates, leavesAt, storeCertificates } from '#core/device/members.ts'
+import { doubtOutbox } from '#core/device/outbox-items.ts'
 import {
   epochKey,
   finalRecordCodec,
@@ -85,7 +86,8 @@ export function voidEpochs(
   if (index < 0) return []
   const dropped = room.chain.slice(index)
   const [lowest] = dropped
-  turn.setRoom(key, { chain: room.chain.slice(0, index), typing: [] })
+  const said = room.said.filter(({ position }) => position < span.from)
+  turn.setRoom(key, { chain: room.chain.slice(0, index), typing: [], said })
   if (isStored(room)) {
     for (const epoch of dropped) {
       turn.delete('groups', epochKey(key, epoch.position))
@@ -104,10 +106,11 @@ export function voidEpochs(
   return dropped
 }
 
-/** Deletes everything of a room that is of an epoch. */
+/** Deletes everything of a room that is of an epoch; what was said in an open one is in doubt. */
 export function forgetEpochs(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null) return
+  doubtOutbox(turn, key)
   const epochs = [...room.chain, ...(room.final === null ? [] : [room.final])]
   turn.setRoom(key, { final: null, chain: [], certificates: new Map(), typing: [] })
   if (epochs.length === 0) return
@@ -123,10 +126,7 @@ export function forgetEpochs(turn: Turn, key: string): void {
 export function leaveRoom(turn: Turn, key: string): void {
   endUnderWay(turn, key)
   forgetEpochs(turn, key)
-  const { recovery, next } = turn.room(key)?.record ?? { recovery: null }
-  // A walk that ended below what was known has told nothing against it.
-  const known = recovery !== null && recovery.position >= next ? recovery : null
-  turn.setRecord(key, { phase: 'removed', opening: EMPTY, recovery: known })
+  turn.setRecord(key, { phase: 'removed', opening: EMPTY })
   turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })
 }

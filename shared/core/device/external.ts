@@ -60,7 +60,7 @@ function isDue(turn: Turn, room: RoomState): boolean {
   if (room.joining?.kind === 'link') return true
   // Its removal may become void yet.
   if (isRemoved(room)) return false
-  if (room.joining !== null) return isRecovered(room)
+  if (room.joining !== null) return room.joining.kind === 'recovery'
   if (needsResync(room)) return true
   const lost = room.record.phase === 'live' && topEpoch(room)?.group === null
   const since = room.chain.find(({ group }) => group === null)
@@ -68,12 +68,6 @@ function isDue(turn: Turn, room: RoomState): boolean {
   const dueMs = since.time + LIMITS.resyncWaitMs
   if (turn.nowMs < dueMs) turn.wakeAt(dueMs)
   return turn.nowMs >= dueMs
-}
-
-/** True where the walk has passed all that was known before. */
-function isRecovered({ joining, record }: RoomState): boolean {
-  return joining?.kind === 'recovery' &&
-    (record.recovery === null || record.next > record.recovery.position)
 }
 
 async function commitEntry(

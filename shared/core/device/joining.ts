@@ -13,9 +13,10 @@ import { idOfEpoch } from '#core/device/chain.ts'
 import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
 import { landOutbox } from '#core/device/outbox.ts'
+import { withOutboxOf } from '#core/device/outbox-items.ts'
 import type { RoomRecord } from '#core/device/records.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
-import { roomIdOfKey, wipeGroups, withOutboxOf } from '#core/device/room.ts'
+import { isStateLost, knownHead, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
@@ -69,7 +70,8 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     inviterRootHash: link.inviterRootHash,
     createdAt: turn.nowMs,
   })
-  turn.addRoom(withOutboxOf(existing, room))
+  const left = turn.room(room.key)
+  turn.addRoom(withOutboxOf(left, withHeadOf(left, room)))
   // Its commit may stand in the log before the device knows.
   turn.strictly()
   await requestGroup(turn, room.key)
@@ -107,19 +109,22 @@ export async function requestGroup(turn: Turn, key: string): Promise<void> {
 export function groupRefused(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null || room.joining?.kind !== 'asked') return
-  walkAsMember(turn, key, { code, joinedAt: null, recovery: null })
+  walkAsMember(turn, key, { code, joinedAt: null })
 }
 
 /** Walks the log from its beginning, to come back by a resync at its end (JOIN-5). */
 function walkAsMember(
   turn: Turn,
   key: string,
-  from: Pick<RoomRecord, 'code' | 'joinedAt' | 'recovery'>,
+  from: Pick<RoomRecord, 'code' | 'joinedAt'>,
 ): void {
+  const room = turn.room(key)
+  if (room === null) return
   forgetEpochs(turn, key)
   turn.setRecord(key, {
     ...from,
     phase: 'joining',
+    recovery: knownHead(room.record),
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,
     headTime: 0 as TimeMs,
@@ -174,6 +179,9 @@ async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): 
   const checked = await checkCertificates(turn, group, answer.certificates)
   if (checked === null) return refuseJoin(turn, key, 'badCertificate')
   const { position, entryHash } = anchor
+  const { recovery } = room.record
+  const isFork = recovery?.position === position && !equalBytes(recovery.hash, entryHash)
+  if (isFork) return refuseJoin(turn, key, 'fork')
   turn.setRoom(key, { joining: { kind: 'link' }, recent: [] })
   // An earlier walk of the same log may have come further.
   const headTime = 0 as TimeMs
@@ -252,7 +260,8 @@ export async function enterByWelcome(
     title: existing?.record.title ?? null,
   })
   const joining = { kind: 'welcome', id, position, ...joined } as const
-  turn.addRoom({ ...withOutboxOf(existing, fresh), joining })
+  const left = turn.room(key)
+  turn.addRoom({ ...withOutboxOf(left, withHeadOf(left, fresh)), joining })
   subscribe(turn, key)
   return true
 }
@@ -268,8 +277,7 @@ export function enterByWalk(turn: Turn, key: string, position: LogPosition): voi
   const existing = turn.room(key)
   if (existing === null) turn.addRoom(addedRoom(turn, id, { suite: DEFAULT_SUITE, title: null }))
   landOutbox(turn, key)
-  const recovery = existing === null ? null : knownHead(existing.record)
-  walkAsMember(turn, key, { code: '', joinedAt: position, recovery })
+  walkAsMember(turn, key, { code: '', joinedAt: position })
 }
 
 /** The Welcome is to another epoch than its commit makes: the walk goes on without it. */
@@ -280,11 +288,6 @@ export function dropWelcome(turn: Turn, key: string): void {
   dropKeyPackage(turn, keyPackage)
   turn.setRoom(key, { joining: { kind: 'recovery' } })
   wipeGroups(turn, key, [group])
-}
-
-function knownHead({ phase, next, headHash, recovery }: RoomRecord): RoomRecord['recovery'] {
-  if (recovery !== null || phase !== 'removed' || next === 0n) return recovery
-  return { position: logPosition(next - 1n), hash: headHash }
 }
 
 function addedRoom(
@@ -344,8 +347,8 @@ export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
   if (room === null || room.joining === null) return
   const { joining } = room
   const { position } = placed
-  const readUpTo = room.record.recovery === null ? position : room.record.readUpTo
-  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo, recovery: null })
+  const readUpTo = isStateLost(room) ? room.record.readUpTo : position
+  turn.setRecord(key, { phase: 'live', code: '', joinedAt: position, readUpTo })
   turn.setRoom(key, { joining: null })
   storeEpochs(turn, key)
   if (room.finality !== null) storeFinality(turn, key, room.finality)
@@ -362,6 +365,7 @@ export async function rejoin(turn: Turn, key: string): Promise<void> {
   turn.setRoom(key, { finality: null, asked: [], pending: null, subscription: { kind: 'none' } })
   turn.setRecord(key, {
     phase: isByLink ? 'joining' : 'removed',
+    recovery: knownHead(room.record),
     joinedAt: null,
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,

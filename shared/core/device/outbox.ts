@@ -5,8 +5,8 @@
  *
  * An item is queued (no seal), sealed (bytes of one epoch), in flight (the hub has it), sequenced
  * (in the log, in an epoch that is not final). A new epoch takes the seal away, a void takes what
- * was sequenced back to the queue. The same bytes may be given twice: the hub takes a generation
- * once.
+ * was sequenced back to the queue; no refusal does either. The same bytes may be given twice: the
+ * hub takes a generation once.
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
@@ -16,13 +16,13 @@ import { decodeContent, roomProfileContent, textContent } from '#core/content/mi
 import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
 import { holdRoom, isHeld } from '#core/device/hold.ts'
+import { isNew } from '#core/device/repeats.ts'
 import { voteToSpeak } from '#core/device/votes.ts'
-import { outboxKey, outboxRecordCodec } from '#core/device/records.ts'
+import { keepItems, newItem, replaceItems, storeItem } from '#core/device/outbox-items.ts'
 import type { OutboxRecord } from '#core/device/records.ts'
 import { addItem, caughtUp, resubscribe, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { encode } from '#core/wire/codec.ts'
 import { entryBodyHash } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
@@ -88,26 +88,11 @@ function enqueue(
     sealed: null,
     sequencedAt: null,
   }
-  const item: OutboxItem = {
-    key: outboxKey(key, sequence),
-    record,
-    inFlight: false,
-    attempts: 0,
-  }
+  const item = newItem(key, sequence, record)
   storeItem(turn, item)
   turn.setRecord(key, { nextOutboxKey: sequence + 1 })
   turn.setRoom(key, { outbox: [...room.outbox, item] })
   turn.effect({ kind: 'showAccount' })
-}
-
-/** Strictly: what the hub has and a power loss took would be lost to its author alone. */
-function storeItem(turn: Turn, item: OutboxItem): void {
-  turn.put('outbox', item.key, encode(outboxRecordCodec, item.record), 'strict')
-}
-
-function replaceItems(turn: Turn, room: RoomState, changed: readonly OutboxItem[]): void {
-  const byKey = new Map(changed.map((item) => [item.key, item]))
-  turn.setRoom(room.key, { outbox: room.outbox.map((item) => byKey.get(item.key) ?? item) })
 }
 
 const isWaiting = ({ inFlight, record }: OutboxItem): boolean =>
@@ -164,16 +149,20 @@ function giveItems(turn: Turn, { id, key, outbox }: RoomState, given: readonly O
 export function requeueOutbox(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null) return
-  const stale = room.outbox.filter(({ record }) =>
-    record.sealed !== null && record.sequencedAt === null
-  )
-  const queued = stale.map((item): OutboxItem => ({
+  unseal(turn, room, room.outbox.filter(isSealed))
+}
+
+/** Sealed, and not found in the log. */
+const isSealed = ({ record: { sealed, sequencedAt } }: OutboxItem): boolean =>
+  sealed !== null && sequencedAt === null
+
+function unseal(turn: Turn, room: RoomState, items: readonly OutboxItem[]): void {
+  const queued = items.map((item): OutboxItem => ({
     ...item,
-    record: { ...item.record, sealed: null },
+    record: { ...item.record, sealed: null, sequencedAt: null },
     inFlight: false,
   }))
-  for (const item of queued) storeItem(turn, item)
-  if (queued.length > 0) replaceItems(turn, room, queued)
+  keepItems(turn, room, queued)
 }
 
 /** An own entry: it enters the timeline, and leaves the outbox when its epoch is final (DEV-5). */
@@ -191,10 +180,9 @@ export function ownFrameSequenced(
   if (room === null || account === null || item === undefined) return false
   if (room.chain.length === 0) dropItems(turn, room, [item])
   else {
-    const record = { ...item.record, sequencedAt: placed.position }
-    const kept = { ...item, record, inFlight: false }
-    storeItem(turn, kept)
-    replaceItems(turn, room, [kept])
+    // Whatever was answered, the log has it.
+    const record = { ...item.record, sequencedAt: placed.position, refused: '' }
+    keepItems(turn, room, [{ ...item, record, inFlight: false }])
   }
   if (item.record.purpose === 'message') noteOwnMessage(turn, room, placed, item.record)
   return true
@@ -217,43 +205,34 @@ export function settleOutbox(turn: Turn, key: string): void {
 }
 
 /**
- * All that was said from a position on is void: it is sealed and sent again (ROOM-4). Seals are
- * kept where only the hub says so, who may have taken what they seal.
+ * What was said between two positions is void: it is sealed and sent again (ROOM-4). So is what a
+ * member had sealed and not found by then (VOTE-6); who walks the log on the way in may yet find it
+ * above.
  */
 export function unsendOutbox(
   turn: Turn,
   key: string,
-  { from, keepSeals }: { readonly from: LogPosition; readonly keepSeals: boolean },
+  { from, to }: { readonly from: LogPosition; readonly to: LogPosition },
 ): void {
   const room = turn.room(key)
   if (room === null) return
-  const taken = room.outbox.filter(({ record }) =>
-    record.sequencedAt === null ? record.sealed !== null : record.sequencedAt >= from
-  )
-  const queued = taken.map((item): OutboxItem => ({
-    ...item,
-    record: {
-      ...item.record,
-      sealed: keepSeals ? item.record.sealed : null,
-      sequencedAt: null,
-    },
-    inFlight: false,
-  }))
-  for (const item of queued) storeItem(turn, item)
-  if (queued.length > 0) replaceItems(turn, room, queued)
+  const isVoid = ({ record: { sequencedAt } }: OutboxItem) =>
+    sequencedAt !== null && from <= sequencedAt && sequencedAt < to
+  const isMember = room.joining === null
+  unseal(turn, room, room.outbox.filter((item) => isVoid(item) || isMember && isSealed(item)))
 }
 
-/** Who walks a log on the way in may find there what it said before (JOIN-7). */
-export function ownFrameWalked(turn: Turn, key: string, placed: PlacedEntry): void {
+/** An own frame that is known by its hash alone (JOIN-7, LOG-2); true where it is one. */
+export function ownFrameWalked(turn: Turn, key: string, placed: PlacedEntry): boolean {
   const room = turn.room(key)
-  if (room === null || room.outbox.length === 0) return
+  if (room === null || room.outbox.length === 0) return false
   const sha256 = (bytes: Uint8Array) => turn.ports.crypto.hash('sha256', bytes)
   const hash = entryBodyHash(sha256, placed.entry.body)
   const item = room.outbox.find(({ record: { sealed } }) =>
     sealed !== null && equalBytes(sha256(sealed.bytes), hash)
   )
-  if (item?.record.sealed == null) return
-  ownFrameSequenced(turn, key, placed, item.record.sealed.bytes)
+  if (item?.record.sealed == null) return false
+  return ownFrameSequenced(turn, key, placed, item.record.sealed.bytes)
 }
 
 function noteOwnMessage(
@@ -266,28 +245,31 @@ function noteOwnMessage(
   const content = decodeContent(record.content)
   if (account === null || content.kind === 'malformed') return
   const { key } = room
+  const { position, time } = placed
+  const id = messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
+    senderUri: accountUri(account.name),
+    roomUri: roomUri(room),
+    content: record.content,
+  })
   addItem(turn, key, {
-    position: placed.position,
+    position,
     index: 0,
-    time: placed.time,
+    time,
     item: {
       kind: 'message',
       account: account.name,
       own: true,
       content: record.content,
-      messageId: messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
-        senderUri: accountUri(account.name),
-        roomUri: roomUri(room),
-        content: record.content,
-      }),
+      messageId: id,
       localId: record.localId,
       messageSecret: new Uint8Array(0),
     },
   })
-  const text = previewText(content.value)
+  const last = { text: previewText(content.value), author: account.name, time }
   turn.setRecord(key, {
-    sentIds: [...room.record.sentIds, record.localId].slice(-LIMITS.sentIdsMax),
-    last: { text, author: account.name, time: placed.time },
+    sentIds: [...room.record.sentIds.filter((id) => id !== record.localId), record.localId]
+      .slice(-LIMITS.sentIdsMax),
+    ...(isNew(turn, key, { position, messageId: id }) ? { last } : {}),
   })
   turn.effect({ kind: 'showAccount' })
 }
@@ -320,21 +302,11 @@ const SOON_ATTEMPTS = 4
 const PROVISIONAL: Refusal = { kind: 'tooMany', retryAfterMs: LIMITS.verdictWaitMs }
 
 /**
- * Refusals for the epoch: the log says what becomes of the seal. *A frame that was taken in front
- * of a commit, its answer lost, and given again behind it, would be sealed a second time before its
- * entry comes.*
- */
-const BY_EPOCH: ReadonlySet<string> = new Set([
-  'staleEpoch',
-  'futureEpoch',
-  'wrongEpochId',
-  'provisional',
-])
-
-/**
- * The hub refused a frame: sent again after catching up, or shown as refused (DEV-5). A refusal may
- * come behind the commit that caused it, when the item has been sealed and given anew: it says
- * nothing of that. *Sealed a third time, the item would stand in the log twice.*
+ * The hub refused a frame: the same bytes go again after catching up, or the item is shown as
+ * refused (DEV-5). Its seal stays: what becomes of it the log says alone, and an item that the log
+ * shows after all is sent. *A hub that took a frame, or forgot that it did, and refused it would be
+ * given the message a second time.* A refusal may come behind the commit that caused it, when the
+ * item has been sealed and given anew: it says nothing of that.
  */
 export function frameRefused(
   turn: Turn,
@@ -344,7 +316,7 @@ export function frameRefused(
   const room = turn.room(pending.room)
   const item = room?.outbox.find((each) => each.key === pending.outboxKey)
   if (room === null || item === undefined) return
-  if (item.record.sealed?.bytes !== pending.sealed) return
+  if (item.record.sealed?.bytes !== pending.sealed || item.record.sequencedAt !== null) return
   if (holdRoom(turn, pending.room, refusal)) {
     // The same bytes later: the hub has not taken their generation.
     return replaceItems(turn, turn.room(pending.room) ?? room, [{ ...item, inFlight: false }])
@@ -353,30 +325,20 @@ export function frameRefused(
   const isOpen = refusal.kind === 'provisional' && item.attempts >= SOON_ATTEMPTS
   if (isOpen) holdRoom(turn, pending.room, PROVISIONAL)
   const again = AFTER_CATCH_UP.has(refusal.kind) && item.attempts < LIMITS.outboxAttemptsMax
-  // A replayed generation may be this very frame: its entry then comes with the catch-up.
-  const isPerhapsThere = refusal.kind === 'replayed' && item.attempts === 0
-  const keepSeal = isPerhapsThere || BY_EPOCH.has(refusal.kind)
-  const changed: OutboxItem = {
+  keepItems(turn, room, [{
     ...item,
-    record: {
-      ...item.record,
-      sealed: keepSeal ? item.record.sealed : null,
-      refused: again ? '' : refusal.kind,
-    },
+    record: { ...item.record, refused: again ? '' : refusal.kind },
     inFlight: false,
     attempts: isOpen ? item.attempts : item.attempts + 1,
-  }
-  storeItem(turn, changed)
-  replaceItems(turn, room, [changed])
-  if (refusal.kind === 'replayed' || refusal.kind === 'generationTooFar') {
-    skipGenerations(turn, pending.room, refusal.generation)
-  }
+  }])
   if (again) resubscribe(turn, pending.room)
 }
 
 /**
  * The hub named the last generations that it took in an epoch (KEY-5). One beyond the device's own
- * means that its state was rolled back: the chain goes on beyond it, never again below.
+ * means that its state was rolled back: the chain goes on beyond it, never again below. Called at
+ * the end of the log that the hub named with them: a seal below that was refused and is not in it
+ * was not taken, and never is (SEQ-4).
  */
 export function reconcileGenerations(turn: Turn, key: string): void {
   const room = turn.room(key)
@@ -385,5 +347,11 @@ export function reconcileGenerations(turn: Turn, key: string): void {
   const { epochId, lastGenerations } = room.subscription
   if (!equalBytes(epochId, idOfEpoch(top))) return
   const lane = lastGenerations.find((each) => each.lane === 0)
-  if (lane !== undefined) skipGenerations(turn, key, lane.generation)
+  if (lane === undefined) return
+  skipGenerations(turn, key, lane.generation)
+  const isSpent = ({ attempts, record: { sealed } }: OutboxItem) =>
+    attempts > 0 && sealed !== null && equalBytes(sealed.epochId, epochId) &&
+    sealed.generation <= lane.generation
+  const now = turn.room(key) ?? room
+  unseal(turn, now, now.outbox.filter((item) => isSealed(item) && isSpent(item)))
 }

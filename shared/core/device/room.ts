@@ -6,6 +6,7 @@
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { doubtOutbox } from '#core/device/outbox-items.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
 import { pendingKey, timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
@@ -78,15 +79,29 @@ export function newRoom(options: NewRoom): RoomState {
     holdUntilMs: 0,
     racesLost: 0,
     recent: [],
+    said: [],
   }
 }
 
-/** Who comes into a room again still has to say what was not said before (DEV-5). */
-export function withOutboxOf(before: RoomState | null, room: RoomState): RoomState {
+/**
+ * Who comes into a room again must find the log as it was known (JOIN-9). *A hub leads it back to
+ * where people were members who have been removed since.*
+ */
+export function withHeadOf(before: RoomState | null, room: RoomState): RoomState {
   if (before === null) return room
-  const { nextOutboxKey, sentIds } = before.record
-  const outbox = before.outbox.map((item) => ({ ...item, inFlight: false }))
-  return { ...room, outbox, record: { ...room.record, nextOutboxKey, sentIds } }
+  return { ...room, record: { ...room.record, recovery: knownHead(before.record) } }
+}
+
+/** How far the log was known to this device as a member; null where it never was in the room. */
+export function knownHead({ phase, next, headHash, recovery }: RoomRecord): RoomRecord['recovery'] {
+  const wasIn = phase === 'live' || phase === 'broken' || phase === 'removed'
+  const isFurther = next > 0n && (recovery === null || next > recovery.position)
+  return wasIn && isFurther ? { position: logPosition(next - 1n), hash: headHash } : recovery
+}
+
+/** True for a member whose state of the group is lost: what is said meanwhile is its loss. */
+export function isStateLost({ record, joining }: RoomState): boolean {
+  return record.phase === 'live' && joining?.kind === 'recovery'
 }
 
 /** A title of 1 to 128 characters without line breaks; null otherwise. */
@@ -104,9 +119,8 @@ export function subscribe(turn: Turn, key: string): void {
   const request = turn.request({ kind: 'subscribe', room: key })
   const { next, joinedAt, recovery } = room.record
   const { joining } = room
-  const entered = joining?.kind === 'welcome'
-    ? joining.position
-    : later(recovery?.position ?? null, joinedAt)
+  const known = isStateLost(room) ? recovery?.position : null
+  const entered = joining?.kind === 'welcome' ? joining.position : known ?? joinedAt
   turn.setRoom(key, { subscription: { kind: 'asked' } })
   turn.send('subscribe', {
     request,
@@ -114,10 +128,6 @@ export function subscribe(turn: Turn, key: string): void {
     holesBefore: entered === null ? logPosition(0n) : logPosition(entered + 1n),
     open: false,
   }, room.id)
-}
-
-function later(a: LogPosition | null, b: LogPosition | null): LogPosition | null {
-  return a === null || (b !== null && b > a) ? b : a
 }
 
 /** True for a room whose log this device takes. */
@@ -135,7 +145,10 @@ export function resubscribe(turn: Turn, key: string): void {
   subscribe(turn, key)
 }
 
-/** True when every entry that the hub had at the time of asking has been taken. */
+/**
+ * True when every entry that the hub had at the time of asking has been taken, and so every one
+ * that was known before (JOIN-9); until then the device says nothing in the room.
+ */
 export function caughtUp(room: RoomState): boolean {
   const { subscription, record } = room
   return subscription.kind === 'following' && record.next >= subscription.until
@@ -179,7 +192,7 @@ export function breakRoom(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null) return
   if (room.record.phase === 'joining') {
-    return refuseJoin(turn, key, code === 'internal' ? code : 'brokenLog')
+    return refuseJoin(turn, key, code === 'internal' || code === 'fork' ? code : 'brokenLog')
   }
   endUnderWay(turn, key)
   turn.setRecord(key, { phase: 'broken', code })
@@ -192,6 +205,7 @@ export function refuseJoin(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null || room.record.phase !== 'joining') return
   endUnderWay(turn, key)
+  doubtOutbox(turn, key)
   turn.effect({ kind: 'wipe', secrets: [room.record.opening] })
   turn.setRecord(key, { phase: 'joinRefused', code, opening: new Uint8Array(0) })
   turn.setRoom(key, {

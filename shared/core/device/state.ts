@@ -259,6 +259,13 @@ export interface RoomState {
   readonly holdUntilMs: number
   /** Hashes of the last entries that this device chained, oldest first (LOG-5). */
   readonly recent: readonly ChainedHash[]
+  /** Ids of the last messages that were new, oldest first (CONTENT-4). */
+  readonly said: readonly SaidMessage[]
+}
+
+export interface SaidMessage {
+  readonly position: LogPosition
+  readonly messageId: Uint8Array
 }
 
 export interface ChainedHash {

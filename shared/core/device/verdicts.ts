@@ -43,7 +43,9 @@ export async function verdictReceived(
       setFinality(turn, key, outcome.finality)
       const [lowest] = outcome.epochs
       if (lowest !== undefined) {
-        await epochsVoid(turn, key, { from: lowest.position, to: position, keepSeals: false })
+        const span = { from: lowest.position, to: position }
+        unsendOutbox(turn, key, span)
+        await epochsVoid(turn, key, span)
       }
     }
   }
@@ -58,7 +60,10 @@ function epochFinal(turn: Turn, key: string): void {
   turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
   // A walk comes by what is over; at its end it shows whether this device is in the room.
   if (record.phase !== 'live' || room.joining !== null) return
-  if ('removesSelf' in final && final.removesSelf === true) return leaveRoom(turn, key)
+  const top = topEpoch(room)
+  // Who was brought in again above its own removal stays.
+  const isOut = top === null || ownLeafIn(turn, top) === null
+  if ('removesSelf' in final && final.removesSelf === true && isOut) return leaveRoom(turn, key)
   // Whoever is in for good needs the link no more.
   if (record.opening.length > 0 && final.group !== null) {
     turn.effect({ kind: 'wipe', secrets: [record.opening] })
@@ -66,19 +71,12 @@ function epochFinal(turn: Turn, key: string): void {
   }
 }
 
-interface VoidSpan {
-  readonly from: LogPosition
-  readonly to: LogPosition
-  readonly keepSeals: boolean
-}
-
 async function epochsVoid(
   turn: Turn,
   key: string,
-  { from, to, keepSeals }: VoidSpan,
+  span: { readonly from: LogPosition; readonly to: LogPosition },
 ): Promise<void> {
-  const dropped = voidEpochs(turn, key, { from, to })
-  unsendOutbox(turn, key, { from, keepSeals })
+  const dropped = voidEpochs(turn, key, span)
   dropStalePending(turn, key)
   const room = turn.room(key)
   const top = room === null ? null : topEpoch(room)
@@ -92,7 +90,8 @@ async function epochsVoid(
 
 /**
  * To the hub this device is no member (SEQ-6): it was removed, or the commit that brought it in
- * became void while it was away (VOTE-4). What it says is believed as far as leaving goes.
+ * became void while it was away (VOTE-4). What it says is believed as far as leaving goes, and
+ * nothing of it as far as the outbox goes: what this device said waits, under its seal.
  */
 export async function seatLost(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
@@ -101,7 +100,7 @@ export async function seatLost(turn: Turn, key: string): Promise<void> {
   const wayIn = isProvisional ? room.chain.find(({ group }) => group !== null) : undefined
   if (wayIn !== undefined) {
     const { next } = room.record
-    await epochsVoid(turn, key, { from: wayIn.position, to: next, keepSeals: true })
+    await epochsVoid(turn, key, { from: wayIn.position, to: next })
   }
   if (turn.room(key)?.record.phase === 'live') leaveRoom(turn, key)
 }
