@@ -239,7 +239,7 @@ export class Hostile {
     return { account, adds: [await device.claim(account)] }
   }
 
-  /** A lie with a change: somebody is added, who is there in the commit that removes the old leaf. */
+  /** A lie with a change: somebody is added; whoever is there loses the old leaf by it. */
   async #falseChange(member: HostileMember, fault: FaultName): Promise<void> {
     const { account, adds } = await this.#victim(member)
     await member.follow()
@@ -264,7 +264,9 @@ export class Hostile {
     await device.follow(room, position + 1n)
     await member.follow()
     const change = isBack ? { adds } : { removes: leavesOf(member, account) }
-    await this.#post(member, { lie: this.#lie(), change, fault, what: account })
+    // Who is back in the first stays there where the second becomes void.
+    const lie = isBack ? this.#lie() : this.#anyLie()
+    await this.#post(member, { lie, change, fault, what: account })
   }
 
   async #post(
@@ -280,10 +282,14 @@ export class Hostile {
     this.#answered(request, fault, `${lie ?? 'no lie'}, ${what}`)
   }
 
-  /** One of the plan's, or none. */
-  #lie(): Lie | null {
+  /** One of the plan's, where it has any. */
+  #anyLie(): Lie | null {
     const { lies } = this.#world.plan
-    return lies.length > 0 && this.#prng.integer(2) === 0 ? this.#prng.pick(lies) : null
+    return lies.length > 0 ? this.#prng.pick(lies) : null
+  }
+
+  #lie(): Lie | null {
+    return this.#prng.integer(2) === 0 ? this.#anyLie() : null
   }
 
   #spoils({ adds = [] }: HandChange): boolean {
