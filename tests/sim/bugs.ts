@@ -66,8 +66,16 @@ export const BUGS: readonly Bug[] = [
     }`,
     }, {
       file: 'shared/core/device/outbox.ts',
-      find: 'if (lane !== undefined) skipGenerations(turn, key, lane.generation)',
-      replace: 'if (lane === undefined) skipGenerations(turn, key, -1)',
+      find: 'skipGenerations(turn, key, lane.generation)',
+      replace: 'skipGenerations(turn, key, -1)',
+    }],
+  },
+  {
+    name: 'seal anew what was refused',
+    edits: [{
+      file: 'shared/core/device/outbox.ts',
+      find: "record: { ...item.record, refused: again ? '' : refusal.kind },",
+      replace: "record: { ...item.record, sealed: null, refused: again ? '' : refusal.kind },",
     }],
   },
   {
