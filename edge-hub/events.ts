@@ -4,9 +4,11 @@
  * a number, so that an id, a name, an address or a text cannot be said, whatever a caller passes.
  *
  * What a device can cause is counted, and the counts are one line in each interval: nobody can fill
- * the log from outside. What is rare, or is ours to act upon, is a line at once.
+ * the log from outside. What is held in memory stands in that line where it has changed. What is
+ * rare, or is ours to act upon, is a line at once.
  */
 import type { Clock } from '#core/base/ports.ts'
+import type { HubMemory } from '#hub/gateway/memory.ts'
 import type { GatewayEvent } from '#hub/gateway/model.ts'
 import type { AdapterEvent } from '#hub/ports.ts'
 
@@ -16,6 +18,7 @@ export type ProcessEvent =
   | { readonly kind: 'hubDraining' }
   | { readonly kind: 'hubStopped' }
   | { readonly kind: 'hubFaulted' }
+  | { readonly kind: 'memoryHeld'; readonly memory: HubMemory }
 
 export type HubEvent = GatewayEvent | AdapterEvent | ProcessEvent
 
@@ -35,6 +38,8 @@ interface Sink {
   count(label: string, by?: number): void
   /** Keeps the largest value since the last line. */
   peak(label: string, value: number): void
+  /** Says a value that lasts until it is said anew; nothing while it stays the same. */
+  level(label: string, value: number): void
 }
 
 type Row<K extends HubEvent['kind']> = (
@@ -42,12 +47,38 @@ type Row<K extends HubEvent['kind']> = (
   event: Extract<HubEvent, { readonly kind: K }>,
 ) => void
 
+/** What is said of the memory. */
+const HELD = [
+  'sessions',
+  'devices',
+  'subscriptions',
+  'followers',
+  'requests',
+  'requestBytes',
+  'waiting',
+  'outboundBytes',
+  'welcomes',
+  'groups',
+  'groupBytes',
+  'pages',
+  'rooms',
+  'roomsProvisional',
+  'headsDue',
+  'epochs',
+  'chains',
+  'tailBytes',
+  'buckets',
+] as const satisfies readonly (keyof HubMemory)[]
+
 /** One function for each event; an event without a row does not compile. */
 const CATALOGUE: { readonly [K in HubEvent['kind']]: Row<K> } = {
   hubStarted: (sink) => sink.line(),
   hubDraining: (sink) => sink.line(),
   hubStopped: (sink) => sink.line(),
   hubFaulted: (sink) => sink.line(),
+  memoryHeld(sink, { memory }) {
+    for (const label of HELD) sink.level(label, memory[label])
+  },
 
   certificateReplaced: (sink, { origin }) => sink.line({ origin }),
   certificateRefused: (sink) => sink.line(),
@@ -94,6 +125,7 @@ const CATALOGUE: { readonly [K in HubEvent['kind']]: Row<K> } = {
 /** Creates the catalogue over a clock and a writer of lines. */
 export function createEvents(clock: Clock, write: (line: string) => void): Events {
   const counts = new Map<string, Map<string, number>>()
+  const levels = new Map<string, number>()
   const of = (kind: string): Map<string, number> => {
     let counters = counts.get(kind)
     if (counters === undefined) {
@@ -106,6 +138,12 @@ export function createEvents(clock: Clock, write: (line: string) => void): Event
     line: (labels = {}) => write(JSON.stringify({ time: clock.nowMs(), kind, ...labels })),
     count: (label, by = 1) => void of(kind).set(label, (of(kind).get(label) ?? 0) + by),
     peak: (label, value) => void of(kind).set(label, Math.max(of(kind).get(label) ?? 0, value)),
+    level(label, value) {
+      const name = `${kind}.${label}`
+      if (levels.get(name) === value) return
+      levels.set(name, value)
+      of(kind).set(label, value)
+    },
   })
   const sinks = new Map(Object.keys(CATALOGUE).map((kind) => [kind, sinkOf(kind)]))
   return {

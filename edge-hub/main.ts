@@ -174,7 +174,10 @@ async function main(): Promise<void> {
     giveUp(`port ${config.port} is taken`)
   )
   const ticking = setInterval(() => parts.gateway.tick(), TICK_MS)
-  const counting = setInterval(() => events.writeCounts(), COUNTS_MS)
+  const counting = setInterval(() => {
+    events.report({ kind: 'memoryHeld', memory: parts.gateway.memory() })
+    events.writeCounts()
+  }, COUNTS_MS)
   let draining = false
   const stop = () => {
     if (draining) return

@@ -96,7 +96,8 @@ export interface RoomAppend {
   readonly generations: readonly StoredGeneration[]
   /**
    * Welcomes that are stored together with the entries (ROOM-7). A device with
-   * `welcomesPerDeviceMax` of them waiting gets no further one.
+   * `welcomesPerDeviceMax` of them waiting gets no further one, and an account whose rows are
+   * damaged gets none: the entries are stored without (HUB-10).
    */
   readonly welcomes: readonly HeldWelcome[]
   /** What verdicts among the entries do; null without any. */

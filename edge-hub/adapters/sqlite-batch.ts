@@ -78,11 +78,12 @@ export type ToWriter =
 export type FromWriter =
   | { readonly kind: 'opened' }
   | { readonly kind: 'refused'; readonly code: SchemaRefusal }
-  /** Synced: the results stand. */
+  /** Synced: the results stand. `gaveUp`: without Welcomes behind which rows are damaged. */
   | {
     readonly kind: 'committed'
     readonly id: number
     readonly results: readonly OperationResult[]
+    readonly gaveUp: boolean
   }
   /** Rolled back; `broken` when the medium failed and nothing may be written any more. */
   | { readonly kind: 'failed'; readonly id: number; readonly broken: boolean }

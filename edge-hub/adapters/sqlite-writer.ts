@@ -17,6 +17,7 @@ import { type RoomRow, storeGenerations, writeRoom } from './sqlite-room.ts'
 import { RoomCache } from './sqlite-room-cache.ts'
 import { type OpenedWriter, openForWriting, writeStore } from './sqlite-schema.ts'
 import { deleteWelcome, releaseWelcomes, storeWelcomes, voidWelcomes } from './sqlite-welcomes.ts'
+import type { WelcomeStore } from './sqlite-welcomes.ts'
 
 type OperationOf<Kind extends Operation['kind']> = Extract<Operation, { kind: Kind }>
 
@@ -32,6 +33,8 @@ export class BatchWriter {
   #commits: number
   #nextNumber: number
   #broken = false
+  /** Whether this batch met damaged rows of accounts behind Welcomes. */
+  #gaveUp = false
 
   constructor({ db, sql, commitsFile, store }: OpenedWriter) {
     this.#db = db
@@ -47,10 +50,11 @@ export class BatchWriter {
    */
   commit(id: number, operations: readonly Operation[]): FromWriter {
     if (this.#broken) return { kind: 'failed', id, broken: true }
+    this.#gaveUp = false
     try {
       const run = (operation: Operation) => this.#run(operation)
       const results = this.#transact(operations, run) ?? this.#commitSound(operations)
-      return { kind: 'committed', id, results }
+      return { kind: 'committed', id, results, gaveUp: this.#gaveUp }
     } catch (error) {
       this.#broken = isBreaking(error) || !this.#rollBack()
       return { kind: 'failed', id, broken: this.#broken }
@@ -83,14 +87,16 @@ export class BatchWriter {
     return results
   }
 
-  /** Each operation and each room by itself, so that damage of one holds up no other. */
+  /** Each operation, room and Welcome by itself, so that damage of one holds up no other. */
   #commitSound(operations: readonly Operation[]): readonly OperationResult[] {
     const results = this.#transact(operations, (operation) => {
       if (operation.kind !== 'append') {
         return this.#apart(() => this.#run(operation), { kind: 'damaged' })
       }
       return unpackAppends(operation.packed).map((room) =>
-        this.#apart(() => this.#append(room), { kind: 'damaged' })
+        this.#apart(() => this.#append(room, (part) => this.#welcomeApart(part)), {
+          kind: 'damaged',
+        })
       )
     })
     return results ?? operations.map(() => ({ kind: 'damaged' }))
@@ -111,6 +117,15 @@ export class BatchWriter {
     }
   }
 
+  #welcomeApart(part: () => void): boolean {
+    const isSound = this.#apart(() => {
+      part()
+      return true
+    }, false)
+    this.#gaveUp ||= !isSound
+    return isSound
+  }
+
   /** SQLite may have rolled back by itself; what counts is that no transaction is left open. */
   #rollBack(): boolean {
     this.#rooms.forget()
@@ -127,7 +142,7 @@ export class BatchWriter {
   #run(operation: Operation): OperationResult {
     switch (operation.kind) {
       case 'append':
-        return unpackAppends(operation.packed).map((room) => this.#append(room))
+        return unpackAppends(operation.packed).map((room) => this.#append(room, together))
       case 'register':
         return register(this.#sql, operation, this.#number)
       case 'publish':
@@ -141,7 +156,7 @@ export class BatchWriter {
     }
   }
 
-  #append(append: UnpackedRoom): AppendOutcome {
+  #append(append: UnpackedRoom, apart: WelcomeStore['apart']): AppendOutcome {
     const sql = this.#sql
     const found = this.#rooms.find(sql, append.room)
     const { term, next } = found ?? { term: 0, next: 0 }
@@ -152,14 +167,15 @@ export class BatchWriter {
     const row = found ?? this.#insertRoom(append)
     appendEntries(sql, row, append)
     const { effects } = append
+    const welcomes = { sql, room: row, apart }
     const voidFrom = effects?.voidFrom ?? null
     if (voidFrom !== null) {
       dropGenerations(sql, row, { from: voidFrom })
-      voidWelcomes(sql, row, voidFrom)
+      voidWelcomes(welcomes, voidFrom)
     }
     storeGenerations(sql, row, append.generations)
-    storeWelcomes(sql, row, append, this.#number)
-    if (effects !== null) this.#makeFinal(row, effects)
+    storeWelcomes(welcomes, append, this.#number)
+    if (effects !== null) this.#makeFinal(welcomes, effects)
     writeRoom(sql, row)
     return { kind: 'appended' }
   }
@@ -173,12 +189,13 @@ export class BatchWriter {
     return row
   }
 
-  #makeFinal(row: RoomRow, { finals }: UnpackedEffects): void {
+  #makeFinal(welcomes: WelcomeStore, { finals }: UnpackedEffects): void {
+    const { sql, room } = welcomes
     const newest = finals.at(-1)
     if (newest === undefined) return
-    for (const version of finals) storeVersion(this.#sql, row, version)
-    dropGenerations(this.#sql, row, { to: newest.position })
-    releaseWelcomes(this.#sql, row, newest.position)
+    for (const version of finals) storeVersion(sql, room, version)
+    dropGenerations(sql, room, { to: newest.position })
+    releaseWelcomes(welcomes, newest.position)
   }
 
   #leaveAnchor(operation: OperationOf<'leaveAnchor'>): 'left' | 'gone' {
@@ -188,6 +205,12 @@ export class BatchWriter {
     if (outcome === 'left') writeRoom(this.#sql, row)
     return outcome
   }
+}
+
+/** Damage behind one Welcome is damage of the batch, which is then run again in parts. */
+function together(part: () => void): boolean {
+  part()
+  return true
 }
 
 function isBreaking(error: unknown): boolean {

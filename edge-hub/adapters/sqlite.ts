@@ -197,6 +197,7 @@ class WriterQueue {
       case 'committed': {
         this.#failed = false
         const pending = this.#land(message.id)
+        if (message.gaveUp) this.#observe({ kind: 'storeDamaged', part: 'directory' })
         pending.forEach((each, i) => this.#settle(each, message.results[i] as OperationResult))
         return this.#flush()
       }

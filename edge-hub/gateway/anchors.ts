@@ -27,11 +27,11 @@ export interface AnchorAsked {
 
 export function leaveAnchor(hub: Hub, connection: Connection, asked: AnchorAsked): void {
   const { room, size, body: { request, anchor } } = asked
-  beginRequest(connection, size)
+  beginRequest(hub, connection, size)
   background(
     hub,
     take(hub, connection, { room, anchor }).catch(() => UNAVAILABLE).then((refusal) => {
-      endRequest(connection, size)
+      endRequest(hub, connection, size)
       if (refusal === null) return accept(hub, connection, { request, position: null })
       refuse(hub, connection, { request, opcode: OPCODE, refusal })
     }),

@@ -53,14 +53,18 @@ export function accept(
 }
 
 /** Counts a request that is answered later; its bytes are held until then. */
-export function beginRequest(connection: Connection, size: number): void {
+export function beginRequest(hub: Hub, connection: Connection, size: number): void {
   connection.inFlight++
   connection.inFlightBytes += size
+  hub.unanswered.count++
+  hub.unanswered.bytes += size
 }
 
-export function endRequest(connection: Connection, size: number): void {
+export function endRequest(hub: Hub, connection: Connection, size: number): void {
   connection.inFlight--
   connection.inFlightBytes -= size
+  hub.unanswered.count--
+  hub.unanswered.bytes -= size
   if (connection.resume !== null && !isBusy(connection)) {
     const { resume } = connection
     connection.resume = null
@@ -85,7 +89,7 @@ export function settle(hub: Hub, room: Room, arrival: Arrival, outcome: Outcome)
   const { connection, request, opcode, size } = arrival
   if (arrival.asked.kind === 'submitCommit') room.judgingAtMs = null
   room.queue.settle({ size, barrier: isBarrier(arrival) })
-  endRequest(connection, size)
+  endRequest(hub, connection, size)
   if (outcome.kind === 'accepted') {
     accept(hub, connection, { request, position: outcome.position })
   } else {

@@ -22,6 +22,7 @@ import { claim, publish } from '#hub/gateway/directory-requests.ts'
 import { acknowledge, passOn, subscribe, unsubscribe } from '#hub/gateway/fan-out.ts'
 import { endStalledGroups, requestGroup } from '#hub/gateway/group-requests.ts'
 import { signDueHeads } from '#hub/gateway/heads.ts'
+import { type HubMemory, memoryOf } from '#hub/gateway/memory.ts'
 import { type Asked, type Connection, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
 import type { GatewayPorts } from '#hub/gateway/model.ts'
 import { ANCHOR_RATE, CLAIM_RATE, COMMIT_RATE, CREATION_RATE } from '#hub/gateway/model.ts'
@@ -47,7 +48,8 @@ export interface Gateway {
   drain(redirect?: { readonly endpoint: string; readonly reason: number }): void
   /** True when no session is left and nothing waits to be stored. */
   readonly idle: boolean
-  readonly sessionCount: number
+  /** What is held in memory now; nothing changes by it. */
+  memory(): HubMemory
 }
 
 export function createGateway(ports: GatewayPorts): Gateway {
@@ -83,9 +85,7 @@ export function createGateway(ports: GatewayPorts): Gateway {
     get idle() {
       return hub.connections.size === 0 && !hub.turnRunning && hub.ready.size === 0
     },
-    get sessionCount() {
-      return hub.connections.size
-    },
+    memory: () => memoryOf(hub),
   }
 }
 
@@ -100,6 +100,7 @@ function createHub(ports: GatewayPorts): Hub {
     headsDue: new Set(),
     dirty: new Set(),
     pages: { waiting: [], reading: 0 },
+    unanswered: { count: 0, bytes: 0 },
     registrations: fullBucket(REGISTRATION_RATE, ports.clock.nowMs()),
     strangerRequests: new Buckets(STRANGER_RATE, LIMITS.bucketsKeptMax),
     claims: new Buckets(CLAIM_RATE, LIMITS.bucketsKeptMax),
@@ -192,6 +193,9 @@ function deny(hub: Hub, connection: Connection, message: Message, refusal: Refus
   refuse(hub, connection, { request, opcode: BODIES[message.kind][0], refusal })
 }
 
+/** What is answered by the directory alone. */
+type DirectoryKind = 'publishKeyPackages' | 'claimKeyPackages' | 'welcomeReceived'
+
 // ---- Session frames -----------------------------------------------------------------------
 
 function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message: Message): void {
@@ -206,17 +210,30 @@ function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message:
       return step(hub, connection, { kind: 'messageReceived', message })
     case 'publishKeyPackages':
     case 'claimKeyPackages':
-      if (!hasRoomFor(connection, frame.bytes.length)) {
-        const retryAfterMs = LIMITS.headIntervalMs
-        return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
-      }
-      return message.kind === 'publishKeyPackages'
-        ? publishKeyPackages(hub, connection, message.body, frame.bytes.length)
-        : claimKeyPackages(hub, connection, message.body)
     case 'welcomeReceived':
-      return welcomeReceived(hub, connection, message.body)
+      return directoryMessage(hub, connection, message, frame.bytes.length)
     default:
       return deny(hub, connection, message, { kind: 'notAllowed' })
+  }
+}
+
+function directoryMessage(
+  hub: Hub,
+  connection: Connection,
+  message: Extract<Message, { kind: DirectoryKind }>,
+  size: number,
+): void {
+  if (!hasRoomFor(connection, size)) {
+    const retryAfterMs = LIMITS.headIntervalMs
+    return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
+  }
+  switch (message.kind) {
+    case 'publishKeyPackages':
+      return publishKeyPackages(hub, connection, message.body, size)
+    case 'claimKeyPackages':
+      return claimKeyPackages(hub, connection, message.body)
+    case 'welcomeReceived':
+      return welcomeReceived(hub, connection, message.body, size)
   }
 }
 
@@ -229,11 +246,11 @@ function publishKeyPackages(
   const owner = connection.actor.device
   assert(owner !== null, 'a device that may publish is proven')
   const { request } = body
-  beginRequest(connection, size)
+  beginRequest(hub, connection, size)
   background(
     hub,
     publish(hub, owner, body).then((refusal) => {
-      endRequest(connection, size)
+      endRequest(hub, connection, size)
       if (refusal === null) return accept(hub, connection, { request, position: null })
       refuse(hub, connection, { request, opcode: BODIES.publishKeyPackages[0], refusal })
     }),
@@ -261,11 +278,11 @@ function claimKeyPackages(
   const claimed = hub.claims.spend(body.account, nowMs(hub))
   if (claimed.kind === 'empty') return refused(claimed.retryAfterMs)
   const size = LIMITS.claimAnswerSize
-  beginRequest(connection, size)
+  beginRequest(hub, connection, size)
   background(
     hub,
     claim(hub, body).then((answer) => {
-      endRequest(connection, size)
+      endRequest(hub, connection, size)
       if ('kind' in answer) return refuse(hub, connection, { request, opcode, refusal: answer })
       send(hub, connection, { kind: 'keyPackages', body: answer })
     }),

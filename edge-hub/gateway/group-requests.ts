@@ -57,14 +57,14 @@ export function requestGroup(hub: Hub, connection: Connection, asked: GroupAsked
     offset: 0,
   }
   connection.groupAnswer = sending
-  beginRequest(connection, size)
+  beginRequest(hub, connection, size)
   hub.groupsReading++
   const answered = answerOf(hub, connection, asked).catch(() => UNAVAILABLE)
   background(
     hub,
     answered.then((answer) => {
       hub.groupsReading--
-      endRequest(connection, size)
+      endRequest(hub, connection, size)
       // The session may have ended meanwhile.
       if (connection.groupAnswer !== sending) return
       if ('bytes' in answer) {

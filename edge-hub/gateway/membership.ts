@@ -7,7 +7,7 @@ import type { StoredEntry } from '#hub/ports.ts'
 import { endForStrangers, publish, showFrames } from '#hub/gateway/fan-out.ts'
 import type { Connection, Hub, Room } from '#hub/gateway/model.ts'
 import { mayJoin } from '#hub/gateway/seats.ts'
-import { offerWelcomesTo } from '#hub/gateway/welcomes.ts'
+import { dropVoidWelcomes, offerWelcomesTo } from '#hub/gateway/welcomes.ts'
 import { type EpochView, leafOf, memberAt } from '#hub/sequencer/group-view.ts'
 import { headView } from '#hub/sequencer/room-state.ts'
 import type { Decision } from '#hub/sequencer/sequencer.ts'
@@ -58,6 +58,7 @@ export function settleMembers(hub: Hub, decision: Decision): void {
     effects.observe({ kind: 'memberCountChanged', added: added.length, removed })
     effects.observe({ kind: 'epochFinal', finalMs: decision.time - epoch.timeMs })
   }
+  if (voided.length > 0) dropVoidWelcomes(hub)
   for (let count = voided.length; count > 0; count--) {
     hub.ports.effects.observe({ kind: 'epochVoid' })
   }

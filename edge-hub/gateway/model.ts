@@ -93,7 +93,7 @@ export interface Connection {
   /** Called when there is room for more requests; null while nobody waits. */
   resume: (() => void) | null
   ephemerals: Bucket
-  readonly welcomes: { waiting: WaitingWelcome[]; readonly offered: Set<bigint> }
+  readonly welcomes: WelcomesOffered
   /** `sessionHash`; null until the hub has greeted. */
   sessionHash: Uint8Array | null
   /** The public group on its way to the device; null: none. */
@@ -104,6 +104,16 @@ export interface Connection {
   lastRoom: Room | null
   /** Where the device sat in it, and of which epochs that was said. */
   lastSeat: { readonly epochs: readonly EpochView[]; readonly seat: Seat } | null
+}
+
+/** Welcomes of the store that a session has been or is being offered (ROOM-7). */
+export interface WelcomesOffered {
+  /** Of the page of the store that was read last, what is not sent yet. */
+  waiting: WaitingWelcome[]
+  /** Ids of all that stood in that page. */
+  offered: ReadonlySet<bigint>
+  /** Reads under way or to come: the one that runs, and one more for all that came since. */
+  reads: 0 | 1 | 2
 }
 
 /** What a device has shown to follow a room as a newcomer (JOIN-1). */
@@ -278,6 +288,8 @@ export interface Hub {
   /** Sessions with something to write. */
   readonly dirty: Set<Connection>
   readonly pages: { readonly waiting: Subscription[]; reading: number }
+  /** Requests of all sessions, also of those that have ended: they hold their bytes until then. */
+  readonly unanswered: { count: number; bytes: number }
   /** Registrations of all guests together: a new session is nobody new. */
   registrations: Bucket
   /** What devices ask of strangers, by `deviceKey`, whatever sessions they open for it. */

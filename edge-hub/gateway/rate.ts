@@ -50,6 +50,10 @@ export class Buckets {
     this.#countMax = countMax
   }
 
+  get size(): number {
+    return this.#byKey.size
+  }
+
   /** Takes one token of `key`. Who is refused is not forgotten for it. */
   spend(key: string, nowMs: TimeMs): Spent {
     const bucket = this.#byKey.get(key) ?? fullBucket(this.#rate, nowMs)

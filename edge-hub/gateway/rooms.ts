@@ -62,7 +62,7 @@ export function hold(hub: Hub, room: Room, held: HeldMessage): void {
     })
     return
   }
-  beginRequest(held.connection, held.size)
+  beginRequest(hub, held.connection, held.size)
   room.held.push(held)
 }
 
@@ -71,7 +71,7 @@ export function release(hub: Hub, room: Room, handle: RoomHandler): void {
   while (!isHolding(room)) {
     const held = room.held.shift()
     if (held === undefined) break
-    endRequest(held.connection, held.size)
+    endRequest(hub, held.connection, held.size)
     handle(held.connection, room, held.message)
   }
   if (room.phase === 'absent' && !room.creating) forget(hub, room)
@@ -110,7 +110,7 @@ async function load(hub: Hub, room: Room, handle: RoomHandler): Promise<void> {
     room.held = []
     forget(hub, room)
     for (const { connection, message, size } of held) {
-      endRequest(connection, size)
+      endRequest(hub, connection, size)
       refuse(hub, connection, {
         request: requestOf(message),
         opcode: BODIES[message.kind][0],

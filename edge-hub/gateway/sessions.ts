@@ -50,7 +50,7 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, now),
-    welcomes: { waiting: [], offered: new Set() },
+    welcomes: { waiting: [], offered: new Set(), reads: 0 },
     sessionHash: null,
     groupAnswer: null,
     joining: new Map(),

@@ -19,7 +19,7 @@ export function submit(hub: Hub, room: Room, arrival: Arrival): void {
     return refuse(hub, connection, { request, opcode, refusal })
   }
   if (arrival.asked.kind === 'createRoom') room.creating = true
-  beginRequest(connection, size)
+  beginRequest(hub, connection, size)
   check(hub, room)
 }
 

@@ -3,10 +3,12 @@
  * one after another as the control lane has room, kept until the device has them. Owns what was
  * offered in a session; the store keeps them.
  */
+import { assert } from '#core/base/assert.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Body } from '#core/wire/bodies.ts'
-import { background, flush, send } from '#hub/gateway/answering.ts'
-import type { Connection, Hub } from '#hub/gateway/model.ts'
+import { background, beginRequest, endRequest, flush, send } from '#hub/gateway/answering.ts'
+import type { Connection, Hub, WelcomesOffered } from '#hub/gateway/model.ts'
+import type { WaitingWelcome } from '#hub/ports.ts'
 import { type Author, deviceKey } from '#hub/sequencer/group-view.ts'
 
 /** New Welcomes are given out: offers them to those of their owners that are here. */
@@ -17,22 +19,37 @@ export function offerWelcomesTo(hub: Hub, owners: readonly Author[]): void {
   }
 }
 
-/** Reads what waits for a session's device and offers what was not offered yet. */
+/**
+ * Reads what waits for a session's device and offers what was not offered yet. One read at a time:
+ * what a newer one found gone, an older one would bring back.
+ */
 export function offerWelcomes(hub: Hub, connection: Connection): void {
-  background(hub, read(hub, connection))
+  const { welcomes } = connection
+  const isReading = welcomes.reads > 0
+  welcomes.reads = isReading ? 2 : 1
+  if (!isReading) background(hub, read(hub, connection))
 }
 
 async function read(hub: Hub, connection: Connection): Promise<void> {
-  const owner = connection.actor.device
-  if (owner === null) return
-  const stored = await hub.ports.directory.readWelcomes(owner.account, owner.device).catch(() => [])
-  const { welcomes } = connection
-  for (const welcome of stored) {
-    if (welcomes.offered.has(welcome.id)) continue
-    welcomes.offered.add(welcome.id)
-    welcomes.waiting.push(welcome)
+  const { welcomes, actor: { device: owner } } = connection
+  assert(owner !== null, 'a device that is offered Welcomes is proven')
+  for (; welcomes.reads > 0; welcomes.reads--) {
+    const { account, device } = owner
+    const stored = await hub.ports.directory.readWelcomes(account, device).catch(() => null)
+    if (stored === null) continue
+    take(welcomes, stored)
+    sendWelcomes(hub, connection)
   }
-  sendWelcomes(hub, connection)
+}
+
+/** What does not stand in the page of the store is not kept; should it come back, it is offered. */
+function take(welcomes: WelcomesOffered, page: readonly WaitingWelcome[]): void {
+  const before = welcomes.offered
+  welcomes.offered = new Set(page.map(({ id }) => id))
+  welcomes.waiting = [
+    ...welcomes.waiting.filter(({ id }) => welcomes.offered.has(id)),
+    ...page.filter(({ id }) => !before.has(id)),
+  ]
 }
 
 /** Sends as many as the control lane has room for; the others follow when it is drained. */
@@ -51,23 +68,33 @@ export function sendWelcomes(hub: Hub, connection: Connection): void {
   flush(hub)
 }
 
-/** The device has stored a Welcome, or cannot use it: it is not offered again. */
+/**
+ * The device has stored a Welcome, or cannot use it: it is not offered again. What cannot be
+ * deleted now is offered again in the next session. The store reads in pages.
+ */
 export function welcomeReceived(
   hub: Hub,
   connection: Connection,
   body: Body<'welcomeReceived'>,
+  size: number,
 ): void {
-  const owner = connection.actor.device
-  if (owner === null) return
-  background(hub, forget(hub, connection, { owner, id: body.id }))
+  const { device: owner, key } = connection.actor
+  assert(owner !== null, 'a device that has Welcomes is proven')
+  beginRequest(hub, connection, size)
+  background(
+    hub,
+    hub.ports.directory.deleteWelcome(owner, body.id).catch(() => {}).then(() => {
+      endRequest(hub, connection, size)
+      // By now it may be here in another session.
+      const present = hub.devices.get(key)
+      if (present?.welcomes.waiting.length === 0) offerWelcomes(hub, present)
+    }),
+  )
 }
 
-/** What is not deleted now is offered again in the next session. The store reads in pages. */
-async function forget(
-  hub: Hub,
-  connection: Connection,
-  { owner, id }: { readonly owner: Author; readonly id: bigint },
-): Promise<void> {
-  await hub.ports.directory.deleteWelcome(owner, id).catch(() => {})
-  if (connection.welcomes.waiting.length === 0) await read(hub, connection)
+/** A void has taken Welcomes back: what of them was offered or is to be sent is forgotten. */
+export function dropVoidWelcomes(hub: Hub): void {
+  for (const connection of hub.devices.values()) {
+    if (connection.welcomes.offered.size > 0) offerWelcomes(hub, connection)
+  }
 }

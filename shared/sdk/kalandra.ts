@@ -14,7 +14,7 @@ import { loadDevice } from '#core/device/load.ts'
 import { roomRange } from '#core/device/records.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import type { DeviceStore } from '#core/device/store.ts'
-import { timelineEntry } from '#core/device/timeline.ts'
+import { timelineEntries } from '#core/device/timeline.ts'
 import type { Dialer, SessionTransport } from '#core/device/transport.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
@@ -284,9 +284,8 @@ class Host implements Kalandra {
     const { state } = this.#driver
     const room = state.rooms.get(key)
     if (room === undefined) return null
-    const entries = records.slice(0, limit).reverse().map(timelineEntry)
     return projectRoom(state, room, {
-      entries: entries.filter((entry) => entry !== null),
+      entries: timelineEntries(records.slice(0, limit).reverse()),
       hasEarlier: records.length > limit,
     })
   }

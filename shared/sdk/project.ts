@@ -106,9 +106,11 @@ export function projectRoom(
   window: { readonly entries: readonly TimelineEntry[]; readonly hasEarlier: boolean },
 ): RoomView {
   const own = state.account.kind === 'registered' ? state.account.record : null
+  const shown = new Set(window.entries.map(({ id }) => id))
   const queued = room.outbox
     .map((item) => queuedEntry(item, own?.name ?? ''))
     .filter((item) => item !== null)
+    .filter(({ id }) => !shown.has(id))
   const items: readonly TimelineItem[] = [...window.entries, ...queued]
   const roster = membersOf(room)
   const members = roster.map((member): MemberView => ({

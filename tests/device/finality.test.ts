@@ -33,7 +33,7 @@ Deno.test(
       await say(carol, room, 'said in the air')
       const early = await sent(carol, room, 'said in the air')
       await say(alice, room, 'waited for the verdict')
-      back(bob, links.bob)
+      await back(bob, links.bob)
       for (const person of [alice, bob, carol]) {
         const view = await roomShows(
           person,
@@ -76,7 +76,7 @@ Deno.test(
       await sees(bob, room, 'agreed')
       await say(bob, room, 'agreed too')
       await sees(alice, room, 'agreed too')
-      back(carol, links.carol)
+      await back(carol, links.carol)
       const resynced = (view: Parameters<Parameters<typeof roomShows>[2]>[0]) =>
         view.items.some((item) => item.kind === 'event' && item.event === 'resynced')
       for (const person of [alice, bob, carol]) {
@@ -131,8 +131,8 @@ Deno.test(
       blinded = false
       await say(bob, room, 'too early')
       const early = await sent(bob, room, 'too early')
-      back(alice, links.alice)
-      back(carol, links.carol)
+      await back(alice, links.alice)
+      await back(carol, links.carol)
       await roomShows(bob, room, (view) => view.summary.state === 'joining', 'the way out')
       for (const person of [alice, carol, bob]) {
         const view = await roomShows(

@@ -37,7 +37,7 @@ async function removeCarol(scene: Scene): Promise<void> {
 }
 
 async function carolIsOut({ carol, links, room }: Scene): Promise<void> {
-  back(carol, links.carol)
+  await back(carol, links.carol)
   await roomShows(carol, room, ({ summary }) => summary.state === 'removed', 'removed')
 }
 
@@ -135,7 +135,7 @@ async function sayInVain(scene: Scene): Promise<void> {
   await sent(carol, room, SAID)
   await away(carol, links.carol)
   blinding.keys.length = 0
-  back(bob, links.bob)
+  await back(bob, links.bob)
   await onward(scene, 'above the void')
   ok(voidAbove(scene, commit), 'a void')
   await removeCarol(scene)

@@ -3,7 +3,7 @@
  * entries of a log by their kind, and what a device asks for. Owns no case.
  */
 import { createDialer } from '#browser/webtransport-dialer.ts'
-import type { Dialer } from '#core/device/transport.ts'
+import type { Dialer, SessionListener } from '#core/device/transport.ts'
 import { NO_ROOM, type RequestId } from '#core/base/ids.ts'
 import { BODIES, type Body, type BodyKind } from '#core/wire/bodies.ts'
 import { decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
@@ -14,13 +14,24 @@ import type { Refusal } from '#core/wire/refusals.ts'
 /** What becomes of a message of the hub; null drops it. */
 export type Change = (message: Message) => Message | null
 
+export interface TamperingDialer extends Dialer {
+  /** To the device of the last session, as if the hub said it. */
+  say(message: Message): void
+}
+
 /** A dialer through which a test changes what the hub says. */
-export function tamperingDialer(change: Change): Dialer {
+export function tamperingDialer(change: Change): TamperingDialer {
   const dialer = createDialer()
+  let hearing: SessionListener | null = null
   return {
+    say: ({ kind, room, body }) =>
+      hearing?.framesReceived([encodeMessage(kind, room, body as never)]),
     dial: (endpoint, listener) =>
       dialer.dial(endpoint, {
-        opened: (transport) => listener.opened(transport),
+        opened(transport) {
+          hearing = listener
+          listener.opened(transport)
+        },
         closed: () => listener.closed(),
         framesReceived(frames) {
           const changed = frames.map((bytes) => tampered(bytes, change))

@@ -47,15 +47,22 @@ const log = (name: string, lane: 0 | 1, bounds: Partial<LogBounds>): Exploration
 const device = (
   name: string,
   lane: 0 | 1,
-  bounds: Pick<DeviceBounds, 'deeds'> & Partial<DeviceBounds>,
+  bounds: DeedsAndBounds,
+  limits: Limits = { statesMax: 30_000, depthMax: 60 },
 ): Exploration => ({
   name,
   lane,
-  limits: { statesMax: 30_000, depthMax: 60 },
+  limits,
   small: SMALL_DEVICES,
   explore: async (limits) => search(await deviceWorld(name, { ...ALONE, ...bounds }), limits),
   go: async (path) => walk(await deviceWorld(name, { ...ALONE, ...bounds }), path),
 })
+
+/** A world that is small enough to be visited whole. */
+const wholeDevice = (name: string, lane: 0 | 1, bounds: DeedsAndBounds): Exploration =>
+  device(name, lane, bounds, { statesMax: 700_000, depthMax: 60 })
+
+type DeedsAndBounds = Pick<DeviceBounds, 'deeds'> & Partial<DeviceBounds>
 
 const ALONE = {
   ends: 0,
@@ -137,6 +144,14 @@ export const EXPLORATIONS: readonly Exploration[] = [
     messages: [0, 1, 0],
     falseVotes: true,
   }),
+  wholeDevice('one commit', 0, { deeds: [invites(ANN)] }),
+  wholeDevice('one commit that is complained of', 0, {
+    deeds: [invites(ANN)],
+    isMalloryDeaf: true,
+  }),
+  wholeDevice('one newcomer', 0, { deeds: [joins] }),
+  wholeDevice('one lie', 1, { deeds: [invites(MALLORY, 'none')] }),
+  wholeDevice('one commit and one message', 0, { deeds: [invites(ANN), says(ANN, 'm')] }),
   device('devices that race', 0, { deeds: [invites(ANN), invites(BEN), says(ANN, 'm')] }),
   device('devices and a lie', 1, {
     deeds: [invites(MALLORY, 'none'), says(MALLORY, 'x'), says(ANN, 'm')],

@@ -2,6 +2,8 @@
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import type { TimeMs } from '#core/base/ids.ts'
 import { createEvents, type HubEvent } from '#hub/events.ts'
+import type { HubMemory } from '#hub/gateway/memory.ts'
+import { createHubWorld } from '../support/hub-world.ts'
 
 const clock = { nowMs: () => 5 as TimeMs }
 
@@ -43,6 +45,21 @@ Deno.test('HUB-7: what is rare is a line at once, with labels of its row only', 
     { time: 5, kind: 'storeFailed' },
     { time: 5, kind: 'certificateReplaced', origin: 'made' },
   ])
+})
+
+Deno.test('HUB-7: of the memory is said what has changed since the last line', () => {
+  const { events, read } = collect()
+  const empty = createHubWorld().gateway.memory()
+  const tell = (memory: HubMemory) => {
+    events.report({ kind: 'memoryHeld', memory })
+    events.writeCounts()
+    return read().map(({ memoryHeld }) => memoryHeld)
+  }
+  deepStrictEqual(tell(empty), [{ ...empty }])
+  deepStrictEqual(tell({ ...empty, sessions: 2 }), [{ sessions: 2 }])
+  const smuggled = { ...empty, sessions: 2, account: 'alice@hub.example' }
+  deepStrictEqual(tell(smuggled), [])
+  deepStrictEqual(tell({ ...empty, rooms: 1 }), [{ sessions: 0, rooms: 1 }])
 })
 
 Deno.test('HUB-7: what is not in the catalogue is not written', () => {

@@ -181,7 +181,7 @@ Deno.test('SES-4: a second session of a device ends the first and says so', asyn
   world.gateway.tick()
   await first.closed
   await second.beat()
-  strictEqual(world.gateway.sessionCount, 1)
+  strictEqual(world.gateway.memory().sessions, 1)
 })
 
 Deno.test('SES-5: a silent session is told and cut, one that beats lives', async () => {

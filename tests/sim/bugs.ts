@@ -5,6 +5,7 @@
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import type { InvariantName } from './watch.ts'
 
 interface Edit {
   readonly file: string
@@ -15,6 +16,8 @@ interface Edit {
 
 export interface Bug {
   readonly name: string
+  /** By which it is found; by any of them, where it is not said. */
+  readonly invariant?: InvariantName
   readonly edits: readonly Edit[]
 }
 
@@ -66,8 +69,8 @@ export const BUGS: readonly Bug[] = [
     }`,
     }, {
       file: 'shared/core/device/outbox.ts',
-      find: 'skipGenerations(turn, key, lane.generation)',
-      replace: 'skipGenerations(turn, key, -1)',
+      find: '  skipGenerations(turn, key, lane.generation)\n',
+      replace: '  if (lane.generation < 0) skipGenerations(turn, key, -1)\n',
     }],
   },
   {
@@ -111,9 +114,25 @@ export const BUGS: readonly Bug[] = [
   {
     name: 'skip the wiping',
     edits: [{
-      file: 'shared/core/device/epochs.ts',
-      find: 'for (const secret of allSecrets(group)) if (!held.has(secret)) secrets.push(secret)',
-      replace: 'for (const secret of allSecrets(group)) if (!held.has(secret)) held.add(secret)',
+      file: 'shared/core/device/room.ts',
+      find: 'secrets: secrets.filter((secret) => !held.has(secret))',
+      replace: 'secrets: secrets.filter((secret) => held.has(secret))',
+    }],
+  },
+  {
+    name: 'show a message as often as it is said',
+    edits: [{
+      file: 'shared/core/device/timeline.ts',
+      find: 'if (id !== null && said.has(id)) continue',
+      replace: 'if (id !== null && said.has(id)) said.add(id)',
+    }],
+  },
+  {
+    name: 'show a message whoever it names',
+    edits: [{
+      file: 'shared/core/device/timeline.ts',
+      find: "? null\n    : 'wrongSender'",
+      replace: '? null\n    : null',
     }],
   },
   {
@@ -126,6 +145,173 @@ export const BUGS: readonly Bug[] = [
       this.#pendingLength = 0
     }
     return { kind: 'frames', frames }`,
+    }],
+  },
+  {
+    name: 'keep an ended session among the followers of its room',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/fan-out.ts',
+      find: '  room.subscribers.delete(subscription)\n  return connection.outbound',
+      replace: '  return connection.outbound',
+    }],
+  },
+  {
+    name: 'keep the request of a session that ended',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/answering.ts',
+      find: '  endRequest(hub, connection, size)\n  if (outcome',
+      replace: `  if (connection.state.kind !== 'closed') endRequest(hub, connection, size)
+  if (outcome`,
+    }],
+  },
+  {
+    name: 'count what the transport has taken',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/outbound.ts',
+      find: '      for (const item of batch) this.#forget(item)',
+      replace: '      for (const item of batch) if (item.sender !== null) this.#forget(item)',
+    }],
+  },
+  {
+    name: 'remember the Welcomes that a device has taken',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/welcomes.ts',
+      find: 'welcomes.offered = new Set(page.map(({ id }) => id))',
+      replace: 'welcomes.offered = new Set([...before, ...page.map(({ id }) => id)])',
+    }],
+  },
+  {
+    name: 'give the store what no request stands for',
+    invariant: 'HubStaysSmall',
+    edits: [{
+      file: 'edge-hub/gateway/welcomes.ts',
+      find: '  beginRequest(hub, connection, size)\n',
+      replace: '',
+    }, {
+      file: 'edge-hub/gateway/welcomes.ts',
+      find: '      endRequest(hub, connection, size)\n',
+      replace: '',
+    }],
+  },
+  {
+    name: 'keep the chains of epochs that are over',
+    invariant: 'HubStaysSmall',
+    edits: [{
+      file: 'edge-hub/sequencer/sequencer.ts',
+      find: 'if (!kept.has(origin)) room.generations.delete(origin)',
+      replace: 'if (kept.size === 0) room.generations.delete(origin)',
+    }],
+  },
+  {
+    name: 'keep the epochs that a void has ended',
+    invariant: 'HubStaysSmall',
+    edits: [{
+      file: 'edge-hub/sequencer/draft.ts',
+      find: '    this.#epochs = this.#epochs.filter(({ origin }) => origin < from)\n',
+      replace: '',
+    }],
+  },
+  {
+    name: 'keep a session whose transport is gone',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/sessions.ts',
+      find: '  hub.connections.delete(connection.number)\n',
+      replace: '',
+    }],
+  },
+  {
+    name: 'keep a device that has gone',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/sessions.ts',
+      find: 'if (hub.devices.get(connection.actor.key) === connection) {',
+      replace: 'if (hub.devices.get(connection.actor.key) === undefined) {',
+    }],
+  },
+  {
+    name: 'never end a silent session',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/session.ts',
+      find: 'if (nowMs - state.lastHeardMs <= LIMITS.sessionSilenceMsMax) return stay(state)',
+      replace: 'if (nowMs >= state.lastHeardMs) return stay(state)',
+    }],
+  },
+  {
+    name: 'keep the place of what was answered in the queue of its room',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/sequencer/room-queue.ts',
+      find: '      count--\n',
+      replace: '',
+    }],
+  },
+  {
+    name: 'keep a group that was sent',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/group-requests.ts',
+      find: '    connection.groupAnswer = null\n    break',
+      replace: '    break',
+    }, {
+      file: 'edge-hub/gateway/group-requests.ts',
+      find: '  if (sending === null || sending.bytes === null || connection',
+      replace: `  if (sending?.offset === sending?.bytes?.length) return
+  if (sending === null || sending.bytes === null || connection`,
+    }],
+  },
+  {
+    name: 'count a group that somebody has gone without',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/group-requests.ts',
+      find: '      hub.groupsReading--\n',
+      replace: "      if ('bytes' in answer) hub.groupsReading--\n",
+    }],
+  },
+  {
+    name: 'count a page that nobody waits for',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/fan-out.ts',
+      find: '      pages.reading--\n',
+      replace: "      if (subscription.phase !== 'live') pages.reading--\n",
+    }],
+  },
+  {
+    name: 'take a head for due for ever',
+    invariant: 'HubForgets',
+    edits: [{
+      file: 'edge-hub/gateway/heads.ts',
+      find: "phase !== 'open') {\n    hub.headsDue.delete(room)",
+      replace: "phase !== 'open') {",
+    }, {
+      file: 'edge-hub/gateway/heads.ts',
+      find: '  hub.headsDue.delete(room)\n  head.signing = true',
+      replace: '  head.signing = true',
+    }],
+  },
+  {
+    name: 'take a room for provisional for ever',
+    invariant: 'HubStaysSmall',
+    edits: [{
+      file: 'edge-hub/gateway/turns.ts',
+      find: '  else hub.provisional.delete(room)\n',
+      replace: '',
+    }],
+  },
+  {
+    name: 'hold a room for each session that speaks of it',
+    invariant: 'HubStaysSmall',
+    edits: [{
+      file: 'edge-hub/gateway/rooms.ts',
+      find: '  const key = keyOf(id)\n',
+      replace: '  const key = `${keyOf(id)} ${connection.number}`\n',
     }],
   },
 ]
@@ -154,7 +340,9 @@ export async function hunt(bug: Bug, { seeds, ticks }: HuntOptions): Promise<Hun
     await symlink(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'))
     for (const edit of bug.edits) await apply(path.join(copy, edit.file), edit)
     const program = path.join(copy, 'tests/sim/main.ts')
-    const options = ['--seeds', `${seeds}`, '--ticks', `${ticks}`, '--first-violation']
+    const runs = ['--seeds', `${seeds}`, '--ticks', `${ticks}`]
+    // On one lane, the first seed that fails is always the same.
+    const options = [...runs, '--lanes', '1', '--first-violation']
     const args = ['run', '--quiet', '--no-check', '--allow-all', program, ...options]
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { cwd: copy, args }).output()
     const lines = new TextDecoder().decode(stdout).split('\n')

@@ -14,9 +14,12 @@ import type { TimerName } from '#core/device/io.ts'
 import { loadDevice } from '#core/device/load.ts'
 import { roomRange } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
-import { type TimelineEntry, timelineEntry } from '#core/device/timeline.ts'
+import type { DeviceRecord } from '#core/device/store.ts'
+import { timelineEntries, type TimelineEntry, timelineEntry } from '#core/device/timeline.ts'
 import type { Dialer, SessionTransport } from '#core/device/transport.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
+import { projectRoom } from '#sdk/project.ts'
+import type { TimelineItem } from '#sdk/views.ts'
 import type { DeviceDisk } from './device-disk.ts'
 
 export interface SimDeviceParts {
@@ -159,13 +162,21 @@ export class SimDevice {
     this.#parts.faulted(this, new Error('more inputs than a device takes'))
   }
 
+  /** What is stored of a room, entry by entry. */
   async timeline(key: string): Promise<readonly TimelineEntry[]> {
-    const records = await this.disk.readRange('timeline', {
-      ...roomRange(key),
-      limit: 1_000_000,
-      descending: false,
-    })
+    const records = await this.#records(key)
     return records.map(timelineEntry).filter((entry) => entry !== null)
+  }
+
+  /** What its person sees of a room that it has. */
+  async shown(room: RoomState): Promise<readonly TimelineItem[]> {
+    const entries = timelineEntries(await this.#records(room.key))
+    return projectRoom(this.state, room, { entries, hasEarlier: false }).items
+  }
+
+  #records(key: string): Promise<readonly DeviceRecord[]> {
+    const range = { ...roomRange(key), limit: 1_000_000, descending: false }
+    return this.disk.readRange('timeline', range)
   }
 
   /** Timers whose time has come, by the device's clock. */

@@ -9,10 +9,14 @@ import { epochKey, finalityKey, pendingKey } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
+import { members } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import type { Finality } from '#core/policy/finality.ts'
+import { identityOf } from '#core/policy/roster.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
+import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
+import { FALSE_TEXT } from '../support/hostile-speech.ts'
 import { Violation } from './chronicle.ts'
 import type { SimDevice } from './device.ts'
 import { type LogReader, plainFinality } from './oracle.ts'
@@ -106,6 +110,49 @@ async function judgeHub(world: World, key: string, reader: LogReader): Promise<v
   must('HubRebuilds', isSame, () => `the version of ${key}`)
 }
 
+/** What does not end with sessions: counts of rooms and of rates. */
+const LASTING: ReadonlySet<string> = new Set<keyof HubMemory>([
+  'rooms',
+  'roomsProvisional',
+  'epochs',
+  'chains',
+  'tailBytes',
+  'buckets',
+])
+
+/** Everybody goes, every second one without a word, and the hub has time to see it. */
+export async function judgeEmptied(world: World): Promise<void> {
+  const waiting = await countWelcomes(world)
+  const { welcomes } = memoryOf(world)
+  const isTaken = welcomes <= waiting
+  must('HubForgets', isTaken, () => `${welcomes} Welcomes are remembered, ${waiting} wait`)
+  world.chronicle.note('everybody goes')
+  for (const [index, device] of world.devices.splice(0).entries()) {
+    if (index % 2 === 0) device.end()
+  }
+  await world.rest(2 * LIMITS.sessionSilenceMsMax, STEP_MS)
+  const left = Object.entries(memoryOf(world)).flatMap(([name, count]) =>
+    count === 0 || LASTING.has(name) ? [] : [`${count} ${name}`]
+  )
+  must('HubForgets', left.length === 0, () => `nobody is there, and it holds ${left.join(', ')}`)
+}
+
+/** What the store has for those who are there. */
+async function countWelcomes({ devices, stores: { directory } }: World): Promise<number> {
+  let count = 0
+  for (const { state: { account } } of devices) {
+    if (account.kind !== 'registered') continue
+    const { name, device } = account.record
+    count += (await directory.readWelcomes(name, device)).length
+  }
+  return count
+}
+
+function memoryOf({ hubDuties }: World): HubMemory {
+  must('HubForgets', hubDuties !== null, () => 'a hub runs')
+  return hubDuties.memory
+}
+
 function sameFinality(a: Finality, b: Finality): boolean {
   const plain = (finality: Finality) => JSON.stringify(plainFinality(finality), withBytes)
   return plain(a) === plain(b)
@@ -159,6 +206,21 @@ function judgeRoom(name: string, room: RoomState | null, { key, reader }: Place)
   const last = epochs.at(-1)
   const isSame = top !== null && last !== undefined && sameGroup(top.public, last.group)
   must('Converges', isSame && top.group !== null, () => `${name} can follow ${key}`)
+  judgeNames(name, room)
+}
+
+/** What was proved of certificates, against the leaves of all epochs. */
+function judgeNames(name: string, room: RoomState): void {
+  const named = new Set<string>()
+  for (const { public: { tree } } of epochsOf(room)) {
+    for (const { leafNode } of members(tree)) {
+      const identity = identityOf(leafNode)
+      if (identity !== null) named.add(toHex(identity.certificateHash))
+    }
+  }
+  const known = [...room.certificates.keys()]
+  const isSame = known.length === named.size && known.every((hash) => named.has(hash))
+  must('Named', isSame, () => `${name} knows ${known.length} of ${named.size} in ${room.key}`)
 }
 
 function judgeDevice(device: SimDevice): void {
@@ -206,7 +268,11 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
   const { key, reader, there } = judged
   const { frames } = reader.replay()
   const texts = await textsOf(world, judged)
-  const places = [...texts].sort(([a], [b]) => a - b)
+  const honest = frames.filter(({ sender }) => !isHostile(sender))
+  const places = honest.flatMap(({ position }) => {
+    const text = texts.get(Number(position))
+    return text === undefined ? [] : [[Number(position), text] as const]
+  })
   const again = places.filter(([at, text]) => at !== firstPlace(places, text))
   for (const [at, text] of again) {
     const author = world.devices.find(({ name }) => text.startsWith(`${name} `))
@@ -225,11 +291,11 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
     const isSame = JSON.stringify(own) === JSON.stringify(wanted)
     must('DeliveredOnce', isSame, () => `${device.name} said ${wanted}, in the log is ${own}`)
   }
-  const honest = frames.filter(({ sender }) => !sender.startsWith('mallory@'))
+  for (const device of world.devices) await judgeShown(device, key)
   for (const device of there) {
     const since = enteredAt(reader, device)
     const shown = await messagesOf(device, key)
-    const positions = new Map(shown)
+    const positions = new Map(shown.map(({ position, text }) => [position, text]))
     for (const { position, epoch } of honest) {
       if (position <= since || !epoch.seats.has(seatOf(device))) continue
       const text = texts.get(Number(position))
@@ -240,6 +306,18 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
       must('Readable', isShown, () => `${device.name} does not show "${text}" at ${position}`)
     }
   }
+}
+
+function isHostile(sender: string): boolean {
+  return sender.startsWith('mallory@')
+}
+
+/** A person sees a message once, also where its sender repeats it (CONTENT-4). */
+async function judgeShown(device: SimDevice, key: string): Promise<void> {
+  const room = device.room(key)
+  const ids = room === null ? [] : (await device.shown(room)).map(({ id }) => id)
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
+  must('DeliveredOnce', twice === undefined, () => `${device.name} shows ${twice} twice in ${key}`)
 }
 
 function firstPlace(places: readonly (readonly [number, string])[], text: string): number {
@@ -256,16 +334,19 @@ function linkedBetween(
   )
 }
 
-/** Texts by position; no two devices show different ones. */
+/** Texts by position, each of who signed it; no two devices show different ones. */
 async function textsOf(world: World, { key, reader }: Judged): Promise<Map<number, string>> {
   const texts = new Map<number, string>()
-  const kept = new Set(reader.replay().frames.map(({ position }) => Number(position)))
+  const { frames } = reader.replay()
+  const kept = new Map(frames.map(({ position, sender }) => [Number(position), sender]))
   for (const device of world.devices) {
-    for (const [position, text] of await messagesOf(device, key)) {
+    for (const { position, text, author } of await messagesOf(device, key)) {
       const known = texts.get(position) ?? text
       must('OneOrder', known === text, () => `${position} is "${known}" and "${text}"`)
       const isThere = kept.has(position)
       must('DeliveredOnce', isThere, () => `${device.name} shows "${text}", void at ${position}`)
+      const isTrue = kept.get(position)?.split('/')[0] === author && text !== FALSE_TEXT
+      must('TrueNames', isTrue, () => `${device.name} shows "${text}" of ${author}`)
       texts.set(position, text)
     }
   }
@@ -276,7 +357,7 @@ async function messagesOf(device: SimDevice, key: string) {
   const timeline = await device.timeline(key)
   return timeline.flatMap((item) =>
     item.kind === 'message' && item.position !== null
-      ? [[Number(item.position), item.text] as const]
+      ? [{ position: Number(item.position), text: item.text, author: item.author }]
       : []
   )
 }

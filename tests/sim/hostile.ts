@@ -1,18 +1,22 @@
 /**
  * A member in the simulated world whom the hub cannot tell from an honest one, in as many rooms as
- * links let it into: false commits and votes, removals, and frames that are forged, replayed,
- * malformed or too many. Owns when it does what; the lies themselves are `hostile-member.ts`.
+ * links let it into: false commits and votes, people put in and out, frames that are forged,
+ * replayed, malformed or too many, and contents that are false or said again. Owns when it does
+ * what; the lies themselves are `hostile-member.ts` and `hostile-speech.ts`.
  */
 import { toHex } from '#core/base/bytes.ts'
-import { leafIndex, type RequestId, type RoomId } from '#core/base/ids.ts'
+import { type AccountName, type LeafIndex, leafIndex, type RequestId } from '#core/base/ids.ts'
+import type { RoomId } from '#core/base/ids.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { roomIdOfKey } from '#core/device/room.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
 import type { Group } from '#core/mls/group.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { leavesOfAccount, rosterOf } from '#core/policy/roster.ts'
 import { type HandChange, HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
-import { HostileMember } from '../support/hostile-member.ts'
+import { HostileMember, type Lie } from '../support/hostile-member.ts'
+import { FALSE_CONTENTS, falseContent, textOf } from '../support/hostile-speech.ts'
 import type { Chance } from './chance.ts'
 import type { FaultName } from './plan.ts'
 import type { Link } from './workload.ts'
@@ -28,6 +32,8 @@ export class Hostile {
   readonly #links: readonly Link[]
   readonly #members = new Map<string, HostileMember>()
   readonly #frames: Uint8Array[] = []
+  /** What it said in a room, to say it again. */
+  readonly #contents = new Map<HostileMember, Uint8Array[]>()
   /** The group whose sender keys a member has. */
   readonly #keyed = new Map<HostileMember, Group>()
   #device: HandDevice | null = null
@@ -184,14 +190,113 @@ export class Hostile {
         void member.device.answer(member.device.submit(member.room, frame)).catch(() => {})
       }
     },
+    'false change': (member, fault) => this.#work(this.#falseChange(member, fault)),
+    'two commits': (member, fault) => this.#work(this.#twoCommits(member, fault)),
+    'repeated message': async (member, fault) => {
+      const said = this.#contents.get(member) ?? []
+      this.#contents.set(member, said)
+      const isFirst = said.length === 0 || this.#prng.integer(3) === 0
+      if (isFirst) said.push(textOf(member.device, member.room, `${NAME} ${said.length}`))
+      await this.#say(member, this.#prng.pick(said), { fault, what: isFirst ? 'text' : 'again' })
+    },
+    'false content': async (member, fault) => {
+      const what = this.#prng.pick(FALSE_CONTENTS)
+      await this.#say(member, falseContent(member.device, member.room, what), { fault, what })
+    },
   }
+
+  /** Seals a content well and gives it to the hub. */
+  async #say(
+    member: HostileMember,
+    content: Uint8Array,
+    { fault, what }: { readonly fault: FaultName; readonly what: string },
+  ): Promise<void> {
+    if (!this.#holdsKeys(member)) return
+    const frame = await member.device.sealContent(member.room, content)
+    this.#answered(member.device.submit(member.room, frame), fault, what)
+  }
+
+  /** Whether it can seal in the newest epoch. */
+  #holdsKeys(member: HostileMember): boolean {
+    const { group } = member.top
+    if (group === null) return false
+    if (this.#keyed.get(member) !== group) member.device.adopt(member.room, group)
+    this.#keyed.set(member, group)
+    return true
+  }
+
+  // ---- Changes ----------------------------------------------------------------------------
+
+  /** Somebody, rather one who is away, and a KeyPackage of theirs. */
+  async #victim({ device }: HostileMember): Promise<Victim> {
+    const people = this.#world.devices.flatMap(({ state: { account, session } }) =>
+      account.kind === 'registered'
+        ? [{ account: account.record.name, isAway: session.kind !== 'ready' }]
+        : []
+    )
+    const away = people.filter(({ isAway }) => isAway)
+    const { account } = this.#prng.pick(away.length > 0 ? away : people)
+    return { account, adds: [await device.claim(account)] }
+  }
+
+  /** A lie with a change: somebody is added, who is there in the commit that removes the old leaf. */
+  async #falseChange(member: HostileMember, fault: FaultName): Promise<void> {
+    const { account, adds } = await this.#victim(member)
+    await member.follow()
+    const change = { adds, removes: leavesOf(member, account) }
+    await this.#post(member, { lie: this.#lie(), change, fault, what: account })
+  }
+
+  /**
+   * Two commits in one breath, the second above its own provisional one: somebody is taken out and
+   * put back, or the other way round.
+   */
+  async #twoCommits(member: HostileMember, fault: FaultName): Promise<void> {
+    const { account, adds } = await this.#victim(member)
+    const { device, room } = member
+    await member.follow()
+    const removes = leavesOf(member, account)
+    const isBack = removes.length > 0 && this.#prng.integer(2) === 0
+    const first = isBack ? { removes } : { adds, removes }
+    const request = await member.post(null, first, this.#spoils(first))
+    if (request === null) return
+    const position = await device.position(request)
+    await device.follow(room, position + 1n)
+    await member.follow()
+    const change = isBack ? { adds } : { removes: leavesOf(member, account) }
+    await this.#post(member, { lie: this.#lie(), change, fault, what: account })
+  }
+
+  async #post(
+    member: HostileMember,
+    { lie, change, fault, what }: {
+      readonly lie: Lie | null
+      readonly change: HandChange
+      readonly fault: FaultName
+      readonly what: string
+    },
+  ): Promise<void> {
+    const request = await member.post(lie, change, this.#spoils(change))
+    this.#answered(request, fault, `${lie ?? 'no lie'}, ${what}`)
+  }
+
+  /** One of the plan's, or none. */
+  #lie(): Lie | null {
+    const { lies } = this.#world.plan
+    return lies.length > 0 && this.#prng.integer(2) === 0 ? this.#prng.pick(lies) : null
+  }
+
+  #spoils({ adds = [] }: HandChange): boolean {
+    const isSpoiled = adds.length > 0 && this.#chance.comes('spoiled Welcome')
+    if (isSpoiled) this.#world.chronicle.fault('spoiled Welcome')
+    return isSpoiled
+  }
+
+  // ---- Frames -----------------------------------------------------------------------------
 
   /** A frame of its own, well sealed; kept for later. */
   async #frameOf(member: HostileMember): Promise<Uint8Array | null> {
-    const { group } = member.top
-    if (group === null) return null
-    if (this.#keyed.get(member) !== group) member.device.adopt(member.room, group)
-    this.#keyed.set(member, group)
+    if (!this.#holdsKeys(member)) return null
     const [frame] = await member.device.seal(member.room)
     if (frame === undefined) return null
     if (this.#frames.length < REMEMBERED_FRAMES_MAX) this.#frames.push(frame.slice())
@@ -204,4 +309,16 @@ export class Hostile {
     const isThere = leaf !== group.ownLeaf && leafAt(group.public.tree, leaf) !== null
     return isThere ? { removes: [leafIndex(leaf)] } : null
   }
+}
+
+interface Victim {
+  readonly account: AccountName
+  readonly adds: NonNullable<HandChange['adds']>
+}
+
+/** Leaves of an account in the newest epoch. */
+function leavesOf({ top: { group } }: HostileMember, account: AccountName): readonly LeafIndex[] {
+  if (group === null) return []
+  const leaves = leavesOfAccount(rosterOf(group.public.tree), account)
+  return leaves.map(({ leaf }) => leafIndex(leaf))
 }

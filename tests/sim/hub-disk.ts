@@ -12,6 +12,8 @@ import type { Chronicle } from './chronicle.ts'
 interface Pending {
   /** Of the process that asked. */
   readonly life: number
+  /** For a request of a device. */
+  readonly ofRequest: boolean
   readonly dueMs: number
   /** Stores, and returns what tells the process; called once. */
   store(): Promise<() => void>
@@ -45,21 +47,34 @@ export class HubDisk {
   open(): { readonly log: RoomLog; readonly directory: Directory } {
     const life = ++this.#life
     const { log, directory } = this.#parts.stores
-    const write = <T>(work: () => Promise<T>) => this.#write(life, work)
+    const write = <T>(work: () => Promise<T>) => this.#write(work, { life, ofRequest: false })
+    const request = <T>(work: () => Promise<T>) => this.#write(work, { life, ofRequest: true })
     return {
       log: {
         ...log,
         append: (batch) => write(() => this.#append(batch)),
-        leaveAnchor: (room, anchor) => write(() => log.leaveAnchor(room, anchor)),
+        leaveAnchor: (room, anchor) => request(() => log.leaveAnchor(room, anchor)),
       },
       directory: {
         ...directory,
         register: (account) => write(() => directory.register(account)),
-        publish: (owner, packages) => write(() => directory.publish(owner, packages)),
-        claim: (account, options) => write(() => directory.claim(account, options)),
-        deleteWelcome: (owner, id) => write(() => directory.deleteWelcome(owner, id)),
+        publish: (owner, packages) => request(() => directory.publish(owner, packages)),
+        claim: (account, options) => request(() => directory.claim(account, options)),
+        deleteWelcome: (owner, id) => request(() => directory.deleteWelcome(owner, id)),
       },
     }
+  }
+
+  /** Transactions under way, also of processes that have ended. */
+  get waitingCount(): number {
+    return this.#queue.length
+  }
+
+  /** Those that a request of a device to this process waits for. */
+  get requestCount(): number {
+    let count = 0
+    for (const { life, ofRequest } of this.#queue) if (ofRequest && life === this.#life) count++
+    return count
   }
 
   async #append(batch: readonly RoomAppend[]): Promise<readonly AppendOutcome[]> {
@@ -68,15 +83,15 @@ export class HubDisk {
     return outcomes
   }
 
-  #write<T>(life: number, work: () => Promise<T>): Promise<T> {
+  #write<T>(work: () => Promise<T>, by: Pick<Pending, 'life' | 'ofRequest'>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
-    if (life !== this.#life) return promise
+    if (by.life !== this.#life) return promise
     const { chance, clock, chronicle, tickMs } = this.#parts
     const isSlow = chance.comes('slow append')
     if (isSlow) chronicle.fault('slow append')
     const dueMs = clock.nowMs() + chance.prng.integer(isSlow ? SLOW_MAX : 2) * tickMs
     this.#queue.push({
-      life,
+      ...by,
       dueMs: Math.max(dueMs, this.#queue.at(-1)?.dueMs ?? 0),
       async store() {
         const value = await work()

@@ -52,6 +52,8 @@ export interface LogEpoch {
   readonly seats: ReadonlySet<string>
   /** Who came in, or came back, by this commit. */
   readonly entered: ReadonlySet<string>
+  /** Of its frames so far. */
+  readonly chains: Set<string>
   /** Who came in by a link, and so read nothing below the anchor of it. */
   readonly linked: string | null
 }
@@ -128,6 +130,7 @@ export class LogReader {
       group: judged.group,
       seats,
       entered: seats,
+      chains: new Set(),
       linked: null,
     })
     reader.#chain(first)
@@ -214,7 +217,8 @@ export class LogReader {
     const own = seatName(taken.group, committer)
     if (external && own !== null) entered.add(own)
     const linked = external && own !== null && !before.seats.has(own) ? own : null
-    const epoch = { position, group: taken.group, seats, entered, linked }
+    const chains = new Set<string>()
+    const epoch = { position, group: taken.group, seats, entered, chains, linked }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
@@ -235,6 +239,7 @@ export class LogReader {
     ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
     const sender = seatName(this.#top.group, header.leaf)
     ok(sender !== null)
+    this.#top.chains.add(`${header.leaf} ${laneOf(header)}`)
     this.lastFrame = { position, sender, epoch: this.#top, chain: chainOf(header) }
     this.#frames.push(this.lastFrame)
   }

@@ -4,7 +4,7 @@
  */
 import { Chaos } from './chaos.ts'
 import { Violation } from './chronicle.ts'
-import { judgeEnd, settleWorld } from './ending.ts'
+import { judgeEmptied, judgeEnd, settleWorld } from './ending.ts'
 import { Hostile } from './hostile.ts'
 import type { Replay } from './oracle.ts'
 import type { Plan } from './plan.ts'
@@ -85,4 +85,5 @@ async function live(world: World): Promise<void> {
   hostile.end()
   await settleWorld(world)
   await judgeEnd(world, workload)
+  await judgeEmptied(world)
 }

@@ -19,6 +19,7 @@ import { decode } from '#core/wire/codec.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
 import type { SimDevice } from './device.ts'
+import { findExcess, type HubDuties } from './hub-memory.ts'
 import { chainOf, LogReader } from './oracle.ts'
 import { Violation } from './chronicle.ts'
 
@@ -38,10 +39,14 @@ export const INVARIANTS = {
   StoredBeforeSent: 'a device sends no frame and no commit that its store would not bring back',
   GenerationsOnce: 'no generation of a chain stands twice in the log',
   Converges: 'when faults end, all members come to the same state, and outboxes are empty',
+  Named: 'a member has proof of everybody who is in its epochs, and of nobody else',
   Answered: 'each command is answered, once',
   DeliveredOnce: 'each message is delivered once, in order, to all who were members',
+  TrueNames: 'a message is shown as who signed it said it, and nothing that names others',
   Readable: 'a member of an epoch reads every frame of its honest members',
   HubRebuilds: 'what the hub has stored of a group is what its log says',
+  HubForgets: 'the hub holds nothing of a session, a request or a write that is over',
+  HubStaysSmall: 'rooms in the memory of the hub are no larger than their logs and limits say',
 } as const
 export type InvariantName = keyof typeof INVARIANTS
 
@@ -58,6 +63,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 /** What of the world is looked at. */
 export interface Watched {
   readonly devices: readonly SimDevice[]
+  readonly hubDuties: HubDuties | null
 }
 
 interface SeenDevice {
@@ -234,7 +240,14 @@ export class Watch {
     await this.#readLog()
     this.#judgeCondemned()
     for (const device of this.#world.devices) this.#lookAt(device)
+    this.#lookAtHub()
     if (this.#violation !== null) throw this.#violation
+  }
+
+  #lookAtHub(): void {
+    const duties = this.#world.hubDuties
+    const excess = duties && findExcess(duties, this.readers)
+    if (excess !== null) this.violated(excess.invariant, excess.what)
   }
 
   async #readLog(): Promise<void> {

@@ -11,6 +11,7 @@ import type { Dialer } from '#core/device/transport.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
 import type { GatewayEvent, GatewayPorts, HubIdentity } from '#hub/gateway/model.ts'
+import type { HubSession, HubSessionListener } from '#hub/ports.ts'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
 import type { HandParts } from '../support/hand-session.ts'
@@ -19,6 +20,7 @@ import { Chance } from './chance.ts'
 import { SimDevice } from './device.ts'
 import { DeviceDisk } from './device-disk.ts'
 import { HubDisk } from './hub-disk.ts'
+import { type HubDuties, OpenSessions } from './hub-memory.ts'
 import { liedTo } from './lies.ts'
 import { Network } from './network.ts'
 import type { Plan } from './plan.ts'
@@ -64,6 +66,7 @@ export class World {
   readonly #lies: Chance
   readonly #faulting: Chance[] = []
   #gateway: Gateway | null = null
+  #sessions = new OpenSessions()
   #hubTickedAtMs = 0
   #isDraining = false
   #lastDisk: number = PART.disks
@@ -101,7 +104,7 @@ export class World {
       streams: this.#chance(PART.streams),
       tickMs: plan.tickMs,
       wire: this.watch,
-      accept: () => this.#gateway && ((session) => this.#gateway?.accept(session) ?? null),
+      accept: () => this.#gateway && ((session) => this.#accept(session)),
     })
     this.hubDisk = new HubDisk({
       clock,
@@ -135,6 +138,22 @@ export class World {
       },
     }
     this.#gateway = createGateway(ports)
+    this.#sessions = new OpenSessions()
+  }
+
+  #accept(session: HubSession): HubSessionListener | null {
+    return this.#gateway && this.#sessions.accept(this.#gateway, session)
+  }
+
+  /** Of the process of the moment. */
+  get hubDuties(): HubDuties | null {
+    return this.#gateway && {
+      memory: this.#gateway.memory(),
+      sessions: this.#sessions.count,
+      sessionsWritten: this.#sessions.writtenCount,
+      transactions: this.hubDisk.waitingCount,
+      transactionsOfRequests: this.hubDisk.requestCount,
+    }
   }
 
   /** The process ends between two effects; sessions break, the store keeps what it has. */

@@ -3,10 +3,11 @@
  * nobody else notices. Owns the damage, one changed row at a time.
  */
 import { deepStrictEqual, ok, rejects, strictEqual } from 'node:assert/strict'
+import { Buffer } from 'node:buffer'
 import { DatabaseSync } from 'node:sqlite'
 import type { LogPosition, TimeMs } from '#core/base/ids.ts'
 import { openSqliteStore, type SqliteStore } from '#hub/adapters/sqlite.ts'
-import type { AdapterEvent } from '#hub/ports.ts'
+import type { AdapterEvent, RoomAppend } from '#hub/ports.ts'
 import { ALICE, appendOf, at, BOB, deviceOf, filled, roomOf } from '../contract/hub-store.ts'
 import { versionAt } from '../contract/hub-store.ts'
 import { HandDevice } from '../support/hand-device.ts'
@@ -22,10 +23,13 @@ interface World {
   readonly events: AdapterEvent[]
   /** Closes the store, changes what stands in it, and opens it again. */
   damage(sql: string): Promise<void>
+  /** The same to the bytes of the file. */
+  damageBytes(change: (bytes: Buffer) => void): Promise<void>
 }
 
 async function withStore(run: (world: World) => Promise<void>): Promise<void> {
   const dataDir = Deno.makeTempDirSync({ prefix: 'kalandra-' })
+  const path = `${dataDir}/hub.sqlite`
   const events: AdapterEvent[] = []
   const open = async () => {
     const opened = await openSqliteStore({ dataDir, clock, observe: (event) => events.push(event) })
@@ -37,9 +41,16 @@ async function withStore(run: (world: World) => Promise<void>): Promise<void> {
     events,
     async damage(sql) {
       await world.store.close()
-      const db = new DatabaseSync(`${dataDir}/hub.sqlite`)
+      const db = new DatabaseSync(path)
       strictEqual(db.prepare(sql).run().changes, 1)
       db.close()
+      world.store = await open()
+    },
+    async damageBytes(change) {
+      await world.store.close()
+      const bytes = Buffer.from(Deno.readFileSync(path))
+      change(bytes)
+      Deno.writeFileSync(path, bytes)
       world.store = await open()
     },
   }
@@ -186,6 +197,92 @@ for (const what of ['welcomes', 'welcome_bodies']) {
       const { directory } = world.store
       await rejects(directory.readWelcomes(BOB, deviceOf(1)), { code: 'damaged' })
       strictEqual((await directory.readWelcomes(ALICE, deviceOf(1))).length, 1)
+    }))
+}
+
+const OF_BOB = `account_no = (SELECT number FROM names WHERE name = CAST('${BOB}' AS BLOB))`
+const HELD_FOR_BOB = `held = 1 AND ${OF_BOB}`
+
+/** Each is one row behind a Welcome of Bob's that is held back. */
+const HELD_DAMAGE: Readonly<Record<string, string>> = {
+  'other holdings': `UPDATE holdings SET packages_sum = packages_sum + 1 WHERE ${OF_BOB}`,
+  'no holdings': `DELETE FROM holdings WHERE ${OF_BOB}`,
+  'another Welcome': `UPDATE welcomes SET device = x'00' WHERE ${HELD_FOR_BOB}`,
+  'a Welcome of no number': `UPDATE welcomes SET position = 1 << 60 WHERE ${HELD_FOR_BOB}`,
+  'a Welcome that is held back no more': `UPDATE welcomes SET held = 0 WHERE ${HELD_FOR_BOB}`,
+  'no Welcome': `DELETE FROM welcomes WHERE ${HELD_FOR_BOB}`,
+}
+
+const heldFor = (account: typeof BOB, position: number) => ({
+  account,
+  device: deviceOf(1),
+  position: at(position),
+  held: true,
+  welcome: filled(7),
+})
+
+/** One entry of the sound room, with which an epoch ends, or another begins. */
+const ROOM_TURNS: Readonly<Record<string, RoomAppend>> = {
+  'a final': appendOf(SOUND, 6, 1, { effects: { voidFrom: null, finals: [versionAt(5)] } }),
+  'a void': appendOf(SOUND, 6, 1, { effects: { voidFrom: at(5), finals: [] } }),
+  'an Add': appendOf(SOUND, 6, 1, { welcomes: [heldFor(BOB, 6)] }),
+}
+
+/** The room as it is, Welcomes of Alice and Bob held back in it, and Bob's rows damaged. */
+async function holdBack({ store: { log } }: World): Promise<void> {
+  const welcomes = [heldFor(ALICE, 5), heldFor(BOB, 5)]
+  deepStrictEqual(await log.append([appendOf(SOUND, 4, 2, { welcomes })]), [{ kind: 'appended' }])
+}
+
+const waitingFor = ({ store }: World, account: typeof BOB) =>
+  store.directory.readWelcomes(account, deviceOf(1))
+
+for (const [what, sql] of Object.entries(HELD_DAMAGE)) {
+  for (const [turn, append] of Object.entries(ROOM_TURNS)) {
+    Deno.test(`HUB-10, ROOM-7: ${what} of one account: ${turn} of a room is stored`, () =>
+      withStore(async (world) => {
+        await fill(world.store)
+        await holdBack(world)
+        await world.damage(sql)
+        deepStrictEqual(await world.store.log.append([append]), [{ kind: 'appended' }])
+        const after = appendOf(SOUND, 7, 1, {
+          effects: { voidFrom: at(7), finals: [versionAt(6)] },
+        })
+        const seen = world.events.length
+        deepStrictEqual(await world.store.log.append([after]), [{ kind: 'appended' }])
+        strictEqual((await world.store.log.readRoom(SOUND))?.next, 8n)
+        ok(world.events.every((event) => 'part' in event && event.part === 'directory'))
+        // An Add meets what is damaged of the account, and leaves it to the verdict.
+        ok(seen === 1 && world.events.length === 1 || turn === 'an Add' && world.events.length < 3)
+        await rejects(waitingFor(world, BOB), { code: 'damaged' })
+        strictEqual((await waitingFor(world, ALICE)).length, turn === 'a void' ? 1 : 2)
+      }))
+  }
+}
+
+/** Found again in the file by its six bytes: once in the table, once in the index of rooms. */
+const MARKED = 0x123456789abc
+
+for (const turn of ['final', 'void']) {
+  Deno.test(`HUB-10, ROOM-7: a Welcome that an index hides: a ${turn} of its room is stored`, () =>
+    withStore(async (world) => {
+      await fill(world.store)
+      await world.store.log.append([appendOf(DAMAGED, 4, 1, { welcomes: [heldFor(BOB, MARKED)] })])
+      await world.damageBytes((bytes) => {
+        const mark = Buffer.from(MARKED.toString(16), 'hex')
+        const marks = [bytes.indexOf(mark), bytes.lastIndexOf(mark)]
+        // In the table the device ends in front of the room, which has one byte.
+        const [inIndex, ...others] = marks.filter((at) => bytes[at - 3] !== deviceOf(1)[0])
+        ok(inIndex !== undefined && others.length === 0)
+        ;(bytes[inIndex - 1] as number) ^= 0x40
+      })
+      const from = turn === 'final' ? null : at(MARKED)
+      const effects = { voidFrom: from, finals: from === null ? [versionAt(MARKED)] : [] }
+      const outcomes = await world.store.log.append([appendOf(DAMAGED, 5, 1, { effects })])
+      deepStrictEqual(outcomes, [{ kind: 'appended' }])
+      deepStrictEqual(world.events, [{ kind: 'storeDamaged', part: 'directory' }])
+      await rejects(waitingFor(world, BOB), { code: 'damaged' })
+      strictEqual((await waitingFor(world, ALICE)).length, 1)
     }))
 }
 

@@ -22,7 +22,7 @@ const otherEntries: readonly RegExp[] = [
   /^scripts\/[a-z0-9-]+\.mjs$/,
   /^bench\/[a-z0-9-]+\.ts$/,
   /^tests\/.*\.(test|spec)\.ts$/,
-  /^tests\/support\/echo-hub\.ts$/,
+  /^tests\/support\/(echo-hub|hostile-speaker)\.ts$/,
   /^tests\/e2e\/(pages\/.*|support\/global-[a-z]+)\.ts$/,
 ]
 const product = /^(edge-hub|shared|service-worker|web)\//

@@ -63,3 +63,35 @@ Deno.test('every row has a key of its own', () => {
   const keys = timelineRows(items).map((row) => row.key)
   equal(new Set(keys).size, keys.length)
 })
+
+Deno.test('CONTENT-4: no two rows have one key, whatever the items say', () => {
+  const bob = 'bob@hub.example'
+  const at = (item: TimelineItem, position: number) => ({ ...item, position }) as TimelineItem
+  const items = [
+    at(message('same', noon, bob), 1),
+    at(message('same', noon, bob), 2),
+    at(message('same', noon, bob), 2),
+    at(message('same', noon), 3),
+    message('same', noon + dayMs),
+    at(joined('same', noon), 4),
+    at(joined('same', noon + dayMs), 5),
+    at(message('same', noon, bob), 1),
+  ]
+  const keys = timelineRows(items).map((row) => row.key)
+  equal(new Set(keys).size, keys.length)
+})
+
+Deno.test('an own message keeps its row when it gets its place', () => {
+  const queued = { ...message('mine', noon), position: null, delivery: 'sending' } as TimelineItem
+  const rowOf = (item: TimelineItem) => timelineRows([item]).find(({ kind }) => kind === 'message')
+  equal(rowOf(queued)?.key, rowOf(message('mine', noon + 5))?.key)
+})
+
+Deno.test('a row keeps its key when earlier ones come above it', () => {
+  const bob = 'bob@hub.example'
+  const later = [message('b', noon + dayMs, bob), joined('j', noon + dayMs)]
+    .map((item, index) => ({ ...item, position: index + 7 }) as TimelineItem)
+  const keys = (items: readonly TimelineItem[]) =>
+    timelineRows(items).filter(({ kind }) => kind !== 'date').map(({ key }) => key)
+  deepEqual(keys([message('a', noon, bob), ...later]).slice(1), keys(later))
+})

@@ -148,6 +148,9 @@ export const LIMITS = {
   textMax: 16_000,
   previewMax: 512,
   recentHashesMax: 256,
+  recentMessagesMax: 64,
+  /** Of Welcomes that a device cannot decide on yet. */
+  welcomesHeldBytesMax: 4_194_304,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,
   retryMsMax: 60_000,
@@ -162,6 +165,7 @@ export const LIMITS = {
   capsuleRoomsMax: 256,
   capsulePeopleMax: 64,
   capsuleOutboxMax: 64,
+  capsuleNamesMax: 4_096,
 
   // Content (CONTENT-*)
   contentDepthMax: 4,

@@ -16,7 +16,8 @@ import { keepCertificates } from '#core/device/members.ts'
 import { pumpCommits } from '#core/device/membership.ts'
 import { ownFrameSequenced, ownFrameWalked, pumpOutbox } from '#core/device/outbox.ts'
 import { reconcileGenerations } from '#core/device/outbox.ts'
-import { addItem, breakRoom, caughtUp, isFollowed, resubscribe } from '#core/device/room.ts'
+import { addItem, breakRoom, caughtUp, isFollowed, isStateLost } from '#core/device/room.ts'
+import { resubscribe } from '#core/device/room.ts'
 import type { PlacedEntry, RoomState } from '#core/device/state.ts'
 import { contentReceived } from '#core/device/timeline.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -78,19 +79,20 @@ async function entryReceived(
   if (!Number.isSafeInteger(placed.time)) return breakRoom(turn, key, 'malformed')
   // *A hub that turns its clock back lets people in by links that have ended.*
   if (placed.time < room.record.headTime) return breakRoom(turn, key, 'brokenLog')
+  const { recovery } = room.record
+  const isKnown = recovery?.position === position
+  // What is known stays so: nothing of another log is.
+  if (isKnown && !equalBytes(recovery.hash, headHash)) return breakRoom(turn, key, 'fork')
   const headTime = placed.time
   turn.setRecord(key, { next: logPosition(position + 1n), headHash, headTime })
   remember(turn, key, { position, hash: headHash })
-  const { recovery } = room.record
-  const isKnown = recovery?.position === position
-  if (isKnown && !equalBytes(recovery.hash, headHash)) return breakRoom(turn, key, 'fork')
   await takeEntry(turn, key, placed)
 }
 
 async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<void> {
   const { header, body } = placed.entry
-  const joining = turn.room(key)?.joining ?? null
-  const isJoining = joining !== null
+  const room = turn.room(key)
+  const isJoining = room !== null && room.joining !== null
   const isHidden = header.entry === 'frame' && (isJoining || body.kind === 'hole')
   if (isHidden && ownFrameWalked(turn, key, placed)) return
   if (body.kind === 'hole') {
@@ -108,7 +110,7 @@ async function takeEntry(turn: Turn, key: string, placed: PlacedEntry): Promise<
     case 'frame':
       if (!isJoining) return await frameReceived(turn, key, placed, bytes)
       // What was said before a newcomer was in is not its loss.
-      if (turn.room(key)?.record.recovery != null) note(turn, key, placed, 'noKeys')
+      if (isStateLost(room)) note(turn, key, placed, 'noKeys')
       return
     case 'vote':
       return await voteReceived(turn, key, placed, bytes)
@@ -198,6 +200,9 @@ async function frameReceived(
 
 /** An entry that could not be opened is shown as such, with its reason (DEV-9). */
 function note(turn: Turn, key: string, placed: PlacedEntry, code: string): void {
+  const known = turn.room(key)?.record.recovery?.position ?? -1n
+  // What was known before is shown as it was then.
+  if (placed.position <= known) return
   addItem(turn, key, {
     position: placed.position,
     index: 0,
@@ -212,6 +217,8 @@ export async function subscribed(turn: Turn, key: string, body: Body<'subscribed
   if (room === null) return
   const { next: until, epochId, lastGenerations } = body
   turn.setRoom(key, { subscription: { kind: 'following', until, epochId, lastGenerations } })
-  if (until < room.record.next) return breakRoom(turn, key, 'historyLost')
+  const { next, recovery } = room.record
+  const isShorter = until < next || recovery !== null && until <= recovery.position
+  if (isShorter) return breakRoom(turn, key, 'historyLost')
   await goOn(turn, key)
 }

@@ -11,7 +11,7 @@ import { outboxRecordCodec, roomRange } from '#core/device/records.ts'
 import { type AccountRecord, type RoomRecord, roomRecordCodec } from '#core/device/records.ts'
 import { loadEpochs } from '#core/device/load-epochs.ts'
 import { EVERYTHING, readAll } from '#core/device/load-records.ts'
-import { newRoom, roomIdOfKey } from '#core/device/room.ts'
+import { knownHead, newRoom, roomIdOfKey } from '#core/device/room.ts'
 import type { DeviceState, OutboxItem } from '#core/device/state.ts'
 import { emptyState, type RoomState } from '#core/device/state.ts'
 import type { DeviceRecord, DeviceStore } from '#core/device/store.ts'
@@ -83,13 +83,11 @@ async function loadRoom(
 
 /** The state of the group is lost: the log is walked anew, and must be the known one (JOIN-5). */
 function recovering(room: RoomState): RoomState {
-  const { next, headHash, recovery } = room.record
-  const known = recovery ?? { position: logPosition(next - 1n), hash: headHash }
   const start = {
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,
     headTime: 0 as TimeMs,
-    recovery: known,
+    recovery: knownHead(room.record),
   }
   return { ...room, record: { ...room.record, ...start }, joining: { kind: 'recovery' } }
 }

@@ -16,6 +16,7 @@ import { decodeContent, roomProfileContent, textContent } from '#core/content/mi
 import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { sealItems, skipGenerations } from '#core/device/epoch-keys.ts'
 import { holdRoom, isHeld } from '#core/device/hold.ts'
+import { isNew } from '#core/device/repeats.ts'
 import { voteToSpeak } from '#core/device/votes.ts'
 import { keepItems, newItem, replaceItems, storeItem } from '#core/device/outbox-items.ts'
 import type { OutboxRecord } from '#core/device/records.ts'
@@ -244,29 +245,31 @@ function noteOwnMessage(
   const content = decodeContent(record.content)
   if (account === null || content.kind === 'malformed') return
   const { key } = room
+  const { position, time } = placed
+  const id = messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
+    senderUri: accountUri(account.name),
+    roomUri: roomUri(room),
+    content: record.content,
+  })
   addItem(turn, key, {
-    position: placed.position,
+    position,
     index: 0,
-    time: placed.time,
+    time,
     item: {
       kind: 'message',
       account: account.name,
       own: true,
       content: record.content,
-      messageId: messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
-        senderUri: accountUri(account.name),
-        roomUri: roomUri(room),
-        content: record.content,
-      }),
+      messageId: id,
       localId: record.localId,
       messageSecret: new Uint8Array(0),
     },
   })
-  const text = previewText(content.value)
+  const last = { text: previewText(content.value), author: account.name, time }
   turn.setRecord(key, {
     sentIds: [...room.record.sentIds.filter((id) => id !== record.localId), record.localId]
       .slice(-LIMITS.sentIdsMax),
-    last: { text, author: account.name, time: placed.time },
+    ...(isNew(turn, key, { position, messageId: id }) ? { last } : {}),
   })
   turn.effect({ kind: 'showAccount' })
 }

@@ -97,7 +97,7 @@ export const roomRecordCodec = struct({
   /** The request to create, or the link's secret, until the room is entered for good. */
   opening: opaque(LIMITS.frameSizeMax),
   inviterRootHash: opaque(32),
-  /** How far the log was known when the state of the group was lost (JOIN-5). */
+  /** How far the log was known when the group was lost or left (JOIN-5, JOIN-9). */
   recovery: optional(struct({ position: positionCodec, hash: fixed(32) })),
   createdAt: timeCodec,
   readUpTo: positionCodec,

@@ -79,7 +79,29 @@ export function newRoom(options: NewRoom): RoomState {
     holdUntilMs: 0,
     racesLost: 0,
     recent: [],
+    said: [],
   }
+}
+
+/**
+ * Who comes into a room again must find the log as it was known (JOIN-9). *A hub leads it back to
+ * where people were members who have been removed since.*
+ */
+export function withHeadOf(before: RoomState | null, room: RoomState): RoomState {
+  if (before === null) return room
+  return { ...room, record: { ...room.record, recovery: knownHead(before.record) } }
+}
+
+/** How far the log was known to this device as a member; null where it never was in the room. */
+export function knownHead({ phase, next, headHash, recovery }: RoomRecord): RoomRecord['recovery'] {
+  const wasIn = phase === 'live' || phase === 'broken' || phase === 'removed'
+  const isFurther = next > 0n && (recovery === null || next > recovery.position)
+  return wasIn && isFurther ? { position: logPosition(next - 1n), hash: headHash } : recovery
+}
+
+/** True for a member whose state of the group is lost: what is said meanwhile is its loss. */
+export function isStateLost({ record, joining }: RoomState): boolean {
+  return record.phase === 'live' && joining?.kind === 'recovery'
 }
 
 /** A title of 1 to 128 characters without line breaks; null otherwise. */
@@ -97,7 +119,8 @@ export function subscribe(turn: Turn, key: string): void {
   const request = turn.request({ kind: 'subscribe', room: key })
   const { next, joinedAt, recovery } = room.record
   const { joining } = room
-  const entered = joining?.kind === 'welcome' ? joining.position : recovery?.position ?? joinedAt
+  const known = isStateLost(room) ? recovery?.position : null
+  const entered = joining?.kind === 'welcome' ? joining.position : known ?? joinedAt
   turn.setRoom(key, { subscription: { kind: 'asked' } })
   turn.send('subscribe', {
     request,
@@ -122,7 +145,10 @@ export function resubscribe(turn: Turn, key: string): void {
   subscribe(turn, key)
 }
 
-/** True when every entry that the hub had at the time of asking has been taken. */
+/**
+ * True when every entry that the hub had at the time of asking has been taken, and so every one
+ * that was known before (JOIN-9); until then the device says nothing in the room.
+ */
 export function caughtUp(room: RoomState): boolean {
   const { subscription, record } = room
   return subscription.kind === 'following' && record.next >= subscription.until
@@ -166,7 +192,7 @@ export function breakRoom(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null) return
   if (room.record.phase === 'joining') {
-    return refuseJoin(turn, key, code === 'internal' ? code : 'brokenLog')
+    return refuseJoin(turn, key, code === 'internal' || code === 'fork' ? code : 'brokenLog')
   }
   endUnderWay(turn, key)
   turn.setRecord(key, { phase: 'broken', code })

@@ -259,11 +259,29 @@ export interface RoomState {
   readonly holdUntilMs: number
   /** Hashes of the last entries that this device chained, oldest first (LOG-5). */
   readonly recent: readonly ChainedHash[]
+  /** Ids of the last messages that were new, oldest first (CONTENT-4). */
+  readonly said: readonly SaidMessage[]
+}
+
+export interface SaidMessage {
+  readonly position: LogPosition
+  readonly messageId: Uint8Array
 }
 
 export interface ChainedHash {
   readonly position: LogPosition
   readonly hash: Uint8Array
+}
+
+/** A Welcome that the hub has given out and that is not acknowledged (ROOM-7). */
+export interface HeldWelcome {
+  readonly id: bigint
+  /** Of the commit to which it belongs. */
+  readonly position: LogPosition
+  /** MLSMessage; empty once it was opened, or found to open nothing. */
+  readonly welcome: Uint8Array
+  /** The way in that it gives has begun. */
+  readonly isUsed: boolean
 }
 
 export interface DeviceState {
@@ -282,6 +300,8 @@ export interface DeviceState {
   readonly nextRequest: number
   readonly requests: ReadonlyMap<RequestId, PendingRequest>
   readonly keyPackages: ReadonlyMap<string, KeyPackageRecord>
+  /** The newest of each room, in memory only: the next session brings them again. */
+  readonly welcomes: ReadonlyMap<string, HeldWelcome>
   readonly rooms: ReadonlyMap<string, RoomState>
 }
 
@@ -300,6 +320,7 @@ export function emptyState(home: string): DeviceState {
     nextRequest: 1,
     requests: new Map(),
     keyPackages: new Map(),
+    welcomes: new Map(),
     rooms: new Map(),
   }
 }

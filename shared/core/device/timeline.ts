@@ -9,6 +9,7 @@ import type { OpenedFrame } from '#core/device/epoch-keys.ts'
 import { accountUri } from '#core/device/outbox.ts'
 import { positionOfTimelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { TimelineRecord } from '#core/device/records.ts'
+import { isNew } from '#core/device/repeats.ts'
 import { addItem, checkedTitle, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry } from '#core/device/state.ts'
 import type { DeviceRecord } from '#core/device/store.ts'
@@ -49,6 +50,12 @@ export function contentReceived(
   }
   const profile = roomProfile(content.value)
   if (profile !== null) return titled(turn, key, placed, { title: profile.title, opened })
+  const own = member.account === turn.registered?.name
+  const id = messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
+    senderUri,
+    roomUri: roomUri(room),
+    content: opened.plaintext,
+  })
   addItem(turn, key, {
     position,
     index: 0,
@@ -56,20 +63,16 @@ export function contentReceived(
     item: {
       kind: 'message',
       account: member.account,
-      own: member.account === turn.registered?.name,
+      own,
       content: opened.plaintext,
-      messageId: messageId((bytes) => turn.ports.crypto.hash('sha256', bytes), {
-        senderUri,
-        roomUri: roomUri(room),
-        content: opened.plaintext,
-      }),
+      messageId: id,
       localId: '',
       messageSecret: opened.messageSecret,
     },
   })
   turn.effect({ kind: 'wipe', secrets: [opened.messageSecret] })
+  if (!isNew(turn, key, { position, messageId: id })) return
   const text = previewText(content.value)
-  const own = member.account === turn.registered?.name
   turn.setRecord(key, {
     unread: room.record.unread + (own ? 0 : 1),
     last: { text, author: member.account, time },
@@ -109,6 +112,7 @@ function titled(
 export type TimelineEntry =
   | {
     readonly kind: 'message'
+    /** Of the caller where this device sent it, else its message id; one entry has it. */
     readonly id: string
     readonly author: string | null
     readonly own: boolean
@@ -140,12 +144,33 @@ export type TimelineEntry =
   }
 
 /** Reads a timeline record back; null for one that does not decode. */
-export function timelineEntry(record: DeviceRecord): TimelineEntry | null {
-  const decoded = decode(timelineRecordCodec, record.value)
-  if (decoded.kind === 'malformed') return null
-  const { item, time } = decoded.value
-  const position = positionOfTimelineKey(record.key)
-  const id = record.key.slice(record.key.indexOf(':') + 1)
+export function timelineEntry({ key, value }: DeviceRecord): TimelineEntry | null {
+  const decoded = decode(timelineRecordCodec, value)
+  return decoded.kind === 'malformed' ? null : entryOf(key, decoded.value)
+}
+
+/**
+ * What is shown of records that stand one after another, oldest first: each message once, at its
+ * first place among them (CONTENT-4).
+ */
+export function timelineEntries(records: readonly DeviceRecord[]): readonly TimelineEntry[] {
+  const said = new Set<string>()
+  const entries: TimelineEntry[] = []
+  for (const { key, value } of records) {
+    const decoded = decode(timelineRecordCodec, value)
+    if (decoded.kind === 'malformed') continue
+    const { item } = decoded.value
+    const id = item.kind === 'message' ? toBase64Url(item.messageId) : null
+    if (id !== null && said.has(id)) continue
+    if (id !== null) said.add(id)
+    entries.push(entryOf(key, decoded.value))
+  }
+  return entries
+}
+
+function entryOf(key: string, { item, time }: TimelineRecord): TimelineEntry {
+  const position = positionOfTimelineKey(key)
+  const id = key.slice(key.indexOf(':') + 1)
   switch (item.kind) {
     case 'message': {
       const content = decodeContent(item.content)

@@ -35,21 +35,34 @@ function continues(item: TimelineItem | undefined, next: TimelineItem | undefine
     dayOf(item.time) === dayOf(next.time)
 }
 
-/** Rows in the order of `items`. */
+/**
+ * What makes an item's row its own. The own message keeps its row, and with it the focus, when it
+ * comes from the queue into the log; what others say has its place, which none of them chooses.
+ */
+function keyOf(item: TimelineItem): string {
+  if (item.kind !== 'message') return `at-${item.id}`
+  return item.own ? `own-${item.id}` : `at-${item.position}`
+}
+
+/** Rows in the order of `items`. A list in which a key came twice would not be shown at all. */
 export function timelineRows(items: readonly TimelineItem[]): TimelineRow[] {
   const rows: TimelineRow[] = []
+  const keys = new Set<string>()
   let day = ''
   for (const [index, item] of items.entries()) {
+    let key = keyOf(item)
+    while (keys.has(key)) key += '+'
+    keys.add(key)
     if (dayOf(item.time) !== day) {
       day = dayOf(item.time)
-      rows.push({ kind: 'date', key: `date-${day}-${item.id}`, time: item.time })
+      rows.push({ kind: 'date', key: `date-${key}`, time: item.time })
     }
     if (item.kind === 'message') {
       const head = !continues(items[index - 1], item)
       const tail = !continues(item, items[index + 1])
-      rows.push({ kind: 'message', key: item.id, item, head, tail })
-    } else if (item.kind === 'event') rows.push({ kind: 'event', key: item.id, item })
-    else rows.push({ kind: 'unreadable', key: item.id, item })
+      rows.push({ kind: 'message', key, item, head, tail })
+    } else if (item.kind === 'event') rows.push({ kind: 'event', key, item })
+    else rows.push({ kind: 'unreadable', key, item })
   }
   return rows
 }
