@@ -74,6 +74,14 @@ export const BUGS: readonly Bug[] = [
     }],
   },
   {
+    name: 'seal anew what was refused',
+    edits: [{
+      file: 'shared/core/device/outbox.ts',
+      find: "record: { ...item.record, refused: again ? '' : refusal.kind },",
+      replace: "record: { ...item.record, sealed: null, refused: again ? '' : refusal.kind },",
+    }],
+  },
+  {
     name: 'send before store',
     edits: [{
       file: 'shared/core/base/driver.ts',
