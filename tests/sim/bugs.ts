@@ -5,7 +5,7 @@
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { InvariantName } from './watch.ts'
+import type { InvariantName } from './invariants.ts'
 
 interface Edit {
   readonly file: string

@@ -11,16 +11,16 @@ import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { members } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
-import type { Finality } from '#core/policy/finality.ts'
+import { type Finality, isElector, type OpenEpoch } from '#core/policy/finality.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
 import { FALSE_TEXT } from '../support/hostile-speech.ts'
-import { Violation } from './chronicle.ts'
 import type { SimDevice } from './device.ts'
-import { type LogReader, plainFinality } from './oracle.ts'
-import { epochsOf, type InvariantName, topOf } from './watch.ts'
+import { type InvariantName, Violation } from './invariants.ts'
+import { type LogReader, plainFinality, seatWord } from './oracle.ts'
+import { epochsOf, topOf } from './watch.ts'
 import type { Workload } from './workload.ts'
 import type { World } from './world.ts'
 
@@ -34,17 +34,44 @@ function must(invariant: InvariantName, holds: boolean, what: () => string): ass
 /** Everybody has time: what is open is decided, who was lost comes back. */
 export async function settleWorld(world: World): Promise<void> {
   world.heal()
-  for (const device of world.devices) device.post({ kind: 'networkChanged', online: true })
+  for (const device of world.devices) {
+    if (!device.state.online) device.post({ kind: 'networkChanged', online: true })
+  }
   await world.rest(60_000, STEP_MS)
   for (let round = 0; round < ROUNDS && !isSettled(world); round++) {
     if (round % 2 === 0) await world.rest(12 * 60_000, 4 * STEP_MS)
     else {
+      judgeOpen(world)
       world.chronicle.note('a week passes, for what nobody decides')
       await world.leap(LIMITS.provisionalMsMax)
       // Who cannot follow what became final so comes back, which it may once in ten minutes.
       await world.rest(12 * 60_000, 4 * STEP_MS)
     }
   }
+}
+
+/** What is still open waits for somebody who is not there, or cannot decide it (VOTE-3). */
+function judgeOpen(world: World): void {
+  for (const [key, reader] of world.watch.readers) {
+    for (const facts of reader.replay().finality.open) {
+      const silent = world.devices.find((device) => isSilent(device, key, facts))
+      const what = () => `${silent?.name} does not vote on ${facts.position} of ${key}`
+      must('Converges', silent === undefined, what)
+    }
+  }
+}
+
+/** Has a vote on an open epoch, and has not given it. */
+function isSilent(device: SimDevice, key: string, facts: OpenEpoch): boolean {
+  const { account } = device.state
+  const room = device.room(key)
+  if (room === null || account.kind !== 'registered' || room.joining !== null) return false
+  const at = room.chain.findIndex(({ position }) => position === facts.position)
+  const below = at === 0 ? room.final : room.chain[at - 1]
+  // Who has no secrets of either could follow nothing, whatever was committed.
+  const leaf = room.chain[at]?.group?.ownLeaf ?? below?.group?.ownLeaf
+  if (leaf === undefined || facts.votes.some((vote) => vote.leaf === leaf)) return false
+  return isElector(facts, { leaf, account: account.record.name })
 }
 
 /** Nothing is open, and everybody who is in a room can read it and has said everything. */
@@ -65,12 +92,13 @@ function isSettled(world: World): boolean {
 function seatOf(device: SimDevice): string {
   const { account } = device.state
   return account.kind === 'registered'
-    ? `${account.record.name}/${toHex(account.record.device)}`
+    ? seatWord(account.record.name, account.record.device)
     : device.name
 }
 
 /** Holds the world against its logs. */
 export async function judgeEnd(world: World, workload: Workload): Promise<void> {
+  for (const key of workload.rooms) judgeStands(world, key)
   for (const [key, reader] of world.watch.readers) {
     await judgeHub(world, key, reader)
     const there = world.devices.filter((device) =>
@@ -80,6 +108,13 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
     await judgeMessages(world, { key, reader, there, workload })
   }
   for (const device of world.devices) judgeDevice(device)
+}
+
+/** A room that was made has a log, unless its creator lost everything before the hub had it. */
+function judgeStands(world: World, key: string): void {
+  const isLost = world.chronicle.faults.has('eviction') &&
+    world.devices.every((device) => device.room(key) === null)
+  must('Converges', isLost || world.watch.readers.has(key), () => `${key} has a log`)
 }
 
 // ---- The hub ------------------------------------------------------------------------------

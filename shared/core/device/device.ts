@@ -29,7 +29,7 @@ import { type DevicePorts, Turn } from '#core/device/turn.ts'
 import { commitRefused } from '#core/device/submit.ts'
 import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
 import { seatLost } from '#core/device/verdicts.ts'
-import { voteAsked } from '#core/device/votes.ts'
+import { takeVotesBack, voteAsked } from '#core/device/votes.ts'
 import { welcomeReceived, welcomesDue } from '#core/device/welcomes.ts'
 import { type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
@@ -141,10 +141,10 @@ function endSession(turn: Turn): void {
       typing: [],
       // What is asked for is asked for again; a way in begins anew.
       asked: [],
-      chain: room.chain.map((epoch) => ({ ...epoch, isVoteSent: false })),
       joining: isAskedAgain ? null : room.joining,
       pending: room.pending === null ? null : { ...room.pending, sent: false },
     })
+    takeVotesBack(turn, room.key)
     landOutbox(turn, room.key)
   }
   sessionEnded(turn)
@@ -302,7 +302,8 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
     case 'commit':
       return entryRefused(turn, pending, refusal)
     case 'vote':
-      // Cast before, or settled meanwhile: the log says which.
+      // Otherwise it was cast before, or is settled meanwhile: the log says which.
+      if (holdRoom(turn, pending.room, refusal)) takeVotesBack(turn, pending.room)
       return
     case 'anchor': {
       const { room, anchor } = pending
