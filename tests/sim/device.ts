@@ -125,6 +125,19 @@ export class SimDevice {
     await this.#begin()
   }
 
+  /** A person closes it: it says goodbye and stops; then it is opened again. */
+  close(closed: () => void): void {
+    const life = this.#life
+    this.post({ kind: 'closeRequested' })
+    void this.#driver.settled().then(() => {
+      if (life !== this.#life) return
+      this.#end()
+      this.disk.finish()
+      closed()
+      return this.#begin()
+    })
+  }
+
   /** Ends for good. */
   end(): void {
     this.#end()
