@@ -1,7 +1,8 @@
 /**
  * The store of a device in the simulated world, with the contract of `DeviceStore`: a transaction
- * takes its time and may fail with nothing written, relaxed ones are lost with the power unless a
- * strict one came after them (KEY-4), and storage may be evicted. Owns what survives.
+ * takes its time and may fail with nothing written, a read may fail, relaxed transactions are lost
+ * with the power unless a strict one came after them (KEY-4), and storage may be evicted. Owns what
+ * survives.
  */
 import type { Clock } from '#core/base/ports.ts'
 import { DEVICE_TABLES, type DeviceChange, type DeviceRecord } from '#core/device/store.ts'
@@ -29,6 +30,9 @@ interface Pending {
 
 /** In ticks. */
 const SLOW_MAX = 40
+
+/** A read failed, and nothing else is wrong. */
+export class ReadFailed extends Error {}
 
 export class DeviceDisk implements DeviceStore {
   readonly #parts: DeviceDiskParts
@@ -107,8 +111,20 @@ export class DeviceDisk implements DeviceStore {
     return lost
   }
 
-  read(table: DeviceTable, key: string): Promise<Uint8Array | null> {
-    return Promise.resolve(this.row(table, key))
+  async read(table: DeviceTable, key: string): Promise<Uint8Array | null> {
+    this.#mayFail()
+    return this.row(table, key)
+  }
+
+  /**
+   * A device reads as it starts, and nobody waits for it then: a read that takes long would be no
+   * more than a later start.
+   */
+  #mayFail(): void {
+    const { chance, chronicle, name } = this.#parts
+    if (!chance.comes('failed load')) return
+    chronicle.fault('failed load', name)
+    throw new ReadFailed('the store failed')
   }
 
   /** What is written now, at once. */
@@ -116,11 +132,12 @@ export class DeviceDisk implements DeviceStore {
     return this.#seen.get(table)?.get(key)?.slice() ?? null
   }
 
-  readRange(
+  async readRange(
     table: DeviceTable,
     range: Parameters<DeviceStore['readRange']>[1],
   ): Promise<readonly DeviceRecord[]> {
-    return Promise.resolve(this.rows(table, range))
+    this.#mayFail()
+    return this.rows(table, range)
   }
 
   /** What is written now, at once. */

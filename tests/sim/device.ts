@@ -20,7 +20,7 @@ import type { Dialer, SessionTransport } from '#core/device/transport.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
 import { projectRoom } from '#sdk/project.ts'
 import type { TimelineItem } from '#sdk/views.ts'
-import type { DeviceDisk } from './device-disk.ts'
+import { type DeviceDisk, ReadFailed } from './device-disk.ts'
 
 export interface SimDeviceParts {
   readonly ports: Omit<DevicePorts, 'clock'>
@@ -154,10 +154,21 @@ export class SimDevice {
 
   async #begin(): Promise<void> {
     const life = ++this.#life
-    const initial = await this.stored()
+    const initial = await this.#load()
     if (life !== this.#life) return
     this.#driver = this.#boot(initial)
     this.post({ kind: 'started' })
+  }
+
+  /** Where a read fails, the program does not start, and its person starts it again. */
+  async #load(): Promise<DeviceState> {
+    for (;;) {
+      try {
+        return await this.stored()
+      } catch (error) {
+        if (!(error instanceof ReadFailed)) throw error
+      }
+    }
   }
 
   /** Null: the device ended before there was an answer. */

@@ -35,6 +35,8 @@ export const FAULTS = {
   // A device's store, for each transaction.
   'slow store': 60_000,
   'failed store': 3_000,
+  // A device's store, for each read.
+  'failed load': 10_000,
   // Devices, for each tick.
   'device crash': 1_000,
   'power loss': 400,
