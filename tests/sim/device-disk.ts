@@ -49,9 +49,9 @@ export class DeviceDisk implements DeviceStore {
 
   apply(changes: readonly DeviceChange[], durability: Durability): Promise<void> {
     const { chance, clock, chronicle, tickMs, name } = this.#parts
-    const isSlow = chance.comes('slow store')
-    if (isSlow) chronicle.fault('slow store', name)
-    const dueMs = clock.nowMs() + (isSlow ? chance.prng.integer(SLOW_MAX) * tickMs : 0)
+    const ticks = chance.comes('slow store') ? chance.prng.integer(SLOW_MAX) : 0
+    if (ticks > 0) chronicle.fault('slow store', name)
+    const dueMs = clock.nowMs() + ticks * tickMs
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#queue.push({
       dueMs: Math.max(dueMs, this.#queue.at(-1)?.dueMs ?? 0),

@@ -44,8 +44,9 @@ interface Due {
 
 type Side = 'device' | 'hub'
 
-/** In ticks. */
+/** In ticks, below which each delay lies; no more than usual is no fault. */
 const DELAY_MAX = 3
+const DATAGRAM_DELAY_MAX = 2
 const LATE_MAX = 60
 /** What may arrive together on one way. */
 const TOGETHER_MAX = 4
@@ -129,8 +130,8 @@ export class Network {
   dueMs(): number {
     const { chance, clock, chronicle, tickMs } = this.parts
     const isLate = chance.comes('delayed stream')
-    if (isLate) chronicle.fault('delayed stream')
     const ticks = chance.prng.integer(isLate ? LATE_MAX : DELAY_MAX)
+    if (ticks >= DELAY_MAX) chronicle.fault('delayed stream')
     return clock.nowMs() + ticks * tickMs
   }
 
@@ -142,8 +143,9 @@ export class Network {
       return null
     }
     const isLate = chance.comes('late datagram')
-    if (isLate) chronicle.fault('late datagram')
-    return clock.nowMs() + chance.prng.integer(isLate ? LATE_MAX : 2) * tickMs
+    const ticks = chance.prng.integer(isLate ? LATE_MAX : DATAGRAM_DELAY_MAX)
+    if (ticks >= DATAGRAM_DELAY_MAX) chronicle.fault('late datagram')
+    return clock.nowMs() + ticks * tickMs
   }
 
   forget(link: Link): void {
