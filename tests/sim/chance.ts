@@ -1,13 +1,14 @@
 /**
- * Chances of a plan, drawn from generators of their own for each part of the world and each fault
- * in it, so that no choice moves another, and a new fault leaves old seeds as they were. Owns no
- * fault.
+ * Chances of a plan. Whether a fault comes is drawn from a generator of its own for each part of
+ * the world and each fault; who is struck and for how long comes from one generator of the part,
+ * or from one of its own (`apart`). A new fault leaves an old seed as it was only where the seed
+ * leaves it out (`without`). Owns no fault.
  */
 import { createPrng, type Prng } from '../core/prng.ts'
 import { type FaultName, type Plan, seedOf } from './plan.ts'
 
 export class Chance {
-  /** For everything but whether a fault comes. */
+  /** For everything but whether a fault comes, and what is drawn apart. */
   readonly prng: Prng
   readonly #plan: Plan
   readonly #part: number
@@ -31,6 +32,11 @@ export class Chance {
       this.#ofFault.set(fault, prng)
     }
     return prng.integer(1_000_000) < chance
+  }
+
+  /** A generator that nothing else draws from. */
+  apart(use: string): Prng {
+    return createPrng(seedOf(this.#plan.seed, `${this.#part} of ${use}`))
   }
 
   /** No fault comes any more. */

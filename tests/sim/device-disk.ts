@@ -1,7 +1,8 @@
 /**
  * The store of a device in the simulated world, with the contract of `DeviceStore`: a transaction
- * takes its time and may fail with nothing written, relaxed ones are lost with the power unless a
- * strict one came after them (KEY-4), and storage may be evicted. Owns what survives.
+ * takes its time and may fail with nothing written, a read may fail, relaxed transactions are lost
+ * with the power unless a strict one came after them (KEY-4), and storage may be evicted. Owns what
+ * survives.
  */
 import type { Clock } from '#core/base/ports.ts'
 import { DEVICE_TABLES, type DeviceChange, type DeviceRecord } from '#core/device/store.ts'
@@ -31,6 +32,9 @@ interface Pending {
 /** In ticks. */
 const SLOW_MAX = 40
 
+/** A read failed, and nothing else is wrong. */
+export class ReadFailed extends Error {}
+
 export class DeviceDisk implements DeviceStore {
   readonly #parts: DeviceDiskParts
   /** What a read sees. */
@@ -46,9 +50,9 @@ export class DeviceDisk implements DeviceStore {
 
   apply(changes: readonly DeviceChange[], durability: Durability): Promise<void> {
     const { chance, clock, chronicle, tickMs, name } = this.#parts
-    const isSlow = chance.comes('slow store')
-    if (isSlow) chronicle.fault('slow store', name)
-    const dueMs = clock.nowMs() + (isSlow ? chance.prng.integer(SLOW_MAX) * tickMs : 0)
+    const ticks = chance.comes('slow store') ? chance.prng.integer(SLOW_MAX) : 0
+    if (ticks > 0) chronicle.fault('slow store', name)
+    const dueMs = clock.nowMs() + ticks * tickMs
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#queue.push({
       dueMs: Math.max(dueMs, this.#queue.at(-1)?.dueMs ?? 0),
@@ -108,12 +112,25 @@ export class DeviceDisk implements DeviceStore {
     return lost
   }
 
-  read(table: DeviceTable, key: string): Promise<Uint8Array | null> {
-    return Promise.resolve(rowOf(this.#seen, table, key))
+  async read(table: DeviceTable, key: string): Promise<Uint8Array | null> {
+    this.#mayFail()
+    return rowOf(this.#seen, table, key)
   }
 
-  readRange(table: DeviceTable, range: Range): Promise<readonly DeviceRecord[]> {
-    return Promise.resolve(this.rows(table, range))
+  async readRange(table: DeviceTable, range: Range): Promise<readonly DeviceRecord[]> {
+    this.#mayFail()
+    return this.rows(table, range)
+  }
+
+  /**
+   * A device reads as it starts, and nobody waits for it then: a read that takes long would be no
+   * more than a later start.
+   */
+  #mayFail(): void {
+    const { chance, chronicle, name } = this.#parts
+    if (!chance.comes('failed load')) return
+    chronicle.fault('failed load', name)
+    throw new ReadFailed('the store failed')
   }
 
   /** What is written now, at once. */

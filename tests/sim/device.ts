@@ -20,7 +20,7 @@ import type { Dialer, SessionTransport } from '#core/device/transport.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
 import { projectRoom } from '#sdk/project.ts'
 import type { TimelineItem } from '#sdk/views.ts'
-import type { DeviceDisk } from './device-disk.ts'
+import { type DeviceDisk, ReadFailed } from './device-disk.ts'
 
 export interface SimDeviceParts {
   readonly ports: Omit<DevicePorts, 'clock'>
@@ -55,6 +55,7 @@ export class SimDevice {
   skewMs = 0
   readonly #parts: SimDeviceParts
   readonly #clock: Clock
+  /** When each fires, by the world's clock: a host waits a time, however its clock jumps. */
   readonly #timers = new Map<TimerName, number>()
   readonly #commands = new Map<number, Asked>()
   #driver: Driver<DeviceState, DeviceInput>
@@ -125,6 +126,19 @@ export class SimDevice {
     await this.#begin()
   }
 
+  /** A person closes it: it says goodbye and stops; then it is opened again. */
+  close(closed: () => void): void {
+    const life = this.#life
+    this.post({ kind: 'closeRequested' })
+    void this.#driver.settled().then(() => {
+      if (life !== this.#life) return
+      this.#end()
+      this.disk.finish()
+      closed()
+      return this.#begin()
+    })
+  }
+
   /** Ends for good. */
   end(): void {
     this.#end()
@@ -141,10 +155,21 @@ export class SimDevice {
 
   async #begin(): Promise<void> {
     const life = ++this.#life
-    const initial = await this.stored()
+    const initial = await this.#load()
     if (life !== this.#life) return
     this.#driver = this.#boot(initial)
     this.post({ kind: 'started' })
+  }
+
+  /** Where a read fails, the program does not start, and its person starts it again. */
+  async #load(): Promise<DeviceState> {
+    for (;;) {
+      try {
+        return await this.stored()
+      } catch (error) {
+        if (!(error instanceof ReadFailed)) throw error
+      }
+    }
   }
 
   /** Null: the device ended before there was an answer. */
@@ -159,7 +184,16 @@ export class SimDevice {
 
   post(input: DeviceInput): void {
     if (this.#driver.post(input)) return
-    this.#parts.faulted(this, new Error('more inputs than a device takes'))
+    // The queue is full. A session that delivers faster than is stored is given up, and a command
+    // is turned away; nothing else may come so often.
+    if (input.kind === 'framesReceived') this.#session?.abort()
+    else if (input.kind === 'commandGiven') this.#turnAway(input.id)
+    else this.#parts.faulted(this, new Error(`a device has no place for ${input.kind}`))
+  }
+
+  #turnAway(id: number): void {
+    this.#commands.get(id)?.settle(null)
+    this.#commands.delete(id)
   }
 
   /** What is stored of a room, entry by entry. */
@@ -179,12 +213,12 @@ export class SimDevice {
     return this.disk.readRange('timeline', range)
   }
 
-  /** Timers whose time has come, by the device's clock. */
+  /** Timers whose time has come; by the device's clock, which jumps, that may be early or late. */
   passTime(): void {
     this.disk.pass()
-    const nowMs = this.#clock.nowMs()
-    for (const [timer, atMs] of [...this.#timers]) {
-      if (atMs > nowMs) continue
+    const nowMs = this.#parts.clock.nowMs()
+    for (const [timer, dueMs] of [...this.#timers]) {
+      if (dueMs > nowMs) continue
       this.#timers.delete(timer)
       this.post({ kind: 'timerFired', timer })
     }
@@ -228,7 +262,7 @@ export class SimDevice {
         if (this.#session?.attempt !== effect.attempt) return
         return this.#session.transport?.sendDatagram(effect.frame)
       case 'armTimer':
-        return void this.#timers.set(effect.timer, effect.atMs)
+        return this.#arm(effect.timer, effect.atMs)
       case 'settleCommand':
         this.#commands.get(effect.id)?.settle(effect.outcome)
         if (!this.#commands.delete(effect.id)) this.#parts.answeredTwice(this)
@@ -242,21 +276,27 @@ export class SimDevice {
     }
   }
 
+  #arm(timer: TimerName, atMs: number): void {
+    const delayMs = Math.max(0, atMs - this.#clock.nowMs())
+    this.#timers.set(timer, this.#parts.clock.nowMs() + delayMs)
+  }
+
+  /** The machine hears of old sessions, too, and knows them by their attempt. */
   #dial(attempt: number, endpoint: string): void {
     const life = this.#life
-    const isCurrent = () => life === this.#life && this.#session?.attempt === attempt
+    const isAlive = () => life === this.#life
     const dialed = this.#parts.dialer.dial(endpoint, {
       opened: (transport) => {
-        if (!isCurrent() || this.#session === null) return transport.close()
+        if (!isAlive() || this.#session?.attempt !== attempt) return transport.close()
         this.#session.transport = transport
         this.post({ kind: 'sessionOpened', attempt, transport: transport.kind })
       },
       framesReceived: (frames) => {
-        if (isCurrent()) this.post({ kind: 'framesReceived', attempt, frames })
+        if (isAlive()) this.post({ kind: 'framesReceived', attempt, frames })
       },
       closed: () => {
-        if (!isCurrent()) return
-        this.#session = null
+        if (!isAlive()) return
+        if (this.#session?.attempt === attempt) this.#session = null
         this.post({ kind: 'sessionClosed', attempt })
       },
     })

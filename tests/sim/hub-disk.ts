@@ -1,11 +1,13 @@
 /**
  * The store of the hub in the simulated world: the memory ports behind a queue in which every
  * transaction takes its time, may fail with nothing stored, and is stored or not when the process
- * ends under it. Owns what a crash leaves; the contracts are those of `edge-hub/ports.ts`.
+ * ends under it. Reads go past the queue; some fail and some take long (HUB-10). Owns what a crash
+ * leaves; the contracts are those of `edge-hub/ports.ts`.
  */
 import type { Clock } from '#core/base/ports.ts'
 import type { AppendOutcome, Directory, RoomAppend, RoomLog } from '#hub/ports.ts'
 import type { MemoryHubPorts } from '../support/memory-hub-ports.ts'
+import type { Prng } from '../core/prng.ts'
 import type { Chance } from './chance.ts'
 import type { Chronicle } from './chronicle.ts'
 
@@ -20,6 +22,12 @@ interface Pending {
   fail(): void
 }
 
+/** A read that takes long. */
+interface SlowRead {
+  readonly dueMs: number
+  answer(): void
+}
+
 export interface HubDiskParts {
   readonly stores: MemoryHubPorts
   readonly clock: Clock
@@ -30,17 +38,24 @@ export interface HubDiskParts {
   stored(batch: readonly RoomAppend[], outcomes: readonly AppendOutcome[]): void
 }
 
-/** In ticks. */
+/** In ticks, below which each transaction ends; no more than usual is no fault. */
+const DELAY_MAX = 2
 const SLOW_MAX = 80
 
 export class HubDisk {
   readonly #parts: HubDiskParts
   #queue: Pending[] = []
+  /** Of the process of the moment. */
+  #reads: SlowRead[] = []
   /** Ports that were given to a process that has ended do nothing. */
   #life = 0
 
+  /** How long slow reads take. */
+  readonly #slowness: Prng
+
   constructor(parts: HubDiskParts) {
     this.#parts = parts
+    this.#slowness = parts.chance.apart('slow read')
   }
 
   /** The ports of a process that begins. */
@@ -49,14 +64,25 @@ export class HubDisk {
     const { log, directory } = this.#parts.stores
     const write = <T>(work: () => Promise<T>) => this.#write(work, { life, ofRequest: false })
     const request = <T>(work: () => Promise<T>) => this.#write(work, { life, ofRequest: true })
+    const read = <T>(work: () => Promise<T>) => this.#read(work, life)
     return {
       log: {
         ...log,
+        readRoom: (room) => read(() => log.readRoom(room)),
+        read: (room, range) => read(() => log.read(room, range)),
+        readVersion: (room, at) => read(() => log.readVersion(room, at)),
+        readNodes: (room, page) => read(() => log.readNodes(room, page)),
+        readCertificates: (room, page) => read(() => log.readCertificates(room, page)),
+        readAnchor: (room, invitation) => read(() => log.readAnchor(room, invitation)),
         append: (batch) => write(() => this.#append(batch)),
         leaveAnchor: (room, anchor) => request(() => log.leaveAnchor(room, anchor)),
       },
       directory: {
         ...directory,
+        readAccount: (account) => read(() => directory.readAccount(account)),
+        countKeyPackages: (account, device) =>
+          read(() => directory.countKeyPackages(account, device)),
+        readWelcomes: (account, device) => read(() => directory.readWelcomes(account, device)),
         register: (account) => write(() => directory.register(account)),
         publish: (owner, packages) => request(() => directory.publish(owner, packages)),
         claim: (account, options) => request(() => directory.claim(account, options)),
@@ -65,9 +91,9 @@ export class HubDisk {
     }
   }
 
-  /** Transactions under way, also of processes that have ended. */
+  /** Transactions under way, also of processes that have ended, and reads. */
   get waitingCount(): number {
-    return this.#queue.length
+    return this.#queue.length + this.#reads.length
   }
 
   /** Those that a request of a device to this process waits for. */
@@ -83,13 +109,28 @@ export class HubDisk {
     return outcomes
   }
 
+  #read<T>(work: () => Promise<T>, life: number): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>()
+    if (life !== this.#life) return promise
+    const { chance, clock, chronicle, tickMs } = this.#parts
+    if (chance.comes('failed read')) {
+      chronicle.fault('failed read')
+      return Promise.reject(new Error('the medium failed'))
+    }
+    if (!chance.comes('slow read')) return work()
+    chronicle.fault('slow read')
+    const dueMs = clock.nowMs() + (1 + this.#slowness.integer(SLOW_MAX)) * tickMs
+    this.#reads.push({ dueMs, answer: () => void work().then(resolve, reject) })
+    return promise
+  }
+
   #write<T>(work: () => Promise<T>, by: Pick<Pending, 'life' | 'ofRequest'>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>()
     if (by.life !== this.#life) return promise
     const { chance, clock, chronicle, tickMs } = this.#parts
-    const isSlow = chance.comes('slow append')
-    if (isSlow) chronicle.fault('slow append')
-    const dueMs = clock.nowMs() + chance.prng.integer(isSlow ? SLOW_MAX : 2) * tickMs
+    const ticks = chance.prng.integer(chance.comes('slow append') ? SLOW_MAX : DELAY_MAX)
+    if (ticks >= DELAY_MAX) chronicle.fault('slow append')
+    const dueMs = clock.nowMs() + ticks * tickMs
     this.#queue.push({
       ...by,
       dueMs: Math.max(dueMs, this.#queue.at(-1)?.dueMs ?? 0),
@@ -105,10 +146,14 @@ export class HubDisk {
   /** Ends the transactions whose time has come; false when none is under way. */
   async pass(): Promise<boolean> {
     const { chance, clock, chronicle } = this.#parts
-    const isWaiting = this.#queue.length > 0
+    const isWaiting = this.waitingCount > 0
+    const nowMs = clock.nowMs()
+    const due = this.#reads.filter(({ dueMs }) => dueMs <= nowMs)
+    this.#reads = this.#reads.filter(({ dueMs }) => dueMs > nowMs)
+    for (const { answer } of due) answer()
     for (;;) {
       const [first] = this.#queue
-      if (first === undefined || first.dueMs > clock.nowMs()) return isWaiting
+      if (first === undefined || first.dueMs > nowMs) return isWaiting
       this.#queue.shift()
       if (chance.comes('failed append')) {
         chronicle.fault('failed append')
@@ -124,6 +169,7 @@ export class HubDisk {
   async crash(): Promise<void> {
     const pending = this.#queue
     this.#queue = []
+    this.#reads = []
     this.#life++
     const kept = this.#parts.chance.prng.integer(pending.length + 1)
     if (pending.length > 0) this.#parts.chronicle.note(`${kept} of ${pending.length} were stored`)

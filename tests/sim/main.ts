@@ -6,7 +6,7 @@
  */
 import { parseArgs } from 'node:util'
 import process from 'node:process'
-import { FAULTS, OPERATIONS, planOf, type PlanOptions } from './plan.ts'
+import { FAULTS, OPERATIONS, planOf, type PlanOptions, STRAINS } from './plan.ts'
 import { repeatedBy, runMany, sumOf } from './lanes.ts'
 import { type Report, runPlan } from './run.ts'
 import { shrink } from './shrink.ts'
@@ -32,7 +32,7 @@ function optionsOf(): PlanOptions {
   const { suite } = values
   const number = (name: 'seed' | 'ticks' | 'devices' | 'rooms') => Number(values[name])
   const without = values.without.split(',').filter((name) => name !== '')
-  const known = new Set([...Object.keys(FAULTS), ...Object.keys(OPERATIONS)])
+  const known = new Set<string>([...Object.keys(FAULTS), ...Object.keys(OPERATIONS), ...STRAINS])
   const numbers = [number('seed'), number('ticks'), number('devices'), number('rooms')]
   const isGood = (suite === 'fast' || suite === 'real') && numbers.every(Number.isInteger) &&
     without.every((name) => known.has(name))

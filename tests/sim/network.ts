@@ -5,7 +5,8 @@
  * is `stream.ts`.
  */
 import type { Clock } from '#core/base/ports.ts'
-import type { Dialer, SessionListener, SessionTransport } from '#core/device/transport.ts'
+import type { Dialer, SessionListener } from '#core/device/transport.ts'
+import type { SessionTransport, TransportKind } from '#core/device/transport.ts'
 import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
 import type { HubSession, HubSessionListener, Lane } from '#hub/ports.ts'
 import type { Chance } from './chance.ts'
@@ -43,8 +44,9 @@ interface Due {
 
 type Side = 'device' | 'hub'
 
-/** In ticks. */
+/** In ticks, below which each delay lies; no more than usual is no fault. */
 const DELAY_MAX = 3
+const DATAGRAM_DELAY_MAX = 2
 const LATE_MAX = 60
 /** What may arrive together on one way. */
 const TOGETHER_MAX = 4
@@ -128,8 +130,8 @@ export class Network {
   dueMs(): number {
     const { chance, clock, chronicle, tickMs } = this.parts
     const isLate = chance.comes('delayed stream')
-    if (isLate) chronicle.fault('delayed stream')
     const ticks = chance.prng.integer(isLate ? LATE_MAX : DELAY_MAX)
+    if (ticks >= DELAY_MAX) chronicle.fault('delayed stream')
     return clock.nowMs() + ticks * tickMs
   }
 
@@ -141,8 +143,9 @@ export class Network {
       return null
     }
     const isLate = chance.comes('late datagram')
-    if (isLate) chronicle.fault('late datagram')
-    return clock.nowMs() + chance.prng.integer(isLate ? LATE_MAX : 2) * tickMs
+    const ticks = chance.prng.integer(isLate ? LATE_MAX : DATAGRAM_DELAY_MAX)
+    if (ticks >= DATAGRAM_DELAY_MAX) chronicle.fault('late datagram')
+    return clock.nowMs() + ticks * tickMs
   }
 
   forget(link: Link): void {
@@ -158,6 +161,8 @@ class Link {
   readonly #ways = new Map<string, Due[]>()
   readonly #streams = new Map<string, Stream>()
   #hub: HubSessionListener | null = null
+  /** A WebSocket is one way in each direction, of whole frames, and has no datagrams (WIRE-2). */
+  #kind: TransportKind = 'webTransport'
   /** Neither side has ended it. */
   #open = true
   /** The device wrote what no stream carries. */
@@ -178,11 +183,15 @@ class Link {
     this.#send('up', () => {
       const { chance, chronicle } = this.#network.parts
       const accept = this.#network.parts.accept()
-      if (chance.comes('refused dial') || accept === null) {
+      if (chance.comes('refused dial')) {
         chronicle.fault('refused dial', this.name)
         return this.cut()
       }
-      this.#hub = accept(this.#hubSide())
+      if (chance.comes('no WebTransport')) {
+        chronicle.fault('no WebTransport', this.name)
+        this.#kind = 'webSocket'
+      }
+      this.#hub = accept?.(this.#hubSide()) ?? null
       if (this.#hub === null) return this.cut()
       this.#send('control', () => void (this.#open && this.#device.opened(this.#deviceSide())))
     })
@@ -190,10 +199,11 @@ class Link {
 
   #deviceSide(): SessionTransport {
     return {
-      kind: 'webTransport',
+      kind: this.#kind,
       send: (frame) => void (this.#open && this.#sendFrame(frame)),
       sendDatagram: (frame) => {
         const copy = frame.slice()
+        if (this.#kind === 'webSocket') return this.#open ? this.#sendFrame(frame) : undefined
         if (this.#open) this.#datagram(() => this.#reachHub([copy]))
       },
       close: () => this.cut('device'),
@@ -203,7 +213,8 @@ class Link {
   /** What no stream carries loses the place of one, or reaches the hub whole, as in a datagram. */
   #sendFrame(frame: Uint8Array): void {
     const isShort = frame.length < FRAME_HEADER_LENGTH
-    if (isShort && !this.#network.parts.streams.comes('lost framing')) {
+    const isWhole = this.#kind === 'webSocket'
+    if (isWhole || isShort && !this.#network.parts.streams.comes('lost framing')) {
       const copy = frame.slice()
       return this.#send('up', () => void (this.#open && this.#reachHub([copy])))
     }
@@ -220,10 +231,11 @@ class Link {
 
   #hubSide(): HubSession {
     return {
-      transport: 'webTransport',
+      transport: this.#kind,
       write: (lane, frames) => {
         if (!this.#open) return Promise.reject(new Error('the session is gone'))
         this.#network.parts.wire.hubWrote(this.name, frames)
+        if (this.#kind === 'webSocket') return this.#writeMessages(frames)
         const name = nameOf(lane)
         const write = writeOf(frames)
         const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -235,12 +247,29 @@ class Link {
         return promise
       },
       writeDatagram: (frame) => {
+        if (this.#kind === 'webSocket') return false
         const copy = frame.slice()
         if (this.#open) this.#datagram(() => this.#reachDevice([copy]))
         return true
       },
       close: () => this.cut('hub'),
     }
+  }
+
+  /** Each frame is a message; the session may end between two. */
+  #writeMessages(frames: readonly Uint8Array[]): Promise<void> {
+    const messages = frames.map((frame) => this.#writeMessage(frame.slice()))
+    return Promise.all(messages).then(() => {})
+  }
+
+  #writeMessage(frame: Uint8Array): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#send('control', () => {
+      if (!this.#open) return reject(new Error('the session is gone'))
+      this.#reachDevice([frame])
+      resolve()
+    })
+    return promise
   }
 
   #reachDevice(frames: readonly Uint8Array[]): void {

@@ -15,14 +15,19 @@ export const FAULTS = {
   'lost datagram': 300_000,
   'late datagram': 300_000,
   'refused dial': 80_000,
+  // Network, for each dial: a WebSocket carries the session.
+  'no WebTransport': 200_000,
   // Network, for each tick.
   'session death': 1_500,
   partition: 400,
   // Network, for each stream with something on the way when its session dies.
   'cut inside a frame': 500_000,
-  // The hub's store, for each transaction.
+  // The hub's store, for each transaction: appends, and what the directory and anchors write.
   'slow append': 60_000,
   'failed append': 8_000,
+  // The hub's store, for each read.
+  'slow read': 20_000,
+  'failed read': 4_000,
   // The hub, for each tick.
   'hub crash': 400,
   'hub drain': 100,
@@ -30,6 +35,8 @@ export const FAULTS = {
   // A device's store, for each transaction.
   'slow store': 60_000,
   'failed store': 3_000,
+  // A device's store, for each read.
+  'failed load': 10_000,
   // Devices, for each tick.
   'device crash': 1_000,
   'power loss': 400,
@@ -61,19 +68,31 @@ export type FaultName = keyof typeof FAULTS
 /** Operations with their weights. */
 export const OPERATIONS = {
   sendMessage: 60,
+  sendAgain: 4,
+  sendLong: 2,
   burst: 4,
   createRoom: 2,
   invite: 8,
+  inviteFew: 4,
+  inviteAgain: 3,
   revokeInvitation: 2,
   joinByLink: 14,
   addMember: 8,
   setTyping: 8,
   markRead: 8,
   networkChanged: 3,
+  closeProgram: 2,
   timePasses: 1,
 } as const
 export type OperationName = keyof typeof OPERATIONS
 const ALWAYS: ReadonlySet<OperationName> = new Set(['sendMessage', 'invite', 'joinByLink'])
+
+/** What makes a whole seed harder; each is on in a quarter of the seeds. */
+export const STRAINS = ['rare often', 'heavy load'] as const
+export type StrainName = (typeof STRAINS)[number]
+const STRAIN_FACTOR = 4
+/** In a million; what comes more often is not rare. */
+const RARE_MAX = 1_500
 
 export type SuiteKind = 'fast' | 'real'
 
@@ -100,7 +119,7 @@ export interface PlanOptions {
   readonly devices?: number
   readonly rooms?: number
   readonly suite?: SuiteKind
-  /** Faults and operations that are left out, whatever the seed says. */
+  /** Faults, operations and strains that are left out, whatever the seed says. */
   readonly without?: readonly string[]
 }
 
@@ -116,10 +135,15 @@ export function planOf(options: PlanOptions): Plan {
   const { seed, ticks = 2_000, devices = 8, rooms = 3, suite = 'fast', without = [] } = options
   const choice = (name: string) => createPrng(seedOf(seed, name))
   const isCalm = choice('calm').integer(16) === 0
+  const strain = (name: StrainName) =>
+    choice(name).integer(4) === 0 && !without.includes(name) ? STRAIN_FACTOR : 1
+  const [rarely, loaded] = [strain('rare often'), strain('heavy load')]
   const faults = mapped(FAULTS, (name, chance) => {
     const prng = choice(name)
     const isOn = prng.integer(3) > 0 && !isCalm && !without.includes(name)
-    return isOn ? Math.min(1_000_000, chance * prng.pick([0.25, 0.5, 1, 1, 2, 4])) : 0
+    if (!isOn) return 0
+    const factor = prng.pick([0.25, 0.5, 1, 1, 2, 4]) * (chance <= RARE_MAX ? rarely : 1)
+    return Math.min(1_000_000, chance * factor)
   })
   const operations = mapped(OPERATIONS, (name, weight) => {
     const prng = choice(name)
@@ -135,7 +159,7 @@ export function planOf(options: PlanOptions): Plan {
     tickMs: choice('tick').pick([10, 50, 50, 200]),
     faults,
     operations,
-    load: choice('load').pick([5_000, 20_000, 20_000, 60_000]),
+    load: loaded * choice('load').pick([5_000, 20_000, 20_000, 60_000]),
     lies: LIES.filter((lie) => choice(lie).integer(2) === 0),
   }
 }

@@ -2,7 +2,7 @@
  * Makes a failing run smaller: fewer ticks, faults, operations, devices and rooms, as long as the
  * same invariant breaks. Owns the order in which things are left out.
  */
-import { FAULTS, OPERATIONS, planOf, type PlanOptions } from './plan.ts'
+import { FAULTS, OPERATIONS, planOf, type PlanOptions, STRAINS } from './plan.ts'
 import { runPlan } from './run.ts'
 
 /** The smallest options that were found; null where the run does not fail. */
@@ -20,7 +20,7 @@ export async function shrink(
     return true
   }
   await shorten(best, attempt)
-  for (const name of [...Object.keys(FAULTS), ...Object.keys(OPERATIONS)]) {
+  for (const name of [...Object.keys(FAULTS), ...Object.keys(OPERATIONS), ...STRAINS]) {
     const without = best.without ?? []
     if (!without.includes(name)) await attempt({ ...best, without: [...without, name] })
   }

@@ -3,7 +3,8 @@
  * that the end can be held against it; owns no check.
  */
 import { toBase64Url } from '#core/base/bytes.ts'
-import type { Command, CommandOutcome } from '#core/device/io.ts'
+import { LIMITS } from '#core/base/limits.ts'
+import type { Command, CommandOutcome, LinkLimits } from '#core/device/io.ts'
 import type { RoomState } from '#core/device/state.ts'
 import type { Chance } from './chance.ts'
 import type { SimDevice } from './device.ts'
@@ -15,6 +16,7 @@ export interface Said {
   readonly device: SimDevice
   readonly room: string
   readonly text: string
+  readonly localId: string
 }
 
 export interface Link {
@@ -25,9 +27,15 @@ export interface Link {
 const BURST_MAX = 40
 const LEAPS_MS = [60_000, 3_600_000, 25 * 3_600_000, 8 * 24 * 3_600_000] as const
 const LINK_LIVES_MS = [600_000, 6 * 24 * 3_600_000] as const
+/** How far back a person looks for a message to give once more; ids are kept longer (DEV-4). */
+const AGAIN_MAX = 30
+/** Longest texts make pages of a few; what is longer is refused. */
+const LONG_TEXTS = [1_000, LIMITS.textMax - 1, LIMITS.textMax, LIMITS.textMax + 1] as const
+const LONG_COUNTS = [1, 1, 2, 12] as const
 
 export class Workload {
   readonly said: Said[] = []
+  /** Whose device ended before it said whether it took them on. */
   readonly #unsure = new Set<string>()
   readonly links: Link[] = []
   /** Rooms that were created, by their key. */
@@ -44,7 +52,7 @@ export class Workload {
     this.#table = tableOf(world.plan)
   }
 
-  /** Its device ended, or refused, before it said that it took it on. */
+  /** Its device ended before it said whether it took it on. */
   isUnsure(text: string): boolean {
     return this.#unsure.has(text)
   }
@@ -104,7 +112,7 @@ export class Workload {
     name: OperationName | 'signUp',
     device: SimDevice,
     command: Command,
-    done: (value: string) => void = () => {},
+    answered: { done?(value: string): void; failed?(): void } = {},
   ): void {
     const { chronicle } = this.#world
     if (name !== 'signUp') chronicle.operation(name, device.name)
@@ -112,7 +120,8 @@ export class Workload {
       const said = outcome === null ? 'ended' : outcome.kind === 'done' ? 'done' : outcome.code
       chronicle.outcome(`${name} ${said}`)
       chronicle.note(`  ${device.name} ${name}: ${said}`)
-      if (outcome?.kind === 'done') done(outcome.value ?? '')
+      if (outcome?.kind === 'done') answered.done?.(outcome.value ?? '')
+      if (outcome?.kind === 'failed') answered.failed?.()
       if (name === 'signUp') this.#signing.delete(device.name)
     })
   }
@@ -125,26 +134,44 @@ export class Workload {
   #create(device: SimDevice): boolean {
     if (device.state.account.kind !== 'registered') return false
     const command = { kind: 'createRoom', title: `Room ${++this.#titles}` } as const
-    this.#do('createRoom', device, command, (room) => {
-      this.rooms.push(room)
-      this.#closed.push({ device, room })
+    this.#do('createRoom', device, command, {
+      done: (room) => {
+        this.rooms.push(room)
+        this.#closed.push({ device, room })
+      },
     })
     return true
   }
 
   #invite(device: SimDevice, room: string, lifetimeMs: number): void {
-    const limits = { usesMax: 100, lifetimeMs }
-    this.#do('invite', device, { kind: 'invite', room, limits }, (link) => {
-      this.links.push({ room, link })
+    this.#inviteWith('invite', { device, room, limits: { usesMax: 100, lifetimeMs } })
+  }
+
+  #inviteWith(
+    name: 'invite' | 'inviteFew' | 'inviteAgain',
+    { device, room, limits }: { device: SimDevice; room: string; limits: LinkLimits | null },
+  ): void {
+    this.#do(name, device, { kind: 'invite', room, limits }, {
+      done: (link) => {
+        const isKnown = this.links.some((known) => known.link === link)
+        if (!isKnown) this.links.push({ room, link })
+      },
     })
   }
 
-  #write(device: SimDevice, room: string): void {
-    const text = `${device.name} ${++this.#texts}`
+  #write(device: SimDevice, room: string, name: 'sendMessage' | 'sendLong' = 'sendMessage'): void {
+    const localId = `${device.name} ${++this.#texts}`
+    const isLong = name === 'sendLong'
+    const text = isLong ? localId.padEnd(this.#prng.pick(LONG_TEXTS), '語') : localId
     this.#unsure.add(text)
-    this.#do('sendMessage', device, { kind: 'sendMessage', room, text, localId: text }, () => {
-      this.#unsure.delete(text)
-      this.said.push({ device, room, text })
+    const sure = () => void this.#unsure.delete(text)
+    this.#do(name, device, { kind: 'sendMessage', room, text, localId }, {
+      done: () => {
+        sure()
+        this.said.push({ device, room, text, localId })
+      },
+      // What was refused stands nowhere.
+      failed: sure,
     })
   }
 
@@ -162,6 +189,22 @@ export class Workload {
       const count = 2 + this.#prng.integer(BURST_MAX)
       for (let index = 0; index < count; index++) this.#write(device, room.key)
     },
+    sendAgain: () => {
+      const device = this.#device()
+      const own = this.said.slice(-AGAIN_MAX).filter((each) =>
+        each.device === device && device.room(each.room)?.record.phase === 'live'
+      )
+      if (own.length === 0) return
+      const { room, text, localId } = this.#prng.pick(own)
+      this.#do('sendAgain', device, { kind: 'sendMessage', room, text, localId })
+    },
+    sendLong: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room === null) return
+      const count = this.#prng.pick(LONG_COUNTS)
+      for (let index = 0; index < count; index++) this.#write(device, room.key, 'sendLong')
+    },
     createRoom: () => {
       if (this.rooms.length < 2 * this.#world.plan.rooms) this.#create(this.#device())
     },
@@ -169,6 +212,22 @@ export class Workload {
       const device = this.#device()
       const room = this.#liveRoom(device)
       if (room !== null) this.#invite(device, room.key, this.#prng.pick(LINK_LIVES_MS))
+    },
+    inviteFew: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room === null) return
+      const limits = {
+        usesMax: this.#prng.pick([1, 2]),
+        lifetimeMs: this.#prng.pick(LINK_LIVES_MS),
+      }
+      this.#inviteWith('inviteFew', { device, room: room.key, limits })
+    },
+    inviteAgain: () => {
+      const device = this.#device()
+      const room = this.#liveRoom(device)
+      if (room === null) return
+      this.#inviteWith('inviteAgain', { device, room: room.key, limits: null })
     },
     revokeInvitation: () => {
       const device = this.#device()
@@ -211,6 +270,11 @@ export class Workload {
       const online = this.#prng.integer(2) === 0
       this.#world.chronicle.operation('networkChanged', `${device.name} ${online}`)
       device.post({ kind: 'networkChanged', online })
+    },
+    closeProgram: () => {
+      const device = this.#device()
+      this.#world.chronicle.operation('closeProgram', device.name)
+      device.close(() => this.#world.chronicle.outcome('closeProgram done'))
     },
     timePasses: async () => {
       const ms = this.#prng.pick(LEAPS_MS)
