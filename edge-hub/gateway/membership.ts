@@ -9,7 +9,6 @@ import type { Connection, Hub, Room } from '#hub/gateway/model.ts'
 import { mayJoin } from '#hub/gateway/seats.ts'
 import { dropVoidWelcomes, offerWelcomesTo } from '#hub/gateway/welcomes.ts'
 import { type EpochView, leafOf, memberAt } from '#hub/sequencer/group-view.ts'
-import { headView } from '#hub/sequencer/room-state.ts'
 import type { Decision } from '#hub/sequencer/sequencer.ts'
 
 /** Publishes entries, those behind a verdict only to who is a member by it (SEQ-6). */
@@ -24,7 +23,7 @@ export function publishToMembers(hub: Hub, room: Room, decision: Decision): void
     publish(hub, room, rest.slice(0, behind))
     rest = rest.slice(behind)
     endJoins(room, final)
-    const views = [final, headView(room.sequenced) ?? final]
+    const views = [final, ...room.sequenced.epochs]
     endForStrangers(
       room,
       position + 1n,

@@ -25,7 +25,8 @@ function lookUp(connection: Connection, room: Room): Seat | null {
   const [head, final] = [headView(room.sequenced), finalView(room.sequenced)]
   if (head === null || final === null || device === null) return null
   const leaf = leafOf(head, device)
-  const isMember = leaf !== null || (final !== head && leafOf(final, device) !== null)
+  // Who is in any epoch that may come to count is not out yet (SEQ-6).
+  const isMember = room.sequenced.epochs.some((view) => leafOf(view, device) !== null)
   return { leaf, isMember, isJoining: mayJoin(connection, room, [final, head]) }
 }
 

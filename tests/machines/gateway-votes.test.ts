@@ -211,6 +211,31 @@ Deno.test('SEQ-6: who was removed sees no frame, and after a void all of them ag
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('SEQ-6: who came in and was removed in open epochs follows on', async () => {
+  const { world, alice, bob, room, bobs } = await three()
+  const dave = await world.device('dave')
+  const made = await dave.makeKeyPackage()
+  const adds = [{ keyPackage: made.keyPackage, certificate: dave.self.certificate }]
+  const added = await alice.change(room, { adds })
+  await agree({ device: bob, room: bobs })
+  const before = room.group
+  const removed = await alice.change(room, { removes: [leafIndex(3)] })
+  const zero = logPosition(0n)
+  const asks = () => {
+    const request = dave.nextRequest()
+    dave.say('subscribe', { request, from: zero, holesBefore: zero, open: false }, room.id)
+    return dave.hear('subscribed')
+  }
+  strictEqual((await asks()).body.leaf, null)
+  bobs.group = await complain({ device: bob, room: bobs })
+  await wait(world, LIMITS.verdictWaitMs)
+  await alice.follow(room, removed + 4n)
+  room.group = before
+  deepStrictEqual(verdictsOf(room).slice(-2), [`final ${added}`, `void ${removed}`])
+  strictEqual((await asks()).body.leaf, 3)
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('VOTE-5, VOTE-9: a frame that came too early waits, measured', async () => {
   const { world, alice, bob, room, bobs } = await three()
   const position = await alice.change(room, {})

@@ -18,6 +18,7 @@ import type { RoomRecord } from '#core/device/records.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
 import { isStateLost, knownHead, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
+import { commitLost } from '#core/device/submit.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
 import { verifyCertificate } from '#core/identity/certificate.ts'
@@ -361,8 +362,11 @@ export async function rejoin(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
   const isByLink = room.record.opening.length > 0
+  // What was asked of the room waits for the way in, where there is one.
+  if (isByLink) commitLost(turn, key)
+  else endUnderWay(turn, key)
   forgetEpochs(turn, key)
-  turn.setRoom(key, { finality: null, asked: [], pending: null, subscription: { kind: 'none' } })
+  turn.setRoom(key, { finality: null, asked: [], subscription: { kind: 'none' } })
   turn.setRecord(key, {
     phase: isByLink ? 'joining' : 'removed',
     recovery: knownHead(room.record),
