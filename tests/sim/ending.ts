@@ -53,8 +53,11 @@ export async function settleWorld(world: World): Promise<void> {
 /** What is still open waits for somebody who is not there, or cannot decide it (VOTE-3). */
 function judgeOpen(world: World): void {
   for (const [key, reader] of world.watch.readers) {
-    for (const facts of reader.replay().finality.open) {
-      const silent = world.devices.find((device) => isSilent(device, key, facts))
+    const { finality, epochs } = reader.replay()
+    for (const facts of finality.open) {
+      const seats = epochs.find(({ position }) => position === facts.position)?.seats
+      const there = world.devices.filter((device) => seats?.has(seatOf(device)) === true)
+      const silent = there.find((device) => isSilent(device, key, facts))
       const what = () => `${silent?.name} does not vote on ${facts.position} of ${key}`
       must('Converges', silent === undefined, what)
     }
