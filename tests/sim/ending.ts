@@ -14,7 +14,7 @@ import type { Finality } from '#core/policy/finality.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
-import { FALSE_TEXT } from '../support/hostile-speech.ts'
+import { FALSE_TEXT, FALSE_TITLE } from '../support/hostile-speech.ts'
 import { Violation } from './chronicle.ts'
 import type { SimDevice } from './device.ts'
 import { type LogReader, plainFinality } from './oracle.ts'
@@ -75,6 +75,7 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
       reader.replay().epochs.at(-1)?.seats.has(seatOf(device)) === true
     )
     for (const device of there) await judgeMember(device, { key, reader })
+    judgeTold({ key, reader, there, workload })
     await judgeMessages(world, { key, reader, there, workload })
   }
   for (const device of world.devices) judgeDevice(device)
@@ -283,6 +284,29 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
 
 function isHostile(sender: string): boolean {
   return sender.startsWith('mallory@')
+}
+
+/**
+ * Members have the title that its creator gave, or the one that a hostile member gave after it; what
+ * a person marked as read stays so, but for a mark that went with the power.
+ */
+function judgeTold({ key, there, workload }: Judged): void {
+  const titles = there.map((device) => device.room(key)?.record.title ?? null)
+  const given = workload.titles.get(key) ?? titles[0]
+  for (const [index, title] of titles.entries()) {
+    const isGiven = title !== null && (title === given || title === FALSE_TITLE)
+    must('Converges', isGiven, () => `${there[index]?.name} calls ${key} ${title}, not ${given}`)
+  }
+  for (const { device, room, position, powerLosses } of workload.marks) {
+    if (room !== key || !there.includes(device) || powerLosses !== device.powerLosses) continue
+    const readUpTo = device.room(key)?.record.readUpTo ?? -1n
+    const isKept = readUpTo >= BigInt(position)
+    must(
+      'Converges',
+      isKept,
+      () => `${device.name} has read ${key} to ${position}, not ${readUpTo}`,
+    )
+  }
 }
 
 /** A person sees a message once, also where its sender repeats it (CONTENT-4). */
