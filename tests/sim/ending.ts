@@ -287,7 +287,7 @@ function isHostile(sender: string): boolean {
 }
 
 /**
- * Members have the title that its creator gave, or the one that a hostile member gave after it; what
+ * Members have the title that the creator gave, or that of a hostile member behind it; what
  * a person marked as read stays so, but for a mark that went with the power.
  */
 function judgeTold({ key, there, workload }: Judged): void {
