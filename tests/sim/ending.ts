@@ -287,8 +287,8 @@ function isHostile(sender: string): boolean {
 }
 
 /**
- * Members have the title that the creator gave, or that of a hostile member behind it; what
- * a person marked as read stays so, but for a mark that went with the power.
+ * Members have the title that the creator gave, or that of a hostile member behind it. What is too
+ * long was refused. What a person marked as read stays so, but for a mark that went with the power.
  */
 function judgeTold({ key, there, workload }: Judged): void {
   const titles = there.map((device) => device.room(key)?.record.title ?? null)
@@ -296,6 +296,10 @@ function judgeTold({ key, there, workload }: Judged): void {
   for (const [index, title] of titles.entries()) {
     const isGiven = title !== null && (title === given || title === FALSE_TITLE)
     must('Converges', isGiven, () => `${there[index]?.name} calls ${key} ${title}, not ${given}`)
+  }
+  for (const { device, room, text } of workload.said) {
+    const isGood = room !== key || text.length <= LIMITS.textMax
+    must('Answered', isGood, () => `${device.name} took on a text of ${text.length} characters`)
   }
   for (const { device, room, position, powerLosses } of workload.marks) {
     if (room !== key || !there.includes(device) || powerLosses !== device.powerLosses) continue
