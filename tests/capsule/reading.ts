@@ -4,6 +4,7 @@
  */
 import { CAPSULE_VERSION } from '#core/device/capsule.ts'
 import { type Plain, type PlainRecord, withChanges } from '#core/device/capsule-shape.ts'
+import { boundedLines, RefusedCapsule } from './bounds.ts'
 
 /** Facts of the capsule; what is not there is read as nothing. */
 export type Facts = PlainRecord
@@ -57,11 +58,10 @@ export function roomShapeOf(shape: Facts, room: string): Facts {
   return factsOf(factsOf(shape['rooms'])[room])
 }
 
-/** Reads a capsule; throws where it is none of this version. */
+/** Reads a capsule; throws `RefusedCapsule` where it is none, of this version and within bounds. */
 export function readCapsule(text: string): Capsule {
-  const [header = {}, start = {}, ...lines] = text.trimEnd().split('\n')
-    .map((line) => factsOf(JSON.parse(line)))
-  if (header['capsule'] !== CAPSULE_VERSION) throw new Error('no capsule of this version')
+  const [header = {}, start = {}, ...lines] = boundedLines(text) as readonly Facts[]
+  if (header['capsule'] !== CAPSULE_VERSION) throw new RefusedCapsule('otherVersion', 'line 1')
   const first = factsOf(start['state'])
   let shape = first
   let before = first

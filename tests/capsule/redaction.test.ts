@@ -4,12 +4,12 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { toBase64Url, toHex } from '#core/base/bytes.ts'
-import type { TimeMs } from '#core/base/ids.ts'
+import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { recordCapsule } from '#core/device/capsule.ts'
 import { createDeviceMachine } from '#core/device/device.ts'
 import { emptyState } from '#core/device/state.ts'
-import { BODIES } from '#core/wire/bodies.ts'
+import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
 import { COMMIT_FAULTS, VOTE_FAULTS } from '#core/wire/refusals.ts'
 import type { World } from '../sim/world.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
@@ -51,7 +51,7 @@ const WORDS = new Set(
   opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
   seen contradicts adds removes policy generation lane about void malformed message created
   joined invitationMade titled resynced falseVote invitationRevoked keyPackagesLeft reason
-  sequence last limits retryAfterMs webTransport badAnchor`.split(
+  sequence last limits retryAfterMs webTransport badAnchor repeated`.split(
     /\s+/,
   ),
 )
@@ -147,12 +147,41 @@ Deno.test('DEV-10: a capsule is bounded, and says how much it let go', options, 
   givesNothingAway(alice)
 })
 
+/** A machine alone, under observation. */
+function recorded(seed: number) {
+  const { crypto, entropy } = calmWorld(seed).handParts
+  return recordCapsule(createDeviceMachine({ crypto, entropy, appVersion: 1 }), 1)
+}
+
+Deno.test('DEV-10: rooms that a hub makes up are forgotten, and the steps with them', async () => {
+  const { machine, capsule } = recorded(6)
+  const nowMs = 1_800_000_000_000 as TimeMs
+  const room = new Uint8Array(32) as RoomId
+  const madeUp = (id: number): Uint8Array => {
+    new DataView(room.buffer).setUint32(0, id)
+    return encodeMessage('catchUp', room, { position: logPosition(0n) })
+  }
+  let { state } = await machine.step(emptyState('https://hub.example'), { kind: 'started' }, nowMs)
+  const framesPerStep = 500
+  const steps = Math.ceil(LIMITS.capsuleNamesMax * 3 / framesPerStep)
+  for (let step = 0; step < steps; step++) {
+    const frames = Array.from(
+      { length: framesPerStep },
+      (_, index) => madeUp(1 + step * framesPerStep + index),
+    )
+    const input = { kind: 'framesReceived', attempt: 1, frames } as const
+    state = (await machine.step(state, input, nowMs)).state
+  }
+  const numbers = [...capsule().matchAll(/"r(\d+)"/g)].map(([, number]) => Number(number))
+  const most = numbers.reduce((a, b) => Math.max(a, b), 0)
+  ok(most > 0, 'some were named')
+  ok(most <= LIMITS.capsuleNamesMax + framesPerStep, `${most} rooms have a name`)
+  const { lost, faults } = JSON.parse(capsule().split('\n')[0] ?? '')
+  deepStrictEqual([lost > 0, faults], [true, 0])
+})
+
 Deno.test('a fault of the recorder is counted, and leaves the step alone', async () => {
-  const { crypto, entropy } = calmWorld(5).handParts
-  const { machine, capsule } = recordCapsule(
-    createDeviceMachine({ crypto, entropy, appVersion: 1 }),
-    1,
-  )
+  const { machine, capsule } = recorded(5)
   const online = { kind: 'networkChanged', online: false } as const
   const nowMs = 1_800_000_000_000 as TimeMs
   const first = await machine.step(emptyState('https://hub.example'), online, nowMs)

@@ -3,9 +3,14 @@
  * a world comes again at the same step, from nothing but the capsule.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
 import type { World } from '../sim/world.ts'
+import { HandDevice, makeIdentity } from '../support/hand-device.ts'
+import { joinByLink } from '../support/hand-joiner.ts'
+import { sayContent, textOf } from '../support/hostile-speech.ts'
 import { leaksIn, stringsIn } from './leaks.ts'
 import { live } from './life.ts'
 import { LIES, lyingWay } from './lies.ts'
@@ -91,6 +96,23 @@ for (const [index, code] of CODES.entries()) {
     ok(ending(replayed).includes(`Failure at step ${failed + 1}: r1 is broken: ${code}.`))
   })
 }
+
+Deno.test('DEV-10, CONTENT-4: what a member says again replays as it came', options, async () => {
+  const { world, alice, bob, room } = await betrayed(35)
+  const people = [alice, bob]
+  const link = decodeInviteLink(await told(world, people, alice.sdk.invite({ room })))
+  ok(link !== null)
+  const mallory = new HandDevice(world.handParts, await makeIdentity(world.handParts, 'mallory'))
+  await told(world, people, mallory.connect(world.network.dialer('mallory')))
+  const joined = await told(world, people, joinByLink(mallory, link.room as RoomId, link.secret))
+  const [twice, between] = [textOf(mallory, joined, 'One'), textOf(mallory, joined, 'Two')]
+  for (const content of [twice, between, twice, twice]) {
+    await told(world, people, sayContent(mallory, joined, content))
+    await rest(world, people, 500)
+  }
+  strictEqual(bob.sdk.view().rooms[0]?.unreadCount, 2)
+  await replaysWhole(bob.sdk.exportCapsule())
+})
 
 Deno.test('a capsule that was changed goes another way, and says where', options, async () => {
   const { bob } = await betrayed(30)

@@ -60,6 +60,8 @@ export interface RoomInWords {
   readonly epochs: readonly StandInEpoch[]
   /** The title that was told last. */
   title: string
+  /** The last text of each account. */
+  readonly said: Map<string, Uint8Array>
   readonly ownLeaf: number | null
   deviceAt(leaf: number): Promise<HandDevice>
   seenBy(facts: Facts): Seen

@@ -192,7 +192,7 @@ async function welcome(words: HubWords, facts: Facts): Promise<Body<'welcome'>> 
   const bytes = room.welcomes.get(position)
   if (bytes === undefined) throw new NotReproduced('a Welcome')
   const shape = roomShapeOf(words.step.to, textOf(facts, 'of'))
-  const isOpened = shape['phase'] === 'joining'
+  const isOpened = shape['joining'] === 'welcome'
   return {
     id: BigInt(position),
     room: room.id as Body<'welcome'>['room'],

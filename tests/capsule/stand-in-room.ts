@@ -37,6 +37,7 @@ export class StandInRoom implements RoomInWords {
   /** Welcomes of the device, by the position of the commit that added it. */
   readonly welcomes = new Map<number, Uint8Array>()
   title = 'stand-in'
+  readonly said = new Map<string, Uint8Array>()
   next: number
   readonly #log = new Map<number, { readonly entry: LogEntry; readonly hash: Uint8Array }>()
   readonly #founder: HandDevice | null

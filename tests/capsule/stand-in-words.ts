@@ -90,7 +90,7 @@ function senderKeysOf(room: RoomInWords, device: HandDevice, group: Group) {
   return createSenderKeys({ suite, root, leafCount: group.public.tree.leafWidth })
 }
 
-/** A text where one was shown, a title where that was, and what is not shown where nothing was. */
+/** A text where one was shown, a title where that was, what is not shown where nothing was. */
 function plaintextOf(
   room: RoomInWords,
   device: HandDevice,
@@ -104,9 +104,20 @@ function plaintextOf(
     roomUri: `mimi://${DOMAIN}/r/${roomKey(room.id)}`,
   }
   if (shown === 'titled') room.title = `stand-in ${position}`
-  return shown === null || shown === 'titled'
-    ? encodeContent(roomProfileContent({ ...options, title: room.title }))
-    : encodeContent(textContent({ ...options, text: 'stand-in' }))
+  if (shown === null || shown === 'titled') {
+    return encodeContent(roomProfileContent({ ...options, title: room.title }))
+  }
+  if (shown === 'repeated') return saidBefore(room, sender)
+  const content = encodeContent(textContent({ ...options, text: 'stand-in' }))
+  if (shown === 'message') room.said.set(sender, content)
+  return content
+}
+
+/** What is said again: which of its messages a sender repeats makes no difference. */
+function saidBefore(room: RoomInWords, sender: string): Uint8Array {
+  const content = room.said.get(sender)
+  if (content === undefined) throw new NotReproduced('a message that was said before the capsule')
+  return content
 }
 
 function flippedAt(bytes: Uint8Array, at: number): Uint8Array {

@@ -4,12 +4,22 @@ import { changesOf } from '#core/device/capsule-shape.ts'
 import { type CapsuleStep, type Facts, factsOf, listOf, readCapsule, textOf } from './reading.ts'
 import type { Replayed } from './replay.ts'
 
+/** Without what steers a terminal or hides in a line: a capsule may come from anybody. */
+export function visible(line: string): string {
+  return line.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
+    (hidden) => `\\u{${hidden.codePointAt(0)?.toString(16)}}`,
+  )
+}
+
 /** What the capsule is, before the first step. */
 export function opening(text: string): string {
   const { build, lost, steps, start } = readCapsule(text)
   const rooms = Object.keys(factsOf(start['rooms'])).length
   const before = lost === 0 ? '' : `; ${lost} steps before are not in it`
-  return `A capsule of build ${build}: ${steps.length} steps from ${rooms} rooms on${before}.`
+  return visible(
+    `A capsule of build ${build}: ${steps.length} steps from ${rooms} rooms on${before}.`,
+  )
 }
 
 /** One step: when, what came, what went out, what changed, and what went wrong. */
@@ -22,7 +32,7 @@ export function told(step: CapsuleStep): string {
     ...(changes === null ? [] : stateWords(changes).map((line) => `${' '.repeat(20)}= ${line}`)),
     ...failuresOf(step).map((line) => `${' '.repeat(20)}! ${line}`),
   ]
-  return lines.join('\n')
+  return lines.map(visible).join('\n')
 }
 
 function inWords(input: Facts): string {
@@ -93,5 +103,5 @@ export function ending({ capsule, steps, divergence, missing }: Replayed): strin
       ? `All ${steps} steps went as recorded.`
       : `Step ${divergence.step} goes another way (${divergence.of}): ${divergence.what}.`,
   ]
-  return lines.join('\n')
+  return lines.map(visible).join('\n')
 }

@@ -4,9 +4,9 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { type LogPosition, logPosition, NO_ROOM } from '#core/base/ids.ts'
-import { keyPackageRecordCodec } from '#core/device/records.ts'
+import { keyPackageRecordCodec, roomRecordCodec } from '#core/device/records.ts'
 import type { Body, Message } from '#core/wire/bodies.ts'
-import { decode } from '#core/wire/codec.ts'
+import { decode, encode } from '#core/wire/codec.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { type CutLink, cutLink } from '../support/cut-links.ts'
 import { appShows, openPerson, type Person, roomShows, say, sees, signUp, texts } from './people.ts'
@@ -24,6 +24,8 @@ class LyingHub {
   /** The entry of a frame that is another one. */
   changed: bigint | null = null
   welcome: Body<'welcome'> | null = null
+  /** First position that the device was given; null before that. */
+  from: bigint | null = null
   /** First position behind all entries that were given out. */
   given = 0n
 
@@ -43,6 +45,7 @@ class LyingHub {
     const { first, entries } = message.body
     const count = this.end === null ? entries.length : Math.max(0, Number(this.end - first))
     const shown = entries.slice(0, count)
+    this.from ??= first
     this.given = first + BigInt(shown.length)
     if (shown.length === 0) return null
     const short = { ...message, body: { first, entries: shown } }
@@ -65,6 +68,7 @@ class LyingHub {
 }
 
 interface Scene {
+  readonly endpoint: string
   readonly alice: Person
   readonly carol: Person
   readonly room: string
@@ -94,7 +98,7 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
     await signUp(alice, 'alice')
     const room = await alice.sdk.createRoom({ title: 'Larks' })
     await roomShows(alice, room, ({ summary }) => summary.state === 'live', 'a live room')
-    await run({ alice, carol, room, hub, link })
+    await run({ endpoint, alice, carol, room, hub, link })
     deepStrictEqual([...alice.faults, ...carol.faults], [])
     await alice.sdk.close()
     await carol.sdk.close()
@@ -205,3 +209,37 @@ Deno.test(
       await sees(alice, room, 'back again')
     }),
 )
+
+Deno.test(
+  'JOIN-9, JOIN-3: an anchor on another log than the known one is a fork',
+  options,
+  () =>
+    withScene(async (scene) => {
+      const { alice, carol, room, hub, link } = scene
+      const invite = await alice.sdk.invite({ room })
+      await carol.sdk.joinByLink(invite)
+      await roomShows(carol, room, isIn('live'), 'carol in the room')
+      const anchored = logPosition((hub.from ?? 0n) - 1n)
+      await putOut(scene)
+      await carol.sdk.close()
+      await knewAnother(carol, room, anchored)
+      const { endpoint } = scene
+      const again = await openPerson({ endpoint, dialer: link, store: carol.store })
+      await appShows(again, ({ connection }) => connection.kind === 'connected', 'a connection')
+      await again.sdk.joinByLink(invite)
+      const { summary } = await roomShows(again, room, isIn('joinRefused'), 'a refusal')
+      strictEqual(summary.code, 'fork')
+      deepStrictEqual(again.faults, [])
+      await again.sdk.close()
+    }),
+)
+
+/** As if the log that the device knew had ended at a position, with another hash there. */
+async function knewAnother({ store }: Person, room: string, at: LogPosition): Promise<void> {
+  const stored = await store.read('rooms', room)
+  const decoded = stored && decode(roomRecordCodec, stored)
+  ok(decoded?.kind === 'decoded')
+  const known = { next: logPosition(at + 1n), headHash: new Uint8Array(32) }
+  const value = encode(roomRecordCodec, { ...decoded.value, ...known })
+  await store.apply([{ kind: 'put', table: 'rooms', key: room, value }], 'strict')
+}

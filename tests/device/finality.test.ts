@@ -9,6 +9,7 @@ import { startHub } from '../e2e/support/hub.ts'
 import { cutLink } from '../support/cut-links.ts'
 import { appShows, openPerson, roomShows, say, sees, sent, signUp, texts } from './people.ts'
 import { away, back, withScene } from './scene.ts'
+import { refusingDialer } from './tampering.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -33,7 +34,7 @@ Deno.test(
       await say(carol, room, 'said in the air')
       const early = await sent(carol, room, 'said in the air')
       await say(alice, room, 'waited for the verdict')
-      back(bob, links.bob)
+      await back(bob, links.bob)
       for (const person of [alice, bob, carol]) {
         const view = await roomShows(
           person,
@@ -76,7 +77,7 @@ Deno.test(
       await sees(bob, room, 'agreed')
       await say(bob, room, 'agreed too')
       await sees(alice, room, 'agreed too')
-      back(carol, links.carol)
+      await back(carol, links.carol)
       const resynced = (view: Parameters<Parameters<typeof roomShows>[2]>[0]) =>
         view.items.some((item) => item.kind === 'event' && item.event === 'resynced')
       for (const person of [alice, bob, carol]) {
@@ -131,8 +132,8 @@ Deno.test(
       blinded = false
       await say(bob, room, 'too early')
       const early = await sent(bob, room, 'too early')
-      back(alice, links.alice)
-      back(carol, links.carol)
+      await back(alice, links.alice)
+      await back(carol, links.carol)
       await roomShows(bob, room, (view) => view.summary.state === 'joining', 'the way out')
       for (const person of [alice, carol, bob]) {
         const view = await roomShows(
@@ -193,5 +194,41 @@ Deno.test(
     } finally {
       await hub.close()
     }
+  },
+)
+
+Deno.test(
+  'VOTE-2, WIRE-5: a vote that the hub could not store is given again',
+  options,
+  async () => {
+    let [isOpen, wasRefused] = [false, false]
+    const given = { count: 0 }
+    const dialer = refusingDialer({
+      kind: 'submitVote',
+      given,
+      refusal: () => {
+        if (!isOpen || wasRefused) return null
+        wasRefused = true
+        return { kind: 'unavailable', retryAfterMs: 0 }
+      },
+    })
+    await withScene(async ({ bob, carol, links, room, mallory, place }) => {
+      await away(bob, links.bob)
+      // Who speaks has given every vote before.
+      await say(carol, room, 'agreed')
+      const { items } = await sent(carol, room, 'agreed')
+      const said = items.find((item) => item.kind === 'message')
+      await mallory.follow(place, BigInt(said?.position ?? 0) + 1n)
+      isOpen = true
+      given.count = 0
+      const { body } = await mallory.commit(place, {})
+      mallory.say('submitCommit', body, place.id)
+      const commit = await mallory.position(body.request)
+      // The commit, the votes of Alice and of Carol, and the verdict.
+      await mallory.follow(place, commit + 4n)
+      strictEqual(wasRefused, true)
+      strictEqual(given.count, 2)
+      await back(bob, links.bob)
+    }, { carols: dialer })
   },
 )

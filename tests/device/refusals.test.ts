@@ -4,13 +4,14 @@
  */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
+import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { createMemoryDeviceStore, DEVICE_TABLES, type DeviceStore } from '#core/device/store.ts'
 import { BODIES, type Message } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
-import { refusingDialer, tamperingDialer } from './tampering.ts'
+import { onEntries, refusingDialer, tamperingDialer } from './tampering.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
 
@@ -108,6 +109,37 @@ Deno.test(
       // It holds up nothing that is said behind it.
       await say(carol, room, 'next')
       deepStrictEqual(texts(await sees(alice, room, 'next')), ['hello', 'next'])
+    })
+  },
+)
+
+Deno.test(
+  'LOG-2, DEV-5: an own frame that comes as a hole is not said again',
+  options,
+  async () => {
+    let isHiding = false
+    const { hash } = createNobleCrypto()
+    const dialer = tamperingDialer((message) =>
+      onEntries(
+        message,
+        'frame',
+        (bytes) =>
+          isHiding ? { kind: 'hole', hash: hash('sha256', bytes) } : { kind: 'whole', bytes },
+      )
+    )
+    await withPair({ dialer }, async ({ endpoint, alice, carol, room }) => {
+      isHiding = true
+      await say(carol, room, 'pay a hundred')
+      await sent(carol, room, 'pay a hundred')
+      isHiding = false
+      // Another epoch, in which all that was not found would be sealed anew.
+      const dave = await openPerson({ endpoint })
+      await signUp(dave, 'dave')
+      await alice.sdk.addMember({ room, account: 'dave@localhost' })
+      await roomShows(carol, room, ({ members }) => members.length === 3, 'dave')
+      await say(carol, room, 'next')
+      deepStrictEqual(texts(await sees(alice, room, 'next')), ['hello', 'pay a hundred', 'next'])
+      await dave.sdk.close()
     })
   },
 )

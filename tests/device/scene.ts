@@ -37,7 +37,7 @@ export interface Scene {
   readonly alice: Person
   readonly bob: Person
   readonly carol: Person
-  readonly links: { readonly bob: CutLink; readonly carol: CutLink }
+  readonly links: { readonly [Name in 'alice' | 'bob' | 'carol']: CutLink }
   readonly room: string
   readonly mallory: HandDevice
   readonly place: HandRoom
@@ -52,8 +52,9 @@ export async function withScene(
   const hub = await startHub()
   const endpoint = `http://localhost:${hub.port}`
   try {
-    const links = { bob: cutLink(createDialer()), carol: cutLink(carols) }
-    const alice = await openPerson({ endpoint })
+    const [alices, bobs] = [cutLink(createDialer()), cutLink(createDialer())]
+    const links = { alice: alices, bob: bobs, carol: cutLink(carols) }
+    const alice = await openPerson({ endpoint, dialer: links.alice })
     const bob = await openPerson({ endpoint, dialer: links.bob })
     const carol = await openPerson({ endpoint, dialer: links.carol })
     const people = [alice, bob, carol]
@@ -99,7 +100,8 @@ export async function away(person: Person, link: CutLink): Promise<void> {
   await appShows(person, ({ connection }) => connection.kind !== 'connected', 'somebody away')
 }
 
-export function back(person: Person, link: CutLink): void {
+export async function back(person: Person, link: CutLink): Promise<void> {
   link.mend()
   person.sdk.networkChanged(true)
+  await appShows(person, ({ connection }) => connection.kind === 'connected', 'somebody back')
 }

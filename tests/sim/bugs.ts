@@ -5,7 +5,7 @@
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import type { InvariantName } from './watch.ts'
+import type { InvariantName } from './invariants.ts'
 
 interface Edit {
   readonly file: string
@@ -16,15 +16,14 @@ interface Edit {
 
 export interface Bug {
   readonly name: string
-  /** By which it is found; null: by any. */
-  readonly invariant: InvariantName | null
+  /** By which it is found; by any of them, where it is not said. */
+  readonly invariant?: InvariantName
   readonly edits: readonly Edit[]
 }
 
 export const BUGS: readonly Bug[] = [
   {
     name: 'acknowledge before sync',
-    invariant: null,
     edits: [{
       file: 'edge-hub/gateway/turns.ts',
       find: 'const outcomes = await hub.ports.log.append(parts.map(appendOf))',
@@ -34,7 +33,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'drop one frame on reconnect',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/outbox.ts',
       find: 'room.outbox.map((item) => ({ ...item, inFlight: false })))',
@@ -45,7 +43,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'accept a second commit in an epoch',
-    invariant: null,
     edits: [{
       file: 'edge-hub/gateway/check-commit.ts',
       find: 'const { author, body, find } = check\n  const head = headView(room.sequenced)',
@@ -64,7 +61,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'reuse a generation',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/epoch-keys.ts',
       find: "turn.put('chains', `${prefix}:${name}`, encodeChain(chain), durability)",
@@ -73,13 +69,20 @@ export const BUGS: readonly Bug[] = [
     }`,
     }, {
       file: 'shared/core/device/outbox.ts',
-      find: 'if (lane !== undefined) skipGenerations(turn, key, lane.generation)',
-      replace: 'if (lane === undefined) skipGenerations(turn, key, -1)',
+      find: '  skipGenerations(turn, key, lane.generation)\n',
+      replace: '  if (lane.generation < 0) skipGenerations(turn, key, -1)\n',
+    }],
+  },
+  {
+    name: 'seal anew what was refused',
+    edits: [{
+      file: 'shared/core/device/outbox.ts',
+      find: "record: { ...item.record, refused: again ? '' : refusal.kind },",
+      replace: "record: { ...item.record, sealed: null, refused: again ? '' : refusal.kind },",
     }],
   },
   {
     name: 'send before store',
-    invariant: null,
     edits: [{
       file: 'shared/core/base/driver.ts',
       find: '    if (step.changes.length > 0) {',
@@ -94,7 +97,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'count a position twice',
-    invariant: null,
     edits: [{
       file: 'edge-hub/sequencer/draft.ts',
       find: '    this.#next++\n    return position',
@@ -103,7 +105,6 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'apply a voided commit',
-    invariant: null,
     edits: [{
       file: 'shared/core/device/verdicts.ts',
       find: 'if (lowest !== undefined) {',
@@ -112,16 +113,30 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'skip the wiping',
-    invariant: null,
     edits: [{
-      file: 'shared/core/device/epochs.ts',
-      find: 'for (const secret of allSecrets(group)) if (!held.has(secret)) secrets.push(secret)',
-      replace: 'for (const secret of allSecrets(group)) if (!held.has(secret)) held.add(secret)',
+      file: 'shared/core/device/room.ts',
+      find: 'secrets: secrets.filter((secret) => !held.has(secret))',
+      replace: 'secrets: secrets.filter((secret) => held.has(secret))',
+    }],
+  },
+  {
+    name: 'show a message as often as it is said',
+    edits: [{
+      file: 'shared/core/device/timeline.ts',
+      find: 'if (id !== null && said.has(id)) continue',
+      replace: 'if (id !== null && said.has(id)) said.add(id)',
+    }],
+  },
+  {
+    name: 'show a message whoever it names',
+    edits: [{
+      file: 'shared/core/device/timeline.ts',
+      find: "? null\n    : 'wrongSender'",
+      replace: '? null\n    : null',
     }],
   },
   {
     name: 'drop what a chunk begins',
-    invariant: null,
     edits: [{
       file: 'shared/core/wire/frame.ts',
       find: "    return { kind: 'frames', frames }",

@@ -7,16 +7,6 @@ import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { FaultName, OperationName } from './plan.ts'
 
-/** A rule was broken; `name` is that of the invariant. */
-export class Violation extends Error {
-  readonly invariant: string
-
-  constructor(invariant: string, what: string) {
-    super(`${invariant}: ${what}`)
-    this.invariant = invariant
-  }
-}
-
 export class Chronicle {
   readonly faults = new Map<FaultName, number>()
   readonly operations = new Map<OperationName, number>()

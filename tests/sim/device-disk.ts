@@ -12,6 +12,7 @@ import type { Chronicle } from './chronicle.ts'
 
 type Rows = Map<string, Uint8Array>
 type Tables = ReadonlyMap<DeviceTable, Rows>
+type Range = Parameters<DeviceStore['readRange']>[1]
 
 export interface DeviceDiskParts {
   readonly name: string
@@ -113,7 +114,12 @@ export class DeviceDisk implements DeviceStore {
 
   async read(table: DeviceTable, key: string): Promise<Uint8Array | null> {
     this.#mayFail()
-    return this.row(table, key)
+    return rowOf(this.#seen, table, key)
+  }
+
+  async readRange(table: DeviceTable, range: Range): Promise<readonly DeviceRecord[]> {
+    this.#mayFail()
+    return this.rows(table, range)
   }
 
   /**
@@ -128,30 +134,18 @@ export class DeviceDisk implements DeviceStore {
   }
 
   /** What is written now, at once. */
-  row(table: DeviceTable, key: string): Uint8Array | null {
-    return this.#seen.get(table)?.get(key)?.slice() ?? null
+  rows(table: DeviceTable, range: Range): readonly DeviceRecord[] {
+    return rowsOf(this.#seen, table, range)
   }
 
-  async readRange(
-    table: DeviceTable,
-    range: Parameters<DeviceStore['readRange']>[1],
-  ): Promise<readonly DeviceRecord[]> {
-    this.#mayFail()
-    return this.rows(table, range)
+  /** What a power loss now would leave for sure. */
+  safeRow(table: DeviceTable, key: string): Uint8Array | null {
+    return rowOf(this.#safe, table, key)
   }
 
-  /** What is written now, at once. */
-  rows(
-    table: DeviceTable,
-    { from, to, limit, descending }: Parameters<DeviceStore['readRange']>[1],
-  ): readonly DeviceRecord[] {
-    const rows = this.#seen.get(table) as Rows
-    const keys = [...rows.keys()].filter((key) => key >= from && key < to).sort()
-    if (descending) keys.reverse()
-    return keys.slice(0, limit).map((key) => ({
-      key,
-      value: (rows.get(key) as Uint8Array).slice(),
-    }))
+  /** What a power loss now would leave for sure. */
+  safeRows(table: DeviceTable, range: Range): readonly DeviceRecord[] {
+    return rowsOf(this.#safe, table, range)
   }
 
   close(): Promise<void> {
@@ -161,6 +155,21 @@ export class DeviceDisk implements DeviceStore {
 
 function emptyTables(): Tables {
   return new Map(DEVICE_TABLES.map((table) => [table, new Map()]))
+}
+
+function rowOf(tables: Tables, table: DeviceTable, key: string): Uint8Array | null {
+  return tables.get(table)?.get(key)?.slice() ?? null
+}
+
+function rowsOf(
+  tables: Tables,
+  table: DeviceTable,
+  { from, to, limit, descending }: Range,
+): readonly DeviceRecord[] {
+  const rows = tables.get(table) as Rows
+  const keys = [...rows.keys()].filter((key) => key >= from && key < to).sort()
+  if (descending) keys.reverse()
+  return keys.slice(0, limit).map((key) => ({ key, value: (rows.get(key) as Uint8Array).slice() }))
 }
 
 function copied(change: DeviceChange): DeviceChange {

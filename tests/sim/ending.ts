@@ -9,16 +9,18 @@ import { epochKey, finalityKey, pendingKey } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
+import { members } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
-import type { Finality } from '#core/policy/finality.ts'
+import { type Finality, isElector, type OpenEpoch } from '#core/policy/finality.ts'
+import { identityOf } from '#core/policy/roster.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
 import { FALSE_TEXT, FALSE_TITLE } from '../support/hostile-speech.ts'
-import { Violation } from './chronicle.ts'
 import type { SimDevice } from './device.ts'
-import { type LogReader, plainFinality } from './oracle.ts'
-import { epochsOf, type InvariantName, topOf } from './watch.ts'
+import { type InvariantName, Violation } from './invariants.ts'
+import { type LogReader, plainFinality, seatWord } from './oracle.ts'
+import { epochsOf, topOf } from './watch.ts'
 import type { Workload } from './workload.ts'
 import type { World } from './world.ts'
 
@@ -32,17 +34,44 @@ function must(invariant: InvariantName, holds: boolean, what: () => string): ass
 /** Everybody has time: what is open is decided, who was lost comes back. */
 export async function settleWorld(world: World): Promise<void> {
   world.heal()
-  for (const device of world.devices) device.post({ kind: 'networkChanged', online: true })
+  for (const device of world.devices) {
+    if (!device.state.online) device.post({ kind: 'networkChanged', online: true })
+  }
   await world.rest(60_000, STEP_MS)
   for (let round = 0; round < ROUNDS && !isSettled(world); round++) {
     if (round % 2 === 0) await world.rest(12 * 60_000, 4 * STEP_MS)
     else {
+      judgeOpen(world)
       world.chronicle.note('a week passes, for what nobody decides')
       await world.leap(LIMITS.provisionalMsMax)
       // Who cannot follow what became final so comes back, which it may once in ten minutes.
       await world.rest(12 * 60_000, 4 * STEP_MS)
     }
   }
+}
+
+/** What is still open waits for somebody who is not there, or cannot decide it (VOTE-3). */
+function judgeOpen(world: World): void {
+  for (const [key, reader] of world.watch.readers) {
+    for (const facts of reader.replay().finality.open) {
+      const silent = world.devices.find((device) => isSilent(device, key, facts))
+      const what = () => `${silent?.name} does not vote on ${facts.position} of ${key}`
+      must('Converges', silent === undefined, what)
+    }
+  }
+}
+
+/** Has a vote on an open epoch, and has not given it. */
+function isSilent(device: SimDevice, key: string, facts: OpenEpoch): boolean {
+  const { account } = device.state
+  const room = device.room(key)
+  if (room === null || account.kind !== 'registered' || room.joining !== null) return false
+  const at = room.chain.findIndex(({ position }) => position === facts.position)
+  const below = at === 0 ? room.final : room.chain[at - 1]
+  // Who has no secrets of either could follow nothing, whatever was committed.
+  const leaf = room.chain[at]?.group?.ownLeaf ?? below?.group?.ownLeaf
+  if (leaf === undefined || facts.votes.some((vote) => vote.leaf === leaf)) return false
+  return isElector(facts, { leaf, account: account.record.name })
 }
 
 /** Nothing is open, and everybody who is in a room can read it and has said everything. */
@@ -57,18 +86,19 @@ function isSettled(world: World): boolean {
       if (!isThere || room.outbox.length > 0 || room.joining !== null) return false
     }
   }
-  return true
+  return world.devices.every(({ waiting }) => waiting.length === 0)
 }
 
 function seatOf(device: SimDevice): string {
   const { account } = device.state
   return account.kind === 'registered'
-    ? `${account.record.name}/${toHex(account.record.device)}`
+    ? seatWord(account.record.name, account.record.device)
     : device.name
 }
 
 /** Holds the world against its logs. */
 export async function judgeEnd(world: World, workload: Workload): Promise<void> {
+  for (const key of workload.rooms) judgeStands(world, key)
   for (const [key, reader] of world.watch.readers) {
     await judgeHub(world, key, reader)
     const there = world.devices.filter((device) =>
@@ -79,6 +109,13 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
     await judgeMessages(world, { key, reader, there, workload })
   }
   for (const device of world.devices) judgeDevice(device)
+}
+
+/** A room that was made has a log, unless its creator lost everything before the hub had it. */
+function judgeStands(world: World, key: string): void {
+  const isLost = world.chronicle.faults.has('eviction') &&
+    world.devices.every((device) => device.room(key) === null)
+  must('Converges', isLost || world.watch.readers.has(key), () => `${key} has a log`)
 }
 
 // ---- The hub ------------------------------------------------------------------------------
@@ -205,6 +242,21 @@ function judgeRoom(name: string, room: RoomState | null, { key, reader }: Place)
   const last = epochs.at(-1)
   const isSame = top !== null && last !== undefined && sameGroup(top.public, last.group)
   must('Converges', isSame && top.group !== null, () => `${name} can follow ${key}`)
+  judgeNames(name, room)
+}
+
+/** What was proved of certificates, against the leaves of all epochs. */
+function judgeNames(name: string, room: RoomState): void {
+  const named = new Set<string>()
+  for (const { public: { tree } } of epochsOf(room)) {
+    for (const { leafNode } of members(tree)) {
+      const identity = identityOf(leafNode)
+      if (identity !== null) named.add(toHex(identity.certificateHash))
+    }
+  }
+  const known = [...room.certificates.keys()]
+  const isSame = known.length === named.size && known.every((hash) => named.has(hash))
+  must('Named', isSame, () => `${name} knows ${known.length} of ${named.size} in ${room.key}`)
 }
 
 function judgeDevice(device: SimDevice): void {
@@ -253,9 +305,18 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
   const { frames } = reader.replay()
   const texts = await textsOf(world, judged)
   const honest = frames.filter(({ sender }) => !isHostile(sender))
-  const order = honest.flatMap(({ position }) => texts.get(Number(position)) ?? [])
-  const twice = order.find((text, index) => order.indexOf(text) !== index)
-  must('DeliveredOnce', twice === undefined, () => `"${twice}" stands twice in ${key}`)
+  const places = honest.flatMap(({ position }) => {
+    const text = texts.get(Number(position))
+    return text === undefined ? [] : [[Number(position), text] as const]
+  })
+  const again = places.filter(([at, text]) => at !== firstPlace(places, text))
+  for (const [at, text] of again) {
+    const author = world.devices.find(({ name }) => text.startsWith(`${name} `))
+    const first = firstPlace(places, text)
+    const isRight = author !== undefined && linkedBetween(reader, { author, from: first, to: at })
+    must('DeliveredOnce', isRight, () => `"${text}" stands at ${first} and ${at} in ${key}`)
+  }
+  const order = places.filter((place) => !again.includes(place)).map(([, text]) => text)
   for (const device of world.devices) {
     const own = order.filter((text) =>
       text.startsWith(`${device.name} `) && !judged.workload.isUnsure(text)
@@ -276,7 +337,8 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
       const text = texts.get(Number(position))
       // A frame that nobody shows is the profile of a room.
       if (text === undefined) continue
-      const isShown = positions.get(Number(position)) === text
+      const isShown = positions.get(Number(position)) === text ||
+        again.some(([at]) => at === Number(position)) && [...positions.values()].includes(text)
       must('Readable', isShown, () => `${device.name} does not show "${text}" at ${position}`)
     }
   }
@@ -319,6 +381,20 @@ async function judgeShown(device: SimDevice, key: string): Promise<void> {
   const ids = room === null ? [] : (await device.shown(room)).map(({ id }) => id)
   const twice = ids.find((id, index) => ids.indexOf(id) !== index)
   must('DeliveredOnce', twice === undefined, () => `${device.name} shows ${twice} twice in ${key}`)
+}
+
+function firstPlace(places: readonly (readonly [number, string])[], text: string): number {
+  return places.find((place) => place[1] === text)?.[0] ?? -1
+}
+
+/** What stands below the walk of its author is said again, as the same message (JOIN-7). */
+function linkedBetween(
+  reader: LogReader,
+  { author, from, to }: { readonly author: SimDevice; readonly from: number; readonly to: number },
+): boolean {
+  return reader.replay().epochs.some(({ linked, position }) =>
+    linked === seatOf(author) && from < position && position < to
+  )
 }
 
 /** Texts by position, each of who signed it; no two devices show different ones. */

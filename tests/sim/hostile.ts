@@ -1,19 +1,21 @@
 /**
  * A member in the simulated world whom the hub cannot tell from an honest one, in as many rooms as
- * links let it into: false commits and votes, removals, frames that are forged, replayed, malformed
- * or too many, and contents that are false or said again. Owns when it does what; the lies
- * themselves are `hostile-member.ts` and `hostile-speech.ts`.
+ * links let it into: false commits and votes, people put in and out, frames that are forged,
+ * replayed, malformed or too many, and contents that are false or said again. Owns when it does
+ * what; the lies themselves are `hostile-member.ts` and `hostile-speech.ts`.
  */
 import { toHex } from '#core/base/bytes.ts'
-import { leafIndex, type RequestId, type RoomId } from '#core/base/ids.ts'
+import { type AccountName, type LeafIndex, leafIndex, type RequestId } from '#core/base/ids.ts'
+import type { RoomId } from '#core/base/ids.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { roomIdOfKey } from '#core/device/room.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
 import type { Group } from '#core/mls/group.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
+import { leavesOfAccount, rosterOf } from '#core/policy/roster.ts'
 import { type HandChange, HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
-import { HostileMember } from '../support/hostile-member.ts'
+import { HostileMember, type Lie } from '../support/hostile-member.ts'
 import { FALSE_CONTENTS, falseContent, textOf } from '../support/hostile-speech.ts'
 import type { Chance } from './chance.ts'
 import type { FaultName } from './plan.ts'
@@ -188,6 +190,8 @@ export class Hostile {
         void member.device.answer(member.device.submit(member.room, frame)).catch(() => {})
       }
     },
+    'false change': (member, fault) => this.#work(this.#falseChange(member, fault)),
+    'two commits': (member, fault) => this.#work(this.#twoCommits(member, fault)),
     'repeated message': async (member, fault) => {
       const said = this.#contents.get(member) ?? []
       this.#contents.set(member, said)
@@ -221,6 +225,81 @@ export class Hostile {
     return true
   }
 
+  // ---- Changes ----------------------------------------------------------------------------
+
+  /** Somebody, rather one who is away, and a KeyPackage of theirs. */
+  async #victim({ device }: HostileMember): Promise<Victim> {
+    const people = this.#world.devices.flatMap(({ state: { account, session } }) =>
+      account.kind === 'registered'
+        ? [{ account: account.record.name, isAway: session.kind !== 'ready' }]
+        : []
+    )
+    const away = people.filter(({ isAway }) => isAway)
+    const { account } = this.#prng.pick(away.length > 0 ? away : people)
+    return { account, adds: [await device.claim(account)] }
+  }
+
+  /** A lie with a change: somebody is added; whoever is there loses the old leaf by it. */
+  async #falseChange(member: HostileMember, fault: FaultName): Promise<void> {
+    const { account, adds } = await this.#victim(member)
+    await member.follow()
+    const change = { adds, removes: leavesOf(member, account) }
+    await this.#post(member, { lie: this.#lie(), change, fault, what: account })
+  }
+
+  /**
+   * Two commits in one breath, the second above its own provisional one: somebody is taken out and
+   * put back, or the other way round.
+   */
+  async #twoCommits(member: HostileMember, fault: FaultName): Promise<void> {
+    const { account, adds } = await this.#victim(member)
+    const { device, room } = member
+    await member.follow()
+    const removes = leavesOf(member, account)
+    const isBack = removes.length > 0 && this.#prng.integer(2) === 0
+    const first = isBack ? { removes } : { adds, removes }
+    const request = await member.post(null, first, this.#spoils(first))
+    if (request === null) return
+    const position = await device.position(request)
+    await device.follow(room, position + 1n)
+    await member.follow()
+    const change = isBack ? { adds } : { removes: leavesOf(member, account) }
+    // Who is back in the first stays there where the second becomes void.
+    const lie = isBack ? this.#lie() : this.#anyLie()
+    await this.#post(member, { lie, change, fault, what: account })
+  }
+
+  async #post(
+    member: HostileMember,
+    { lie, change, fault, what }: {
+      readonly lie: Lie | null
+      readonly change: HandChange
+      readonly fault: FaultName
+      readonly what: string
+    },
+  ): Promise<void> {
+    const request = await member.post(lie, change, this.#spoils(change))
+    this.#answered(request, fault, `${lie ?? 'no lie'}, ${what}`)
+  }
+
+  /** One of the plan's, where it has any. */
+  #anyLie(): Lie | null {
+    const { lies } = this.#world.plan
+    return lies.length > 0 ? this.#prng.pick(lies) : null
+  }
+
+  #lie(): Lie | null {
+    return this.#prng.integer(2) === 0 ? this.#anyLie() : null
+  }
+
+  #spoils({ adds = [] }: HandChange): boolean {
+    const isSpoiled = adds.length > 0 && this.#chance.comes('spoiled Welcome')
+    if (isSpoiled) this.#world.chronicle.fault('spoiled Welcome')
+    return isSpoiled
+  }
+
+  // ---- Frames -----------------------------------------------------------------------------
+
   /** A frame of its own, well sealed; kept for later. */
   async #frameOf(member: HostileMember): Promise<Uint8Array | null> {
     if (!this.#holdsKeys(member)) return null
@@ -236,4 +315,16 @@ export class Hostile {
     const isThere = leaf !== group.ownLeaf && leafAt(group.public.tree, leaf) !== null
     return isThere ? { removes: [leafIndex(leaf)] } : null
   }
+}
+
+interface Victim {
+  readonly account: AccountName
+  readonly adds: NonNullable<HandChange['adds']>
+}
+
+/** Leaves of an account in the newest epoch. */
+function leavesOf({ top: { group } }: HostileMember, account: AccountName): readonly LeafIndex[] {
+  if (group === null) return []
+  const leaves = leavesOfAccount(rosterOf(group.public.tree), account)
+  return leaves.map(({ leaf }) => leafIndex(leaf))
 }

@@ -2,21 +2,22 @@
  * What a room's log means, read a second time: each entry as it is stored, by the rules that
  * everybody shares but none of the hub's or a device's own code. Owns no comparison (`watch.ts`).
  */
-import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
-import { type LogPosition, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import type { AccountName, DeviceId, LogPosition, RoomId, TimeMs } from '#core/base/ids.ts'
+import { logPosition } from '#core/base/ids.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
-import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { judgeCommit } from '#core/policy/commit-rules.ts'
 import { appendCommit, applyVerdict, castVote, type Finality } from '#core/policy/finality.ts'
 import { maySpeak, openFinality } from '#core/policy/finality.ts'
 import { judgeGenesis } from '#core/policy/genesis-rules.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import { judgeVote } from '#core/policy/vote.ts'
-import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
+import { decodeSealedFrame, laneOf, type SealHeader } from '#core/sender-keys/sealed-frame.ts'
+import { verifySealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { type Codec, decode } from '#core/wire/codec.ts'
 import { commitEntryCodec, entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import { genesisEntryCodec, proposalEntryCodec, verdictEntryCodec } from '#core/wire/log-entry.ts'
@@ -24,11 +25,21 @@ import { voteEntryCodec } from '#core/wire/log-entry.ts'
 import type { StoredEntry } from '#hub/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 
+/** A device of an account, as one word. */
+export function seatWord(account: AccountName, device: DeviceId): string {
+  return `${account}/${toHex(device)}`
+}
+
 /** Who sits in a leaf, as one word. */
 export function seatName(group: PublicGroup, leaf: number): string | null {
   const node = leafAt(group.tree, leaf)
   const identity = node === null ? null : identityOf(node)
-  return identity === null ? null : `${identity.account}/${toHex(identity.device)}`
+  return identity === null ? null : seatWord(identity.account, identity.device)
+}
+
+/** Epoch, leaf, lane and generation of a frame, as one word. */
+export function chainOf(header: SealHeader): string {
+  return `${toHex(header.epochId)} ${header.leaf} ${laneOf(header)} ${header.generation}`
 }
 
 export function seatsOf(group: PublicGroup): ReadonlySet<string> {
@@ -49,6 +60,8 @@ export interface LogEpoch {
   readonly entered: ReadonlySet<string>
   /** Of its frames so far. */
   readonly chains: Set<string>
+  /** Who came in by a link, and so read nothing below the anchor of it. */
+  readonly linked: string | null
 }
 
 /** A frame of the log that is not void. */
@@ -70,9 +83,6 @@ export interface Replay {
   /** Of the verdicts. */
   readonly voids: readonly bigint[]
   readonly finals: number
-  /** Most epochs that were open at once, and that one void took away. */
-  readonly openMax: number
-  readonly goneMax: number
 }
 
 function bodyOf<T>(codec: Codec<T>, { entry }: StoredEntry): T {
@@ -100,8 +110,6 @@ export class LogReader {
   #frames: LogFrame[] = []
   readonly #voids: bigint[] = []
   #finals = 0
-  #openMax = 0
-  #goneMax = 0
 
   private constructor(crypto: Crypto, room: RoomId, first: LogEpoch) {
     this.#crypto = crypto
@@ -124,6 +132,7 @@ export class LogReader {
       seats,
       entered: seats,
       chains: new Set(),
+      linked: null,
     })
     reader.#chain(first)
     return reader
@@ -138,8 +147,6 @@ export class LogReader {
       frames: this.#frames,
       voids: this.#voids,
       finals: this.#finals,
-      openMax: this.#openMax,
-      goneMax: this.#goneMax,
     }
   }
 
@@ -163,7 +170,7 @@ export class LogReader {
       case 'commit':
         return await this.#commit(stored)
       case 'frame':
-        return this.#frame(stored)
+        return await this.#frame(stored)
       case 'vote':
         return await this.#vote(stored)
       case 'verdict':
@@ -202,13 +209,14 @@ export class LogReader {
     ok(judged.kind === 'judged', `commit at ${stored.position}: ${JSON.stringify(judged.kind)}`)
     const { position } = stored
     this.#finality = appendCommit(this.#finality, { ...judged.facts, position })
-    this.#openMax = Math.max(this.#openMax, this.#finality.open.length)
     const { added, external, committer } = taken.change
     const seats = seatsOf(taken.group)
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
     const own = seatName(taken.group, committer)
     if (external && own !== null) entered.add(own)
-    const epoch = { position, group: taken.group, seats, entered, chains: new Set<string>() }
+    const linked = external && own !== null && !before.seats.has(own) ? own : null
+    const chains = new Set<string>()
+    const epoch = { position, group: taken.group, seats, entered, chains, linked }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
@@ -218,7 +226,7 @@ export class LogReader {
     this.known.set(toHex(epochIdOf(suite, context)), epoch)
   }
 
-  #frame({ position, entry }: StoredEntry): void {
+  async #frame({ position, entry }: StoredEntry): Promise<void> {
     ok(entry.body.kind === 'whole')
     const frame = decodeSealedFrame(entry.body.bytes)
     ok(frame !== null)
@@ -228,11 +236,12 @@ export class LogReader {
     ok(header.seen.position >= (this.#voids.at(-1) ?? 0n), 'a frame has seen the last void')
     ok(maySpeak(this.#finality, header.leaf), 'who speaks may')
     const sender = seatName(this.#top.group, header.leaf)
-    ok(sender !== null)
-    const lane = `${header.leaf} ${laneOf(header)}`
-    this.#top.chains.add(lane)
-    const chain = `${toHex(header.epochId)} ${lane} ${header.generation}`
-    this.lastFrame = { position, sender, epoch: this.#top, chain }
+    const node = leafAt(this.#top.group.tree, header.leaf)
+    ok(sender !== null && node !== null)
+    const proof = { frame, room: this.#room, publicKey: node.signatureKey }
+    ok(await verifySealedFrame(this.#crypto, proof), 'its sender signed it')
+    this.#top.chains.add(`${header.leaf} ${laneOf(header)}`)
+    this.lastFrame = { position, sender, epoch: this.#top, chain: chainOf(header) }
     this.#frames.push(this.lastFrame)
   }
 
@@ -262,7 +271,6 @@ export class LogReader {
       return
     }
     this.#voids.push(stored.position)
-    this.#goneMax = Math.max(this.#goneMax, outcome.epochs.length)
     const from = entry.position
     this.#epochs = this.#epochs.filter(({ position }) => position < from)
     this.#frames = this.#frames.filter(({ epoch }) => epoch.position < from)
@@ -275,9 +283,4 @@ export function plainFinality({ final, open }: Finality) {
     final,
     open: open.map(({ position, epochId, votes }) => ({ position, epochId, votes })),
   }
-}
-
-export function sameGroup(a: PublicGroup, b: PublicGroup, what: string): void {
-  ok(equalBytes(epochIdOf(a.suite, a.context), epochIdOf(b.suite, b.context)), `${what}: epochId`)
-  deepStrictEqual(encodeRatchetTree(a.tree), encodeRatchetTree(b.tree), `${what}: tree`)
 }

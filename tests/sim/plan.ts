@@ -54,8 +54,14 @@ export const FAULTS = {
   flood: 150,
   'repeated message': 1_500,
   'false content': 1_500,
+  'false change': 900,
+  'two commits': 900,
+  // The hostile member, for each Welcome.
+  'spoiled Welcome': 500_000,
   // The hostile member, for each frame that is too short for a stream.
   'lost framing': 500_000,
+  // A hub that lies, for each frame that it takes.
+  'false refusal': 40_000,
 } as const
 export type FaultName = keyof typeof FAULTS
 

@@ -8,7 +8,22 @@ export interface Regression {
   readonly why: string
 }
 
+/** A seed as it was when it failed: without what has been added to plans since. */
+interface Kept extends PlanOptions {
+  /** The first of `added` that it did not know. */
+  readonly before?: string
+  readonly why: string
+}
+
 export function readRegressions(): readonly Regression[] {
-  return (regressions as readonly (PlanOptions & { why: string })[])
-    .map(({ why, ...options }) => ({ plan: planOf(options), why }))
+  const { added, seeds } = regressions as {
+    /** Faults and operations, in the order in which they came after the first seeds. */
+    readonly added: readonly string[]
+    readonly seeds: readonly Kept[]
+  }
+  return seeds.map(({ before, why, ...options }) => {
+    const younger = before === undefined ? [] : added.slice(added.indexOf(before))
+    const without = [...options.without ?? [], ...younger]
+    return { plan: planOf({ ...options, without }), why }
+  })
 }

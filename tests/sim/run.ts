@@ -3,9 +3,9 @@
  * the order of the phases and the report.
  */
 import { Chaos } from './chaos.ts'
-import { Violation } from './chronicle.ts'
 import { judgeEmptied, judgeEnd, settleWorld } from './ending.ts'
 import { Hostile } from './hostile.ts'
+import { Violation } from './invariants.ts'
 import type { Replay } from './oracle.ts'
 import type { Plan } from './plan.ts'
 import { Workload } from './workload.ts'

@@ -1,5 +1,6 @@
 /** The simulation with fixed seeds: what failed once, many on fast primitives, few on real ones. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import type { Command } from '#core/device/io.ts'
 import { repeatedBy, runMany, sumOf } from './lanes.ts'
 import { FAULTS, OPERATIONS, planOf, type PlanOptions } from './plan.ts'
 import { readRegressions } from './regressions.ts'
@@ -10,6 +11,19 @@ const FAST = { ticks: 1_500, suite: 'fast' } as const
 const FAST_SEEDS = 200
 const REAL = { ticks: 500, suite: 'real' } as const
 const REAL_SEEDS = 4
+
+/** Each is not only asked for, but done. */
+const COMMANDS: Readonly<Record<Command['kind'], true>> = {
+  signUp: true,
+  createRoom: true,
+  sendMessage: true,
+  invite: true,
+  revokeInvitation: true,
+  joinByLink: true,
+  addMember: true,
+  setTyping: true,
+  markRead: true,
+}
 
 function holds(reports: readonly Report[], options: Omit<PlanOptions, 'seed'>): void {
   const failed = reports.filter(({ violations }) => violations.length > 0)
@@ -32,6 +46,9 @@ Deno.test(`${FAST_SEEDS} seeds hold all invariants, and everything happens`, asy
   const missing = [
     ...Object.keys(FAULTS).filter((name) => !(name in sum.faults)),
     ...Object.keys(OPERATIONS).filter((name) => !(name in sum.operations)),
+    ...Object.keys(COMMANDS).map((name) => `${name} done`).filter((name) =>
+      !(name in sum.outcomes)
+    ),
   ]
   deepStrictEqual(missing, [])
   ok(sum.finals > 0 && sum.voids > 0, 'commits became final and void')

@@ -13,41 +13,16 @@ import { roomKey } from '#core/device/room.ts'
 import type { DeviceState, EpochKeys, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { allSecrets, type Group } from '#core/mls/group.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
-import { decodeSealedFrame, laneOf } from '#core/sender-keys/sealed-frame.ts'
-import { bodyKind, decodeMessage } from '#core/wire/bodies.ts'
+import { decodeSealedFrame, type SealHeader } from '#core/sender-keys/sealed-frame.ts'
+import { type Body, type BodyKind, bodyKind, decodeMessage } from '#core/wire/bodies.ts'
+import type { Message } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
 import type { SimDevice } from './device.ts'
 import { findExcess, type HubDuties } from './hub-memory.ts'
-import { LogReader } from './oracle.ts'
-import { Violation } from './chronicle.ts'
-
-/** Each with what it says. */
-export const INVARIANTS = {
-  NoFault: 'neither hub nor device meets an error of its own',
-  LogIsValid: 'every stored entry has the next position, chains, and keeps the rules of its kind',
-  EntriesAreDurable: 'nobody is told of an entry that is not on the disk of the hub',
-  OneOrder: 'what a device has of a log is the beginning of the log',
-  NoRoomBreaks: 'no device gives up a room while the hub is honest',
-  FinalStays: 'the last final epoch of a device never goes back',
-  SameEpochSameSecrets: 'who is in an epoch has its secrets, the same as all others',
-  OnlyMembersHaveSecrets: 'nobody has secrets of an epoch without a leaf in it',
-  SecretsAreWiped: 'secrets of an epoch, a commit or a Welcome that is over are zeros in memory',
-  NothingIsLeft: 'a store holds no secrets of what is over',
-  NoKeyReuse: 'no device sends two frames under one generation of an epoch',
-  StoredBeforeSent: 'a device sends no frame and no commit that its store would not bring back',
-  GenerationsOnce: 'no generation of a chain stands twice in the log',
-  Converges: 'when faults end, all members come to the same state, and outboxes are empty',
-  Answered: 'each command is answered, once',
-  DeliveredOnce: 'each message is delivered once, in order, to all who were members',
-  TrueNames: 'a message is shown as who signed it said it, and nothing that names others',
-  Readable: 'a member of an epoch reads every frame of its honest members',
-  HubRebuilds: 'what the hub has stored of a group is what its log says',
-  HubForgets: 'the hub holds nothing of a session, a request or a write that is over',
-  HubStaysSmall: 'rooms in the memory of the hub are no larger than their logs and limits say',
-} as const
-export type InvariantName = keyof typeof INVARIANTS
+import { type InvariantName, Violation } from './invariants.ts'
+import { chainOf, LogReader, seatWord } from './oracle.ts'
 
 /** Why an honest hub lets somebody not in. */
 const REFUSALS: ReadonlySet<string> = new Set([
@@ -57,6 +32,15 @@ const REFUSALS: ReadonlySet<string> = new Set([
   // Taken back, or its inviter gone, while the joiner walked the log.
   'unknownInvitation',
   'invitationExpired',
+])
+
+/** What of the hub says how long a log is. */
+const TELLS_POSITIONS: ReadonlySet<BodyKind> = new Set([
+  'entries',
+  'accepted',
+  'subscribed',
+  'head',
+  'askVote',
 ])
 
 /** What of the world is looked at. */
@@ -95,6 +79,8 @@ export class Watch {
   /** Frames that were sent, by epochId, leaf, lane and generation. */
   readonly #sent = new Map<string, Uint8Array>()
   readonly #generations = new Set<string>()
+  /** Hashes of commits that a power loss would have left when they were sent. */
+  readonly #kept = new Set<string>()
   #condemned: Condemned[] = []
   #violation: Violation | null = null
 
@@ -122,24 +108,38 @@ export class Watch {
   hubWrote(name: string, frames: readonly Uint8Array[]): void {
     for (const bytes of frames) {
       const kind = bodyKind(bytes[1] ?? 0)
-      if (kind !== 'entries' && kind !== 'accepted') continue
+      if (kind === null || !TELLS_POSITIONS.has(kind)) continue
       const frame = parseFrame(bytes)
       const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
       if (decoded?.kind !== 'message') {
         this.violated('NoFault', `the hub writes ${kind} that cannot be read`)
         continue
       }
-      const { message } = decoded
-      if (message.kind === 'entries') {
+      this.#told(name, decoded.message)
+    }
+  }
+
+  #told(name: string, message: Message): void {
+    const key = roomKey(message.room)
+    switch (message.kind) {
+      case 'entries': {
         const { first, entries } = message.body
-        this.#durableUpTo(name, roomKey(message.room), first + BigInt(entries.length))
+        return this.#durableUpTo(name, key, first + BigInt(entries.length))
       }
-      if (message.kind === 'accepted' && message.body.position !== null) {
+      case 'subscribed':
+        return this.#durableUpTo(name, key, message.body.next)
+      case 'head':
+      case 'askVote':
+        return this.#durableUpTo(name, key, message.body.position + 1n)
+      case 'accepted': {
+        const { position } = message.body
         const device = this.#world.devices.find((each) => each.name === name)
         const request = device?.state.requests.get(message.body.request)
-        if (request === undefined || !('room' in request)) continue
-        this.#durableUpTo(name, request.room, message.body.position + 1n)
+        if (position === null || request === undefined || !('room' in request)) return
+        return this.#durableUpTo(name, request.room, position + 1n)
       }
+      default:
+        return
     }
   }
 
@@ -165,58 +165,68 @@ export class Watch {
     }
     const { message } = decoded
     if (message.kind === 'submitCommit') {
-      this.#commitSent(device, roomKey(message.room), message.body.commit)
+      this.#commitSent(device, roomKey(message.room), message.body)
     } else if (message.kind === 'submitFrame') {
       this.#frameSent(device, roomKey(message.room), message.body.frame)
     }
   }
 
   /** Who comes in by a commit of its own makes another one after a restart. */
-  #commitSent(device: SimDevice, key: string, commit: Uint8Array): void {
+  #commitSent(device: SimDevice, key: string, body: Body<'submitCommit'>): void {
+    const { commit } = body
     const room = device.room(key)
-    const isUnderWay = room?.pending != null && equalBytes(room.pending.commit, commit)
-    if (!isUnderWay || room.joining !== null) return
-    const row = device.disk.row('groups', pendingKey(key))
+    const row = device.disk.safeRow('groups', pendingKey(key))
     const stored = row === null ? null : decode(pendingRecordCodec, row)
-    if (stored?.kind === 'decoded' && equalBytes(stored.value.commit, commit)) return
+    const isStored = stored?.kind === 'decoded' && equalBytes(stored.value.commit, commit)
+    const word = toHex(this.crypto.hash('sha256', commit))
+    if (isStored) this.#kept.add(word)
+    if (this.#kept.has(word) || room === null || room.joining !== null) return
+    if (this.#isDropped(room, body)) return
     this.violated('StoredBeforeSent', `${device.name} sends a commit that it has not stored`)
   }
 
+  /** The step that gave it went past its epoch, or out of the room: it is refused. */
+  #isDropped(room: RoomState, { commit, epochId }: Body<'submitCommit'>): boolean {
+    if (room.pending !== null && equalBytes(room.pending.commit, commit)) return false
+    const top = topOf(room)
+    return top === null || top.group === null || !equalBytes(idOfEpoch(top), epochId)
+  }
+
   #frameSent(device: SimDevice, key: string, bytes: Uint8Array): void {
-    const records = device.disk.rows('outbox', {
-      ...roomRange(key),
-      limit: 100_000,
-      descending: true,
-    })
-    const isStored = records.some(({ value }) => {
+    const header = decodeSealedFrame(bytes)?.header
+    if (header === undefined) {
+      return this.violated('NoFault', `${device.name} sends what is no sealed frame`)
+    }
+    const range = { ...roomRange(key), limit: 100_000, descending: true }
+    const isStored = device.disk.safeRows('outbox', range).some(({ value }) => {
       const record = decode(outboxRecordCodec, value)
       return record.kind === 'decoded' && record.value.sealed !== null &&
         equalBytes(record.value.sealed.bytes, bytes)
     })
-    this.#countSent(device, bytes)
-    if (!isStored && !this.#isPast(device.room(key), bytes)) {
+    this.#countSent(device, header, bytes)
+    if (!isStored && !this.#isPast(device.room(key), header)) {
       this.violated('StoredBeforeSent', `${device.name} sends what it has not stored`)
     }
   }
 
-  /** The step that sealed it went past its epoch or a void: it is refused, and sealed anew. */
-  #isPast(room: RoomState | null, bytes: Uint8Array): boolean {
+  /**
+   * The step that gave it went past its epoch or a void: it is refused, and sealed anew. Or it went
+   * past the frame itself, given again after a false refusal.
+   */
+  #isPast(room: RoomState | null, header: SealHeader): boolean {
     const top = topOf(room)
-    const header = decodeSealedFrame(bytes)?.header
-    if (room === null || top === null || header === undefined) return true
+    if (room === null || top === null) return true
+    if (this.#generations.has(`${room.key} ${chainOf(header)}`)) return true
     const { voids } = (this.readers.get(room.key) as LogReader).replay()
     const isBeforeVoid = voids.some((at) => at > header.seen.position && at < room.record.next)
     return isBeforeVoid || !equalBytes(idOfEpoch(top), header.epochId)
   }
 
-  #countSent(device: SimDevice, bytes: Uint8Array): void {
-    const header = decodeSealedFrame(bytes)?.header
-    if (header === undefined) return
-    const { epochId, leaf, generation } = header
-    const name = `${toHex(epochId)} ${leaf} ${laneOf(header)} ${generation}`
+  #countSent(device: SimDevice, header: SealHeader, bytes: Uint8Array): void {
+    const name = chainOf(header)
     const known = this.#sent.get(name)
     if (known !== undefined && !equalBytes(known, bytes)) {
-      this.violated('NoKeyReuse', `${device.name} seals generation ${generation} again`)
+      this.violated('NoKeyReuse', `${device.name} seals generation ${header.generation} again`)
     }
     this.#sent.set(name, bytes)
   }
@@ -309,6 +319,10 @@ export class Watch {
       }
       finals.set(room.key, isIn ? position : 0n)
     }
+    const isOut = record.phase === 'removed' || record.phase === 'joinRefused'
+    if (isOut && secretsOfRoom(room).length > 0) {
+      this.violated('OnlyMembersHaveSecrets', `${device.name} is ${record.phase} in ${room.key}`)
+    }
     for (const epoch of epochsOf(room)) this.#lookAtEpoch(device, room, epoch)
   }
 
@@ -328,7 +342,7 @@ export class Watch {
       this.violated('SameEpochSameSecrets', `${device.name} in epoch ${context.epoch}`)
     }
     this.#authenticators.set(id, secret)
-    const seat = `${account.record.name}/${toHex(account.record.device)}`
+    const seat = seatWord(account.record.name, account.record.device)
     const epoch = this.readers.get(room.key)?.known.get(id)
     if (epoch === undefined) {
       this.violated('OneOrder', `${device.name} is in an epoch that the log does not have`)

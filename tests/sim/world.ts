@@ -7,9 +7,10 @@ import { setImmediate } from 'node:timers'
 import type { HubDomain, TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { createGateway, type Gateway } from '#hub/gateway/gateway.ts'
-import type { GatewayEvent, GatewayPorts, HubIdentity } from '#hub/gateway/model.ts'
+import type { GatewayPorts, HubIdentity } from '#hub/gateway/model.ts'
 import type { HubSession, HubSessionListener } from '#hub/ports.ts'
 import { createPrng } from '../core/prng.ts'
 import { createFastCrypto } from '../support/fast-crypto.ts'
@@ -20,9 +21,10 @@ import { SimDevice } from './device.ts'
 import { DeviceDisk } from './device-disk.ts'
 import { HubDisk } from './hub-disk.ts'
 import { type HubDuties, OpenSessions } from './hub-memory.ts'
+import { liedTo } from './lies.ts'
 import { Network } from './network.ts'
 import type { Plan } from './plan.ts'
-import { Chronicle, Violation } from './chronicle.ts'
+import { Chronicle } from './chronicle.ts'
 import { Watch } from './watch.ts'
 
 const DOMAIN = 'hub.example' as HubDomain
@@ -38,6 +40,7 @@ const PART = {
   workload: 4,
   hostile: 5,
   streams: 6,
+  lies: 7,
   disks: 100,
 } as const
 
@@ -50,7 +53,6 @@ export class World {
   readonly network: Network
   readonly hubDisk: HubDisk
   readonly devices: SimDevice[] = []
-  readonly events = new Map<GatewayEvent['kind'], number>()
   readonly clock = { nowMs: () => this.nowMs as TimeMs }
   /** What a hostile member is made of. */
   readonly handParts: HandParts
@@ -60,6 +62,7 @@ export class World {
   readonly crypto: Crypto
   readonly #entropy: Entropy
   readonly #identity: HubIdentity
+  readonly #lies: Chance
   readonly #faulting: Chance[] = []
   #gateway: Gateway | null = null
   #sessions = new OpenSessions()
@@ -91,6 +94,7 @@ export class World {
       workload: this.#chance(PART.workload),
       hostile: this.#chance(PART.hostile),
     }
+    this.#lies = this.#chance(PART.lies)
     this.stores = createMemoryHubPorts({ clock })
     this.network = new Network({
       clock,
@@ -128,7 +132,7 @@ export class World {
       ...this.hubDisk.open(),
       identity: this.#identity,
       effects: {
-        observe: ({ kind }) => this.events.set(kind, (this.events.get(kind) ?? 0) + 1),
+        observe: () => {},
         faulted: (error) => this.watch.violated('NoFault', `the hub: ${textOf(error)}`),
       },
     }
@@ -183,7 +187,7 @@ export class World {
       ports: { crypto: this.crypto, entropy: this.#entropy, appVersion: 1 },
       clock,
       home: `http://${DOMAIN}`,
-      dialer: this.network.dialer(name),
+      dialer: this.#dialer(name),
       disk: new DeviceDisk({ name, clock, chronicle, chance, tickMs: this.plan.tickMs }),
       sent: (device, frame) => watch.sent(device, frame),
       faulted: (device, error) => watch.violated('NoFault', `${device.name}: ${textOf(error)}`),
@@ -191,6 +195,18 @@ export class World {
     })
     this.devices.push(device)
     return device
+  }
+
+  #dialer(name: string): Dialer {
+    return liedTo(this.network.dialer(name), {
+      name,
+      chance: this.#lies,
+      chronicle: this.chronicle,
+      isFrame: (request) => {
+        const device = this.devices.find((each) => each.name === name)
+        return device?.state.requests.get(request)?.kind === 'frame'
+      },
+    })
   }
 
   /** The device is gone with everything that it had. */
@@ -255,6 +271,5 @@ export class World {
 }
 
 export function textOf(error: unknown): string {
-  if (error instanceof Violation) throw error
   return error instanceof Error ? error.stack ?? error.message : String(error)
 }

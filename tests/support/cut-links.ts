@@ -1,6 +1,6 @@
 /**
- * A link that a test can cut: over any dialer, for somebody who is away while others go on. Owns
- * whether the link is there; devices notice and redial by themselves.
+ * A link that a test can cut or hold back: over any dialer, for somebody who is away or late while
+ * others go on. Owns whether the link is there; devices notice and redial by themselves.
  */
 import type { Dialer, SessionListener, SessionTransport } from '#core/device/transport.ts'
 
@@ -8,11 +8,15 @@ export interface CutLink extends Dialer {
   /** Ends what is open and lets nothing through until `mend`. */
   cut(): void
   mend(): void
+  /** Keeps back what the other side says, until `release`. */
+  hold(): void
+  release(): void
 }
 
 export function cutLink(over: Dialer): CutLink {
   const open = new Set<SessionTransport>()
   let isCut = false
+  let held: (() => unknown)[] | null = null
   const heard = (listener: SessionListener): SessionListener => {
     let transport: SessionTransport | null = null
     return {
@@ -22,7 +26,12 @@ export function cutLink(over: Dialer): CutLink {
         listener.opened(of)
         if (isCut) of.close()
       },
-      framesReceived: (frames) => isCut ? undefined : listener.framesReceived(frames),
+      framesReceived(frames) {
+        if (isCut) return
+        if (held === null) return listener.framesReceived(frames)
+        const copies = frames.map((frame) => frame.slice())
+        held.push(() => listener.framesReceived(copies))
+      },
       closed() {
         if (transport !== null) open.delete(transport)
         listener.closed()
@@ -41,6 +50,14 @@ export function cutLink(over: Dialer): CutLink {
     },
     mend() {
       isCut = false
+    },
+    hold() {
+      held = []
+    },
+    release() {
+      const waiting = held ?? []
+      held = null
+      for (const give of waiting) give()
     },
   }
 }

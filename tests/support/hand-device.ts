@@ -6,7 +6,7 @@
 import { ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import { type Epoch, leafIndex, type LogPosition, logPosition } from '#core/base/ids.ts'
-import type { LeafIndex, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { AccountName, LeafIndex, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import { certificateHash } from '#core/identity/certificate.ts'
 import { groupIdOf, makeGenesis } from '#core/identity/genesis.ts'
 import { invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
@@ -248,6 +248,15 @@ export class HandDevice extends HandSession {
     })
     const keyPackage = encodeMlsMessage({ kind: 'keyPackage', keyPackage: made.keyPackage })
     return { keyPackage, secrets: made.secrets }
+  }
+
+  /** A KeyPackage of an account, as the hub hands it out. */
+  async claim(account: AccountName): Promise<Body<'keyPackages'>['claimed'][number]> {
+    const request = this.nextRequest()
+    this.say('claimKeyPackages', { request, account, suite: this.suite.id, token: null })
+    const { body: { claimed: [claimed] } } = await this.answered('keyPackages', request)
+    ok(claimed !== undefined, 'the account has a KeyPackage')
+    return claimed
   }
 
   /** A commit and the request that submits it. */

@@ -263,6 +263,17 @@ export class HandSession {
     return (await this.#next('answer', isAnswer)).body as Answer
   }
 
+  /** A message of a kind that answers a request; a refusal fails. */
+  async answered<K extends 'keyPackages'>(kind: K, request: RequestId): Promise<MessageOf<K>> {
+    const message = await this.#next(
+      kind,
+      ({ kind: of, body }) =>
+        (of === kind || of === 'refused') && 'request' in body && body.request === request,
+    )
+    if (message.kind === 'refused') throw new Error(`refused: ${message.body.refusal.kind}`)
+    return message as MessageOf<K>
+  }
+
   /** All frames that were sent before have been taken in by the hub's session. */
   async beat(): Promise<void> {
     const sequence = this.nextRequest()

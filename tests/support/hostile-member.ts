@@ -144,8 +144,15 @@ export class HostileMember {
     if (index > 0) this.epochs.splice(index)
   }
 
-  /** Submits a commit; null lies not. What becomes of it comes with `device.answer`. */
-  async post(lie: Lie | null, change: HandChange = {}): Promise<RequestId | null> {
+  /**
+   * Submits a commit; null lies not, and a spoiled Welcome opens nothing. What becomes of it comes
+   * with `device.answer`.
+   */
+  async post(
+    lie: Lie | null,
+    change: HandChange = {},
+    isWelcomeSpoiled = false,
+  ): Promise<RequestId | null> {
     const { group } = this.top
     if (group === null) return null
     const room = { ...this.room, group: this.#lying(group, lie) }
@@ -153,7 +160,8 @@ export class HostileMember {
     const honest = { ...next, public: { ...next.public, suite: group.public.suite } }
     const sent = lie === null ? body : await this.#garbled(lie, group, { next: honest, body })
     this.#sent.push({ commit: sent.commit, next: honest })
-    this.device.say('submitCommit', sent, this.room.id)
+    const welcome = isWelcomeSpoiled ? sent.welcome.map((byte) => byte ^ 1) : sent.welcome
+    this.device.say('submitCommit', { ...sent, welcome }, this.room.id)
     return sent.request
   }
 

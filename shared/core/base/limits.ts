@@ -149,6 +149,8 @@ export const LIMITS = {
   previewMax: 512,
   recentHashesMax: 256,
   recentMessagesMax: 64,
+  /** Of Welcomes that a device cannot decide on yet. */
+  welcomesHeldBytesMax: 4_194_304,
   redialDelayMsMin: 250,
   redialDelayMsMax: 30_000,
   retryMsMax: 60_000,
@@ -163,6 +165,7 @@ export const LIMITS = {
   capsuleRoomsMax: 256,
   capsulePeopleMax: 64,
   capsuleOutboxMax: 64,
+  capsuleNamesMax: 4_096,
 
   // Content (CONTENT-*)
   contentDepthMax: 4,

@@ -345,13 +345,28 @@ export function shownFacts(seen: SeenStep, changes: readonly RequiredChange[]): 
     const decoded = decode(timelineRecordCodec, change.value)
     if (decoded.kind === 'malformed') continue
     const { item } = decoded.value
-    const room = seen.names.room(change.key.split(':')[0] ?? '')
+    const [key = ''] = change.key.split(':')
+    const position = positionOfTimelineKey(change.key)
     const what = item.kind === 'unreadable'
       ? word(`unreadable:${item.code}`)
       : item.kind === 'event'
       ? item.event
+      : wasSaid(seen, key, { position, messageId: item.messageId })
+      ? 'repeated'
       : item.kind
-    shown.push({ do: 'show', room, position: positionOfTimelineKey(change.key), what })
+    shown.push({ do: 'show', room: seen.names.room(key), position, what })
   }
   return shown
+}
+
+/** Whether a message stands at another position too, as far as the device remembers (CONTENT-4). */
+function wasSaid(
+  { state }: SeenStep,
+  key: string,
+  message: { readonly position: number; readonly messageId: Uint8Array },
+): boolean {
+  const said = state.rooms.get(key)?.said ?? []
+  return said.some(({ position, messageId }) =>
+    Number(position) !== message.position && equalBytes(messageId, message.messageId)
+  )
 }

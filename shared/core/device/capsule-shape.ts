@@ -55,6 +55,11 @@ export class Pseudonyms {
   is(self: AccountName | null): void {
     this.#self = self
   }
+
+  /** Rooms and accounts that have a name. */
+  get count(): number {
+    return this.#rooms.size + this.#accounts.size
+  }
 }
 
 /** A code of a closed set; a string of any other form is not shown. */

@@ -68,6 +68,8 @@ class Recorder {
   readonly #appVersion: number
   readonly #ring = new Ring()
   #names: Pseudonyms | null = null
+  /** Names that the first shape needed; a hub makes up others. */
+  #namesAtStartCount = 0
   /** As it would be if the last step was kept. */
   #last: DeviceState | null = null
   #running: Begun | null = null
@@ -86,13 +88,27 @@ class Recorder {
     const isKept = this.#last === null || this.#last === step.before
     this.#last = step.after?.state ?? step.before
     try {
-      const names = this.#names ??= new Pseudonyms(step.nowMs)
+      const names = this.#names ?? this.#begin(step)
       this.#ring.begin(() => JSON.stringify({ state: shapeOf(step.before, names) }))
-      this.#ring.add(JSON.stringify(stepFacts(names, step, isKept)))
+      const line = JSON.stringify(stepFacts(names, step, isKept))
+      // Names are the same throughout a capsule: with too many of them another begins.
+      if (names.count <= this.#namesAtStartCount + LIMITS.capsuleNamesMax) this.#ring.add(line)
+      else {
+        this.#ring.letGo()
+        this.#names = null
+      }
     } catch {
       this.#faultCount++
       this.#ring.letGo()
     }
+  }
+
+  #begin({ before, nowMs }: Observed): Pseudonyms {
+    const names = new Pseudonyms(nowMs)
+    this.#names = names
+    shapeOf(before, names)
+    this.#namesAtStartCount = names.count
+    return names
   }
 
   text(): string {

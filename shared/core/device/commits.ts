@@ -9,7 +9,7 @@ import { exportKeys } from '#core/device/epoch-keys.ts'
 import { pushEpoch, updateEpoch } from '#core/device/epochs.ts'
 import { externalPubOf } from '#core/device/external.ts'
 import { contradicts } from '#core/device/heads.ts'
-import { enterRoom } from '#core/device/joining.ts'
+import { dropWelcome, enterRoom } from '#core/device/joining.ts'
 import { keepCertificates } from '#core/device/members.ts'
 import { noteMembership } from '#core/device/membership-events.ts'
 import { queueProfile, requeueOutbox } from '#core/device/outbox.ts'
@@ -119,9 +119,10 @@ async function follow(
   const { change, group: after } = seen
   const removesSelf = !isOwn && goesBy(change, ownLeaf, after)
   const held = isOwn ? pending.next : heldAt(joining, placed)
-  if (held === null) return { kind: 'followed', after, change, group: null, isOwn, removesSelf }
-  const isSame = equalBytes(epochIdOf(after), epochIdOf(held.public))
-  if (!isSame) return { kind: 'refused', code: 'wrongWelcome' }
+  // A Welcome to another epoch than the commit makes is none.
+  if (held === null || !isSameEpoch(after, held.public)) {
+    return { kind: 'followed', after, change, group: null, isOwn, removesSelf }
+  }
   return { kind: 'followed', after: held.public, change, group: held, isOwn, removesSelf }
 }
 
@@ -137,8 +138,9 @@ function goesBy(change: CommitChange, ownLeaf: number | null, after: PublicGroup
   return leafOfDevice(rosterOf(after.tree), account, device) === null
 }
 
-function epochIdOf(group: PublicGroup): Uint8Array {
-  return idOfEpoch({ public: group })
+function isSameEpoch(a: PublicGroup, b: PublicGroup): boolean {
+  return equalBytes(idOfEpoch({ public: a }), idOfEpoch({ public: b })) &&
+    equalBytes(a.confirmationTag, b.confirmationTag)
 }
 
 function heldAt(joining: RoomState['joining'], { position }: PlacedEntry): Group | null {
@@ -193,14 +195,14 @@ async function afterCommit(
   key: string,
   { followed, placed }: { readonly followed: Followed; readonly placed: PlacedEntry },
 ): Promise<void> {
+  dropStalePending(turn, key)
   const room = turn.room(key)
   if (room === null) return
-  dropStalePending(turn, key)
   const { joining } = room
-  const isIn = joining?.kind === 'welcome'
-    ? placed.position === joining.position
-    : (joining?.kind === 'link' || joining?.kind === 'recovery') && followed.isOwn
-  if (isIn) enterRoom(turn, key, placed)
+  const isWelcomed = joining?.kind === 'welcome' && placed.position === joining.position
+  const isByOwn = (joining?.kind === 'link' || joining?.kind === 'recovery') && followed.isOwn
+  if (isWelcomed && followed.group === null) dropWelcome(turn, key)
+  else if (isWelcomed || isByOwn) enterRoom(turn, key, placed)
   if (followed.removesSelf) {
     for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
     turn.setRoom(key, { jobs: [] })

@@ -11,12 +11,8 @@ import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
 import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import {
-  groupPartReceived,
-  groupRefused,
-  joinByLink,
-  welcomeReceived,
-} from '#core/device/joining.ts'
+import { leaveRoom } from '#core/device/epochs.ts'
+import { groupPartReceived, groupRefused, joinByLink } from '#core/device/joining.ts'
 import { anchorAnswered, anchorOutdated, anchorRefused } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
@@ -33,7 +29,8 @@ import { type DevicePorts, Turn } from '#core/device/turn.ts'
 import { commitRefused } from '#core/device/submit.ts'
 import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
 import { seatLost } from '#core/device/verdicts.ts'
-import { voteAsked } from '#core/device/votes.ts'
+import { takeVotesBack, voteAsked } from '#core/device/votes.ts'
+import { welcomeReceived, welcomesDue } from '#core/device/welcomes.ts'
 import { type Body, decodeMessage, type Message } from '#core/wire/bodies.ts'
 import { parseFrame } from '#core/wire/frame.ts'
 
@@ -134,7 +131,7 @@ function endSession(turn: Turn): void {
   for (const pending of turn.state.requests.values()) {
     if (pending.kind === 'claim') turn.fail(pending.command, 'offline')
   }
-  turn.set({ requests: new Map() })
+  turn.set({ requests: new Map(), welcomes: new Map() })
   signedUp(turn)
   for (const room of turn.state.rooms.values()) {
     const { joining } = room
@@ -144,10 +141,10 @@ function endSession(turn: Turn): void {
       typing: [],
       // What is asked for is asked for again; a way in begins anew.
       asked: [],
-      chain: room.chain.map((epoch) => ({ ...epoch, isVoteSent: false })),
       joining: isAskedAgain ? null : room.joining,
       pending: room.pending === null ? null : { ...room.pending, sent: false },
     })
+    takeVotesBack(turn, room.key)
     landOutbox(turn, room.key)
   }
   sessionEnded(turn)
@@ -182,11 +179,13 @@ async function retryDue(turn: Turn): Promise<void> {
     if (turn.room(key)?.subscription.kind === 'none') await openRoom(turn, key)
     await goOn(turn, key)
   }
+  await welcomesDue(turn)
 }
 
 async function wakeDue(turn: Turn): Promise<void> {
   turn.set({ wakeAtMs: Number.POSITIVE_INFINITY })
   for (const key of turn.state.rooms.keys()) await goOn(turn, key)
+  await welcomesDue(turn)
 }
 
 // ---- Frames -------------------------------------------------------------------------------
@@ -211,6 +210,7 @@ async function guardedMessage(turn: Turn, message: Message): Promise<void> {
   const mark = turn.mark()
   try {
     await messageReceived(turn, message)
+    await welcomesDue(turn)
   } catch (error) {
     turn.rewind(mark)
     turn.effect({ kind: 'reportFault', error })
@@ -302,7 +302,8 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
     case 'commit':
       return entryRefused(turn, pending, refusal)
     case 'vote':
-      // Cast before, or settled meanwhile: the log says which.
+      // Otherwise it was cast before, or is settled meanwhile: the log says which.
+      if (holdRoom(turn, pending.room, refusal)) takeVotesBack(turn, pending.room)
       return
     case 'anchor': {
       const { room, anchor } = pending
@@ -356,8 +357,13 @@ async function subscribeRefused(turn: Turn, key: string, refusal: Refusal): Prom
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
-  if (room.record.phase === 'joining') {
-    refuseJoin(turn, key, room.record.code === '' ? refusal.kind : room.record.code)
+  const { phase, opening, code } = room.record
+  const isNoMember = refusal.kind === 'unknownRoom' || refusal.kind === 'notAllowed'
+  if (phase === 'joining' && opening.length === 0 && isNoMember) {
+    // Who was added and is no member any more was removed again.
+    leaveRoom(turn, key)
+  } else if (phase === 'joining') {
+    refuseJoin(turn, key, code === '' ? refusal.kind : code)
   } else if (refusal.kind === 'unknownRoom') {
     await seatLost(turn, key)
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')

@@ -8,7 +8,7 @@ import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
 import { replaceEpoch } from '#core/device/chain.ts'
 import { dropKeys, storeKeys, wipeKeys } from '#core/device/epoch-keys.ts'
-import { dropCertificates, storeCertificates } from '#core/device/members.ts'
+import { dropCertificates, leavesAt, storeCertificates } from '#core/device/members.ts'
 import { doubtOutbox } from '#core/device/outbox-items.ts'
 import {
   epochKey,
@@ -20,8 +20,7 @@ import { roomRange, timelineRange } from '#core/device/records.ts'
 import { endUnderWay, wipeGroups } from '#core/device/room.ts'
 import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import type { LeafNode } from '#core/mls/leaf-node.ts'
-import { changedNodes, leafAt, type NodeChanges } from '#core/mls/ratchet-tree.ts'
+import { changedNodes, type NodeChanges } from '#core/mls/ratchet-tree.ts'
 import { encodeGroupHead, encodePublicHead } from '#core/mls/state-codec.ts'
 import { encode } from '#core/wire/codec.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
@@ -72,20 +71,7 @@ export function finaliseEpoch(turn: Turn, key: string): void {
     dropKeys(turn, key, old)
   }
   wipeGroups(turn, key, [old.group])
-  dropCertificates(turn, key, {
-    leaves: leavesGone(old, epoch),
-    tree: (chain.at(-1) ?? epoch).public.tree,
-  })
-}
-
-/** Leaves of the epoch before that are no longer as they were. */
-function leavesGone(old: RoomEpoch, epoch: ProvisionalEpoch): readonly LeafNode[] {
-  const gone: LeafNode[] = []
-  for (const { node } of epoch.changed.nodes) {
-    const before = node % 2 === 0 ? leafAt(old.public.tree, node / 2) : null
-    if (before !== null) gone.push(before)
-  }
-  return gone
+  dropCertificates(turn, key, leavesAt(epoch.changed, old.public.tree))
 }
 
 /** Takes away an epoch and all above it, with what was shown of them; they are returned. */
@@ -115,6 +101,8 @@ export function voidEpochs(
     turn.setRecord(key, { ...undo, unread: Math.min(unread, room.record.unread) })
   }
   wipeGroups(turn, key, dropped.map(({ group }) => group))
+  const over = dropped.flatMap((epoch) => leavesAt(epoch.changed, epoch.public.tree))
+  dropCertificates(turn, key, over)
   return dropped
 }
 
@@ -124,7 +112,7 @@ export function forgetEpochs(turn: Turn, key: string): void {
   if (room === null) return
   doubtOutbox(turn, key)
   const epochs = [...room.chain, ...(room.final === null ? [] : [room.final])]
-  turn.setRoom(key, { final: null, chain: [], typing: [] })
+  turn.setRoom(key, { final: null, chain: [], certificates: new Map(), typing: [] })
   if (epochs.length === 0) return
   turn.delete('groups', key)
   for (const table of ['groups', 'nodes', 'chains', 'certificates'] as const) {

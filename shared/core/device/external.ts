@@ -57,9 +57,10 @@ export async function pumpEntry(turn: Turn, key: string): Promise<void> {
 
 /** On the way in; or a member whose epoch was made final without it, or hangs for too long. */
 function isDue(turn: Turn, room: RoomState): boolean {
-  if (room.joining !== null) return room.joining.kind === 'link' || room.joining.kind === 'recovery'
+  if (room.joining?.kind === 'link') return true
   // Its removal may become void yet.
   if (isRemoved(room)) return false
+  if (room.joining !== null) return room.joining.kind === 'recovery'
   if (needsResync(room)) return true
   const lost = room.record.phase === 'live' && topEpoch(room)?.group === null
   const since = room.chain.find(({ group }) => group === null)
@@ -79,8 +80,9 @@ async function commitEntry(
   const removed = ownLeafIn(turn, top)
   // Who was removed meanwhile has nothing to come back to.
   if (removed === null && room.joining?.kind !== 'link') {
-    const { phase, code } = room.record
-    return phase === 'joining' ? refuseJoin(turn, room.key, code) : leaveRoom(turn, room.key)
+    const { phase, opening, code } = room.record
+    const isByLink = phase === 'joining' && opening.length > 0
+    return isByLink ? refuseJoin(turn, room.key, code) : leaveRoom(turn, room.key)
   }
   if (externalKey === null) return
   const template = leafTemplate(turn, account, suite)

@@ -4,18 +4,20 @@
  * and checked before the log is replayed; the replay is `follow.ts`, the own commit `external.ts`.
  */
 import { concat, EMPTY, equalBytes, toHex, wipe } from '#core/base/bytes.ts'
-import type { HubDomain, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { HubDomain, LogPosition, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import { logPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
-import { dropKeyPackage } from '#core/device/account.ts'
+import { DEFAULT_SUITE, dropKeyPackage } from '#core/device/account.ts'
 import { idOfEpoch } from '#core/device/chain.ts'
 import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
+import { landOutbox } from '#core/device/outbox.ts'
 import { withOutboxOf } from '#core/device/outbox-items.ts'
+import type { RoomRecord } from '#core/device/records.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
-import { isStateLost, knownHead, withHeadOf } from '#core/device/room.ts'
-import type { PlacedEntry, RoomState } from '#core/device/state.ts'
+import { isStateLost, knownHead, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
+import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { setFinality, storeFinality } from '#core/device/votes.ts'
 import { verifyCertificate } from '#core/identity/certificate.ts'
@@ -82,8 +84,6 @@ export async function requestGroup(turn: Turn, key: string): Promise<void> {
   const account = turn.registered
   const { session } = turn.state
   if (room === null || account === null || session.kind !== 'ready') return
-  // Who waits for a Welcome has no secret of a link.
-  if (room.record.opening.length === 0) return
   const { crypto } = turn.ports
   const pair = invitationKeyPair(crypto, room.record.opening, room.id)
   const id = invitationId(crypto, pair.publicKey)
@@ -109,10 +109,22 @@ export async function requestGroup(turn: Turn, key: string): Promise<void> {
 export function groupRefused(turn: Turn, key: string, code: string): void {
   const room = turn.room(key)
   if (room === null || room.joining?.kind !== 'asked') return
+  walkAsMember(turn, key, { code, joinedAt: null })
+}
+
+/** Walks the log from its beginning, to come back by a resync at its end (JOIN-5). */
+function walkAsMember(
+  turn: Turn,
+  key: string,
+  from: Pick<RoomRecord, 'code' | 'joinedAt'>,
+): void {
+  const room = turn.room(key)
+  if (room === null) return
   forgetEpochs(turn, key)
   turn.setRecord(key, {
-    code,
-    joinedAt: null,
+    ...from,
+    phase: 'joining',
+    recovery: knownHead(room.record),
     next: logPosition(0n),
     headHash: FIRST_PREVIOUS_HASH,
     headTime: 0 as TimeMs,
@@ -226,40 +238,73 @@ async function checkCertificates(
 
 // ---- By Welcome ---------------------------------------------------------------------------
 
-/** A Welcome (ROOM-7): the group is kept, and the log is walked from its beginning up to it. */
-export async function welcomeReceived(turn: Turn, body: Body<'welcome'>): Promise<void> {
-  const id = body.room as RoomId
-  const key = roomKey(id)
-  const existing = turn.room(key)
-  const { position } = body
-  const bounded = position <= BigInt(Number.MAX_SAFE_INTEGER) &&
-    (existing !== null || turn.state.rooms.size < LIMITS.roomsMax)
-  const isOpen = existing === null || existing.record.phase === 'joining' ||
-    existing.record.phase === 'joinRefused' || existing.record.phase === 'removed'
-  const joined = bounded && isOpen ? await openWelcome(turn, body.welcome) : null
+/**
+ * Opens a Welcome (ROOM-7): the group is kept, and the log is walked from its beginning up to it.
+ * False where it opens nothing, or another room.
+ */
+export async function enterByWelcome(
+  turn: Turn,
+  key: string,
+  { id, position, welcome }: HeldWelcome,
+): Promise<boolean> {
+  const joined = await openWelcome(turn, welcome)
   const room = joined === null ? null : roomOfGroupId(joined.group.public.context.groupId)
-  if (joined === null || room === null || !equalBytes(room, id)) {
-    turn.send('welcomeReceived', { id: body.id })
-    return
-  }
+  if (joined === null || room === null || roomKey(room) !== key) return false
+  const existing = turn.room(key)
   if (existing !== null) {
     endUnderWay(turn, key)
     forgetEpochs(turn, key)
   }
-  const fresh = newRoom({
+  const fresh = addedRoom(turn, room, {
+    suite: joined.group.public.suite.id,
+    title: existing?.record.title ?? null,
+  })
+  const joining = { kind: 'welcome', id, position, ...joined } as const
+  const left = turn.room(key)
+  turn.addRoom({ ...withOutboxOf(left, withHeadOf(left, fresh)), joining })
+  subscribe(turn, key)
+  return true
+}
+
+/**
+ * A commit at this position has added the device, with a Welcome that opens nothing: it comes in as
+ * a member who lost the state of the group. *The others would see a member who hears nothing, and
+ * could not add it again.* A log that it knew it must find again.
+ */
+export function enterByWalk(turn: Turn, key: string, position: LogPosition): void {
+  const id = roomIdOfKey(key)
+  if (id === null) return
+  const existing = turn.room(key)
+  if (existing === null) turn.addRoom(addedRoom(turn, id, { suite: DEFAULT_SUITE, title: null }))
+  landOutbox(turn, key)
+  walkAsMember(turn, key, { code: '', joinedAt: position })
+}
+
+/** The Welcome is to another epoch than its commit makes: the walk goes on without it. */
+export function dropWelcome(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room?.joining?.kind !== 'welcome') return
+  const { group, keyPackage } = room.joining
+  dropKeyPackage(turn, keyPackage)
+  turn.setRoom(key, { joining: { kind: 'recovery' } })
+  wipeGroups(turn, key, [group])
+}
+
+function addedRoom(
+  turn: Turn,
+  id: RoomId,
+  { suite, title }: { readonly suite: number; readonly title: string | null },
+): RoomState {
+  return newRoom({
     id,
     phase: 'joining',
-    suite: joined.group.public.suite.id,
+    suite,
     domain: turn.state.hub?.domain ?? '' as HubDomain,
-    title: existing?.record.title ?? null,
+    title,
     opening: EMPTY,
     inviterRootHash: EMPTY,
     createdAt: turn.nowMs,
   })
-  const joining = { kind: 'welcome', id: body.id, position, ...joined } as const
-  const left = turn.room(key)
-  turn.addRoom({ ...withOutboxOf(left, withHeadOf(left, fresh)), joining })
-  subscribe(turn, key)
 }
 
 interface Joined {
@@ -307,12 +352,7 @@ export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
   turn.setRoom(key, { joining: null })
   storeEpochs(turn, key)
   if (room.finality !== null) storeFinality(turn, key, room.finality)
-  if (joining.kind === 'welcome') {
-    dropKeyPackage(turn, joining.keyPackage)
-    // The hub forgets the Welcome, and there is no other.
-    turn.strictly()
-    turn.send('welcomeReceived', { id: joining.id })
-  }
+  if (joining.kind === 'welcome') dropKeyPackage(turn, joining.keyPackage)
   turn.effect({ kind: 'showAccount' })
 }
 

@@ -13,7 +13,7 @@ import type { Turn } from '#core/device/turn.ts'
 import { isAttested, type VerifiedCertificate } from '#core/identity/certificate.ts'
 import type { LeafIdentity } from '#core/identity/leaf-identity.ts'
 import type { LeafNode } from '#core/mls/leaf-node.ts'
-import { leafAt, members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
+import { leafAt, members, type NodeChanges, type RatchetTree } from '#core/mls/ratchet-tree.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import { encode } from '#core/wire/codec.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
@@ -133,21 +133,31 @@ export function storeCertificates(turn: Turn, key: string): void {
   }
 }
 
-/** Forgets the certificates that leaves named which are no longer in the tree. */
-export function dropCertificates(
-  turn: Turn,
-  key: string,
-  gone: { readonly leaves: readonly LeafNode[]; readonly tree: RatchetTree },
-): void {
+/** Forgets the certificates of leaves that are over, where no epoch of the room names them. */
+export function dropCertificates(turn: Turn, key: string, over: readonly LeafNode[]): void {
   const room = turn.room(key)
-  const hashes = new Set(gone.leaves.map((leaf) => hashOf(leaf)))
-  if (room === null || hashes.size === 0) return
-  for (const { leafNode } of members(gone.tree)) hashes.delete(hashOf(leafNode))
+  const hashes = new Set(over.map((leaf) => hashOf(leaf)))
+  if (room === null || room.final === null || hashes.size === 0) return
+  for (const { leafNode } of members(room.final.public.tree)) hashes.delete(hashOf(leafNode))
+  // What an epoch of the chain did not change stands in the tree below.
+  for (const epoch of room.chain) {
+    for (const leaf of leavesAt(epoch.changed, epoch.public.tree)) hashes.delete(hashOf(leaf))
+  }
   const certificates = new Map(room.certificates)
   for (const hash of hashes) {
     if (certificates.delete(hash)) turn.delete('certificates', `${key}:${hash}`)
   }
   turn.setRoom(key, { certificates })
+}
+
+/** The leaves of a tree at the nodes that a commit changed. */
+export function leavesAt(changed: NodeChanges, tree: RatchetTree): readonly LeafNode[] {
+  const leaves: LeafNode[] = []
+  for (const { node } of changed.nodes) {
+    const leaf = node % 2 === 0 ? leafAt(tree, node / 2) : null
+    if (leaf !== null) leaves.push(leaf)
+  }
+  return leaves
 }
 
 function hashOf(leaf: LeafNode): string {

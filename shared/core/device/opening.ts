@@ -18,7 +18,7 @@ export async function openRoom(turn: Turn, key: string): Promise<void> {
     if (body.kind === 'malformed') return
     const request = turn.request({ kind: 'createRoom', room: key })
     turn.send('createRoom', { ...body.value, request }, room.id)
-  } else if (phase === 'joining' && room.joining?.kind !== 'welcome') {
+  } else if (phase === 'joining' && opening.length > 0) {
     await requestGroup(turn, key)
   } else if (phase === 'live' || phase === 'joining') {
     subscribe(turn, key)

@@ -273,6 +273,17 @@ export interface ChainedHash {
   readonly hash: Uint8Array
 }
 
+/** A Welcome that the hub has given out and that is not acknowledged (ROOM-7). */
+export interface HeldWelcome {
+  readonly id: bigint
+  /** Of the commit to which it belongs. */
+  readonly position: LogPosition
+  /** MLSMessage; empty once it was opened, or found to open nothing. */
+  readonly welcome: Uint8Array
+  /** The way in that it gives has begun. */
+  readonly isUsed: boolean
+}
+
 export interface DeviceState {
   readonly account: AccountState
   readonly hub: KnownHub | null
@@ -289,6 +300,8 @@ export interface DeviceState {
   readonly nextRequest: number
   readonly requests: ReadonlyMap<RequestId, PendingRequest>
   readonly keyPackages: ReadonlyMap<string, KeyPackageRecord>
+  /** The newest of each room, in memory only: the next session brings them again. */
+  readonly welcomes: ReadonlyMap<string, HeldWelcome>
   readonly rooms: ReadonlyMap<string, RoomState>
 }
 
@@ -307,6 +320,7 @@ export function emptyState(home: string): DeviceState {
     nextRequest: 1,
     requests: new Map(),
     keyPackages: new Map(),
+    welcomes: new Map(),
     rooms: new Map(),
   }
 }

@@ -58,7 +58,8 @@ function epochFinal(turn: Turn, key: string): void {
   if (room === null || room.final === null) return
   const { final, record } = room
   turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
-  if (record.phase !== 'live') return
+  // A walk comes by what is over; at its end it shows whether this device is in the room.
+  if (record.phase !== 'live' || room.joining !== null) return
   const top = topEpoch(room)
   // Who was brought in again above its own removal stays.
   const isOut = top === null || ownLeafIn(turn, top) === null

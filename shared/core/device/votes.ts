@@ -7,6 +7,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { type LeafIndex, leafIndex, type LogPosition } from '#core/base/ids.ts'
 import { idOfEpoch, replaceEpoch, topEpoch } from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
+import { isHeld } from '#core/device/hold.ts'
 import { finalityKey } from '#core/device/records.ts'
 import { memberAt } from '#core/device/members.ts'
 import { addItem, caughtUp } from '#core/device/room.ts'
@@ -92,7 +93,14 @@ export async function pumpVotes(turn: Turn, key: string): Promise<void> {
 
 function mayVote(turn: Turn, room: RoomState): boolean {
   const isIn = room.record.phase === 'live' && room.joining === null
-  return turn.ready && isIn && caughtUp(room)
+  return turn.ready && isIn && caughtUp(room) && !isHeld(turn, room)
+}
+
+/** Votes that are not in the log are due again: the hub may have taken none of them. */
+export function takeVotesBack(turn: Turn, key: string): void {
+  const room = turn.room(key)
+  if (room === null) return
+  turn.setRoom(key, { chain: room.chain.map((epoch) => ({ ...epoch, isVoteSent: false })) })
 }
 
 /**
