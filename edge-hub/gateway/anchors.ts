@@ -8,7 +8,8 @@ import { type Anchor, readAnchor, verifyAnchor } from '#core/policy/anchor.ts'
 import { findInvitation, type PolicyInvitation, policyOf } from '#core/policy/room-policy.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { accept, background, beginRequest, endRequest, refuse } from '#hub/gateway/answering.ts'
+import { accept, background, beginRequest, endRequest } from '#hub/gateway/answering.ts'
+import { refusalOf, refuse } from '#hub/gateway/answering.ts'
 import { type Connection, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { StoredAnchor } from '#hub/ports.ts'
@@ -50,8 +51,9 @@ async function take(
   if (said === null || final === null || head === null) return BAD
   const invitation = ownInvitation(connection, head, said)
   if (invitation === null || said.position !== final.origin) return BAD
-  const spent = hub.anchors.spend(`${room.key}${toHex(said.invitation)}`, nowMs(hub))
-  if (spent.kind === 'empty') return { kind: 'tooMany', retryAfterMs: spent.retryAfterMs }
+  const key = `${room.key}${toHex(said.invitation)}`
+  const tooMany = refusalOf(hub.anchors.spend(key, nowMs(hub)))
+  if (tooMany !== null) return tooMany
   const verified = await verifyAnchor(crypto, anchor, {
     room: room.id,
     invitation: invitation.id,

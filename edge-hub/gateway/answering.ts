@@ -8,6 +8,7 @@ import { type Body, type BodyKind, encodeMessage } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { acceptedFrame } from '#hub/gateway/entries-frame.ts'
 import type { Arrival, Connection, Hub, Room } from '#hub/gateway/model.ts'
+import type { Spent } from '#hub/gateway/rate.ts'
 import type { Outcome } from '#hub/sequencer/sequencer.ts'
 
 /**
@@ -50,6 +51,11 @@ export function accept(
   accepted: { readonly request: RequestId; readonly position: bigint | null },
 ): void {
   sendFrame(hub, connection, acceptedFrame(accepted.request, accepted.position))
+}
+
+/** What is said to who has no token left, with the time to the next; null to who had one. */
+export function refusalOf(spent: Spent): Refusal | null {
+  return spent.kind === 'empty' ? { kind: 'tooMany', retryAfterMs: spent.retryAfterMs } : null
 }
 
 /** Counts a request that is answered later; its bytes are held until then. */

@@ -18,6 +18,7 @@ import { encode } from '#core/wire/codec.ts'
 import { type CommitEntry, commitEntryCodec, proposalEntryCodec } from '#core/wire/log-entry.ts'
 import { voteEntryCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
+import { refusalOf } from '#hub/gateway/answering.ts'
 import { type Hub, LINK_RATE, nowMs, type Room } from '#hub/gateway/model.ts'
 import { type Buckets, spend } from '#hub/gateway/rate.ts'
 import { type Author, deviceKey, type EpochView, isSameDevice } from '#hub/sequencer/group-view.ts'
@@ -127,8 +128,7 @@ function judgeSender(
 
 /** One token of a device's share in a room. */
 function spendOf(hub: Hub, buckets: Buckets, room: Room, author: Author): Refusal | null {
-  const spent = buckets.spend(`${room.key}${deviceKey(author)}`, nowMs(hub))
-  return spent.kind === 'empty' ? { kind: 'tooMany', retryAfterMs: spent.retryAfterMs } : null
+  return refusalOf(buckets.spend(`${room.key}${deviceKey(author)}`, nowMs(hub)))
 }
 
 /** Joins by link are few for each room, and so are the resyncs of a device. */
@@ -140,9 +140,8 @@ function spendExternal(
   if (by.judged.external === 'resync') return spendOf(hub, hub.resyncs, room, by.author)
   if (by.judged.external !== 'invitation') return null
   const spent = spend(room.linkJoins, LINK_RATE, nowMs(hub))
-  if (spent.kind === 'empty') return { kind: 'tooMany', retryAfterMs: spent.retryAfterMs }
-  room.linkJoins = spent.bucket
-  return null
+  if (spent.kind === 'spent') room.linkJoins = spent.bucket
+  return refusalOf(spent)
 }
 
 async function areAttested(hub: Hub, certificates: readonly Uint8Array[]): Promise<boolean> {

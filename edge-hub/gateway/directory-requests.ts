@@ -20,6 +20,7 @@ import { identityOf } from '#core/policy/roster.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
+import { refusalOf } from '#hub/gateway/answering.ts'
 import { readKeyPackage } from '#hub/gateway/key-packages.ts'
 import { type Hub, nowMs, REGISTRATION_RATE } from '#hub/gateway/model.ts'
 import { spend } from '#hub/gateway/rate.ts'
@@ -52,10 +53,9 @@ export async function register(hub: Hub, certificate: Uint8Array): Promise<Regis
       return { kind: 'registered', attestation, isNew: false }
     }
     const spent = spend(hub.registrations, REGISTRATION_RATE, nowMs(hub))
-    if (spent.kind === 'empty') {
-      return refused({ kind: 'tooMany', retryAfterMs: spent.retryAfterMs })
-    }
-    hub.registrations = spent.bucket
+    if (spent.kind === 'spent') hub.registrations = spent.bucket
+    const tooMany = refusalOf(spent)
+    if (tooMany !== null) return refused(tooMany)
     const verified = await verifyCertificate(crypto, certificate, { hubKey: null })
     if (verified.kind === 'refused') return refused({ kind: 'badCertificate' })
     const { account, rootHash } = verified

@@ -14,7 +14,7 @@ import { isSessionKind, type Message } from '#core/wire/bodies.ts'
 import { type Frame, parseFrame } from '#core/wire/frame.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { background, beginRequest, endRequest, flush } from '#hub/gateway/answering.ts'
-import { accept, hasRoomFor, isBusy, refuse, send } from '#hub/gateway/answering.ts'
+import { accept, hasRoomFor, isBusy, refusalOf, refuse, send } from '#hub/gateway/answering.ts'
 import { authorize } from '#hub/gateway/authorize.ts'
 import { leaveAnchor } from '#hub/gateway/anchors.ts'
 import { askNewcomer, findDueVerdicts } from '#hub/gateway/asking.ts'
@@ -268,15 +268,13 @@ function claimKeyPackages(
 ): void {
   const { request } = body
   const opcode = BODIES.claimKeyPackages[0]
-  const refused = (retryAfterMs: number) =>
-    refuse(hub, connection, { request, opcode, refusal: { kind: 'tooMany', retryAfterMs } })
+  const refused = (refusal: Refusal) => refuse(hub, connection, { request, opcode, refusal })
   const crowded = connection.outbound.controlBytes > LIMITS.controlQueueBytesMax / 2 ||
     connection.inFlightBytes > LIMITS.controlQueueBytesMax / 2
-  if (crowded) return refused(LIMITS.headIntervalMs)
-  const asked = hub.strangerRequests.spend(connection.actor.key, nowMs(hub))
-  if (asked.kind === 'empty') return refused(asked.retryAfterMs)
-  const claimed = hub.claims.spend(body.account, nowMs(hub))
-  if (claimed.kind === 'empty') return refused(claimed.retryAfterMs)
+  if (crowded) return refused({ kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs })
+  const tooMany = refusalOf(hub.strangerRequests.spend(connection.actor.key, nowMs(hub))) ??
+    refusalOf(hub.claims.spend(body.account, nowMs(hub)))
+  if (tooMany !== null) return refused(tooMany)
   const size = LIMITS.claimAnswerSize
   beginRequest(hub, connection, size)
   background(
@@ -327,8 +325,7 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
 
 /** Rooms stay for ever and cost their creator one frame: each device begins few (HUB-5). */
 function spendCreation(hub: Hub, connection: Connection): Refusal | null {
-  const spent = hub.creations.spend(connection.actor.key, nowMs(hub))
-  return spent.kind === 'empty' ? { kind: 'tooMany', retryAfterMs: spent.retryAfterMs } : null
+  return refusalOf(hub.creations.spend(connection.actor.key, nowMs(hub)))
 }
 
 /** Bytes that a submission holds while it is unanswered: those of its opaque parts. */
@@ -354,11 +351,9 @@ function ephemeral(
   const fault = judgeEphemeral(room, connection, message.body.frame)
   if (fault !== null) return deny(hub, connection, message, fault)
   const spent = spend(connection.ephemerals, EPHEMERAL_RATE, nowMs(hub))
-  if (spent.kind === 'empty') {
-    const { retryAfterMs } = spent
-    return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs })
-  }
-  connection.ephemerals = spent.bucket
+  if (spent.kind === 'spent') connection.ephemerals = spent.bucket
+  const tooMany = refusalOf(spent)
+  if (tooMany !== null) return deny(hub, connection, message, tooMany)
   passOn(room, connection, encodeMessage('ephemeral', room.id, message.body))
 }
 

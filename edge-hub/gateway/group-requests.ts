@@ -14,7 +14,8 @@ import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
 import { commitEntryCodec, genesisEntryCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { background, beginRequest, endRequest, refuse, send } from '#hub/gateway/answering.ts'
+import { background, beginRequest, endRequest } from '#hub/gateway/answering.ts'
+import { refusalOf, refuse, send } from '#hub/gateway/answering.ts'
 import { readGroup } from '#hub/gateway/load-group.ts'
 import { type Connection, type GroupSending, type Hub, nowMs } from '#hub/gateway/model.ts'
 import type { Room } from '#hub/gateway/model.ts'
@@ -40,10 +41,8 @@ export function requestGroup(hub: Hub, connection: Connection, asked: GroupAsked
   const { request } = body
   const refused = (refusal: Refusal) =>
     refuse(hub, connection, { request, opcode: OPCODE, refusal })
-  const spent = hub.groupRequests.spend(connection.actor.key, nowMs(hub))
-  if (spent.kind === 'empty') {
-    return refused({ kind: 'tooMany', retryAfterMs: spent.retryAfterMs })
-  }
+  const tooMany = refusalOf(hub.groupRequests.spend(connection.actor.key, nowMs(hub)))
+  if (tooMany !== null) return refused(tooMany)
   const isFull = hub.groupsReading >= READING_MAX || heldBytes(hub) >= LIMITS.groupAnswerSizeMax
   if (connection.groupAnswer !== null || isFull) {
     return refused({ kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs })

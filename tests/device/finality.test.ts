@@ -7,7 +7,7 @@ import { createDialer } from '#browser/webtransport-dialer.ts'
 import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { cutLink } from '../support/cut-links.ts'
-import { openPerson, roomShows, say, sees, sent, signUp, texts } from './people.ts'
+import { appShows, openPerson, roomShows, say, sees, sent, signUp, texts } from './people.ts'
 import { away, back, withScene } from './scene.ts'
 import { refusingDialer } from './tampering.ts'
 
@@ -150,6 +150,44 @@ Deno.test(
       const late = await sent(bob, room, 'too early')
       ok(Number(placeOf(late)) > Number(placeOf(early)))
       for (const person of [alice, bob, carol]) {
+        deepStrictEqual(person.faults, [])
+        await person.sdk.close()
+      }
+    } finally {
+      await hub.close()
+    }
+  },
+)
+
+Deno.test(
+  'ROOM-11: whoever is let in above an open epoch learns the title, too',
+  options,
+  async () => {
+    const hub = await startHub()
+    try {
+      const endpoint = `http://localhost:${hub.port}`
+      const links = { bob: cutLink(createDialer()), carol: cutLink(createDialer()) }
+      const alice = await openPerson({ endpoint })
+      const bob = await openPerson({ endpoint, dialer: links.bob })
+      const carol = await openPerson({ endpoint, dialer: links.carol })
+      const dan = await openPerson({ endpoint })
+      await signUp(alice, 'alice')
+      await signUp(bob, 'bob')
+      await signUp(carol, 'carol')
+      await signUp(dan, 'dan')
+      const room = await alice.sdk.createRoom({ title: 'Larks' })
+      await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
+      await alice.sdk.addMember({ room, account: 'bob@localhost' })
+      await roomShows(bob, room, (view) => view.summary.state === 'live', 'bob in')
+      // Nobody is there to agree, so that both epochs stay open.
+      await away(bob, links.bob)
+      await away(carol, links.carol)
+      await alice.sdk.addMember({ room, account: 'carol@localhost' })
+      await say(alice, room, 'behind the title for carol')
+      await sent(alice, room, 'behind the title for carol')
+      await alice.sdk.addMember({ room, account: 'dan@localhost' })
+      await appShows(dan, ({ rooms }) => rooms[0]?.title === 'Larks', 'the title')
+      for (const person of [alice, bob, carol, dan]) {
         deepStrictEqual(person.faults, [])
         await person.sdk.close()
       }

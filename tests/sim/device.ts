@@ -53,6 +53,8 @@ export class SimDevice {
   readonly disk: DeviceDisk
   /** How far the device's clock is from the world's. */
   skewMs = 0
+  /** How often its power was lost. */
+  powerLosses = 0
   readonly #parts: SimDeviceParts
   readonly #clock: Clock
   /** When each fires, by the world's clock: a host waits a time, however its clock jumps. */
@@ -114,6 +116,7 @@ export class SimDevice {
   /** So does the machine under it; the count of transactions that are lost comes back. */
   async losePower(): Promise<number> {
     this.#end()
+    this.powerLosses++
     const lost = this.disk.losePower()
     await this.#begin()
     return lost

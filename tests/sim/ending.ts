@@ -16,7 +16,7 @@ import { identityOf } from '#core/policy/roster.ts'
 import { readEpochs, readGroup } from '#hub/gateway/load-group.ts'
 import type { HubMemory } from '#hub/gateway/memory.ts'
 import { decodeState } from '#hub/sequencer/room-state.ts'
-import { FALSE_TEXT } from '../support/hostile-speech.ts'
+import { FALSE_TEXT, FALSE_TITLE } from '../support/hostile-speech.ts'
 import type { SimDevice } from './device.ts'
 import { type InvariantName, Violation } from './invariants.ts'
 import { type LogReader, plainFinality, seatWord } from './oracle.ts'
@@ -108,6 +108,7 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
       reader.replay().epochs.at(-1)?.seats.has(seatOf(device)) === true
     )
     for (const device of there) await judgeMember(device, { key, reader })
+    judgeTold({ key, reader, there, workload })
     await judgeMessages(world, { key, reader, there, workload })
   }
   for (const device of world.devices) judgeDevice(device)
@@ -348,6 +349,33 @@ async function judgeMessages(world: World, judged: Judged): Promise<void> {
 
 function isHostile(sender: string): boolean {
   return sender.startsWith('mallory@')
+}
+
+/**
+ * Members have the title that the creator gave, or that of a hostile member behind it. What is too
+ * long was refused. What a person marked as read stays so, but for a mark that went with the power.
+ */
+function judgeTold({ key, there, workload }: Judged): void {
+  const titles = there.map((device) => device.room(key)?.record.title ?? null)
+  const given = workload.titles.get(key) ?? titles[0]
+  for (const [index, title] of titles.entries()) {
+    const isGiven = title !== null && (title === given || title === FALSE_TITLE)
+    must('Converges', isGiven, () => `${there[index]?.name} calls ${key} ${title}, not ${given}`)
+  }
+  for (const { device, room, text } of workload.said) {
+    const isGood = room !== key || text.length <= LIMITS.textMax
+    must('Answered', isGood, () => `${device.name} took on a text of ${text.length} characters`)
+  }
+  for (const { device, room, position, powerLosses } of workload.marks) {
+    if (room !== key || !there.includes(device) || powerLosses !== device.powerLosses) continue
+    const readUpTo = device.room(key)?.record.readUpTo ?? -1n
+    const isKept = readUpTo >= BigInt(position)
+    must(
+      'Converges',
+      isKept,
+      () => `${device.name} has read ${key} to ${position}, not ${readUpTo}`,
+    )
+  }
 }
 
 /** A person sees a message once, also where its sender repeats it (CONTENT-4). */

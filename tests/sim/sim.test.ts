@@ -52,6 +52,7 @@ Deno.test(`${FAST_SEEDS} seeds hold all invariants, and everything happens`, asy
   ]
   deepStrictEqual(missing, [])
   ok(sum.finals > 0 && sum.voids > 0, 'commits became final and void')
+  ok('setTyping seen' in sum.outcomes, 'somebody saw that somebody types')
 })
 
 Deno.test(`${REAL_SEEDS} seeds hold all invariants on the real primitives`, async () => {

@@ -19,6 +19,15 @@ export interface Said {
   readonly localId: string
 }
 
+/** A person saw everything up to a position, and the device took that on. */
+export interface Mark {
+  readonly device: SimDevice
+  readonly room: string
+  readonly position: number
+  /** Of the device at that moment: the next one may take the mark away (KEY-4). */
+  readonly powerLosses: number
+}
+
 export interface Link {
   readonly room: string
   readonly link: string
@@ -37,9 +46,14 @@ export class Workload {
   readonly said: Said[] = []
   /** Whose device ended before it said whether it took them on. */
   readonly #unsure = new Set<string>()
+  readonly marks: Mark[] = []
   readonly links: Link[] = []
   /** Rooms that were created, by their key. */
   readonly rooms: string[] = []
+  /** What their creators call them, by their key. */
+  readonly titles = new Map<string, string>()
+  /** Whose typing nobody has seen yet, and where. */
+  readonly #typing = new Map<SimDevice, string>()
   readonly #world: World
   readonly #chance: Chance
   readonly #table: readonly OperationName[]
@@ -75,6 +89,7 @@ export class Workload {
       }
     }
     this.#openRooms()
+    this.#seeTyping()
     if (this.#firstRooms > 0 && this.#create(this.#device())) this.#firstRooms--
     if (this.#prng.integer(1_000_000) >= this.#world.plan.load) return
     const name = this.#prng.pick(this.#table)
@@ -92,6 +107,17 @@ export class Workload {
       this.#invite(device, room, LINK_LIVES_MS[1])
       return false
     })
+  }
+
+  #seeTyping(): void {
+    for (const [device, key] of this.#typing) {
+      const isSeen = this.#world.devices.some((each) =>
+        each !== device && (each.room(key)?.typing.length ?? 0) > 0
+      )
+      if (!isSeen) continue
+      this.#typing.delete(device)
+      this.#world.chronicle.outcome('setTyping seen')
+    }
   }
 
   get #prng() {
@@ -137,6 +163,7 @@ export class Workload {
     this.#do('createRoom', device, command, {
       done: (room) => {
         this.rooms.push(room)
+        this.titles.set(room, command.title)
         this.#closed.push({ device, room })
       },
     })
@@ -256,14 +283,21 @@ export class Workload {
     setTyping: () => {
       const device = this.#device()
       const room = this.#liveRoom(device)
-      if (room !== null) this.#do('setTyping', device, { kind: 'setTyping', room: room.key })
+      if (room === null) return
+      this.#typing.set(device, room.key)
+      this.#do('setTyping', device, { kind: 'setTyping', room: room.key })
     },
     markRead: () => {
       const device = this.#device()
       const room = this.#liveRoom(device)
       if (room === null) return
       const position = this.#prng.integer(Number(room.record.next) + 1)
-      this.#do('markRead', device, { kind: 'markRead', room: room.key, position })
+      this.#do('markRead', device, { kind: 'markRead', room: room.key, position }, {
+        done: () => {
+          const { powerLosses } = device
+          this.marks.push({ device, room: room.key, position, powerLosses })
+        },
+      })
     },
     networkChanged: () => {
       const device = this.#device()

@@ -12,6 +12,8 @@ export const FALSE_CONTENTS = ['sender', 'room', 'title'] as const
 export type FalseContent = typeof FALSE_CONTENTS[number]
 /** What a content says that nobody may be shown. */
 export const FALSE_TEXT = 'not said by whom it names, or not where it stands'
+/** A title that its creator did not give. */
+export const FALSE_TITLE = 'A room of nobody'
 
 /** Whom a content names: its sender and the room that it was said in (CONTENT-2). */
 function truth({ parts, self }: HandDevice, { id }: HandRoom) {
@@ -43,7 +45,7 @@ export function falseContent(device: HandDevice, room: HandRoom, what: FalseCont
       return encodeContent(textContent({ ...of, roomUri, text }))
     }
     case 'title':
-      return encodeContent(roomProfileContent({ ...of, title: 'A room of nobody' }))
+      return encodeContent(roomProfileContent({ ...of, title: FALSE_TITLE }))
   }
 }
 

@@ -58,7 +58,10 @@ export async function sendMessage(
 export async function queueProfile(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null || room.record.title === null) return
-  if (room.outbox.some((item) => item.record.purpose === 'profile')) return
+  // One that stands in the log already was said before whoever is new could read it.
+  const isUnsaid = ({ purpose, sequencedAt, refused }: OutboxRecord) =>
+    purpose === 'profile' && sequencedAt === null && refused === ''
+  if (room.outbox.some(({ record }) => isUnsaid(record))) return
   const content = roomProfileContent({ ...contentOptions(turn, room), title: room.record.title })
   enqueue(turn, key, { localId: '', purpose: 'profile', content: encodeContent(content) })
   await pumpOutbox(turn, key)
