@@ -84,6 +84,7 @@ export async function openDevice(
     }),
     sent: () => {},
     faulted: (_, error) => faults.push(error),
+    answeredTwice: () => faults.push(new Error('a command is answered twice')),
   })
   const timer = setInterval(() => device.passTime(), TIMERS_MS)
   done(await device.command({ kind: 'signUp', name, deviceName: 'bench' }))
