@@ -2,8 +2,8 @@
  * A device world: production device machines, the gateway's checks and the sequencer, with frames
  * that lie in order on each way (up, down on the lane of control, down on that of the room) and in
  * no order between ways. Owns the composition, sessions that end and begin, and the invariants of
- * all together. An answer that something was taken arrives at once: it says nothing that the log
- * does not.
+ * all together. An answer that something was taken arrives at once: of an entry it says nothing
+ * that the log does not; of an anchor it does, and what comes of a late one is not seen here.
  */
 import { NO_ROOM, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'

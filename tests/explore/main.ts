@@ -2,6 +2,7 @@
  * `npm run explore`: visits the worlds of `worlds.ts` in two lanes and says what it found; its last
  * line is one JSON object. Owns arguments, output and the status: 1 where an invariant broke.
  */
+import { drain } from '../support/lanes.ts'
 import type { LaneOrder } from './lane.ts'
 import type { Report } from './search.ts'
 import { EXPLORATIONS } from './worlds.ts'
@@ -21,19 +22,6 @@ function argumentsOf(given: readonly string[]): Arguments | null {
     else return null
   }
   return { world, statesMax }
-}
-
-function lane(order: LaneOrder, heard: (report: Report) => void): Promise<void> {
-  const worker = new Worker(new URL('./lane.ts', import.meta.url), { type: 'module' })
-  return new Promise((resolve, reject) => {
-    worker.addEventListener('message', ({ data: report }: MessageEvent<Report | null>) => {
-      if (report !== null) return heard(report)
-      worker.terminate()
-      resolve()
-    })
-    worker.addEventListener('error', ({ message }) => reject(new Error(message)))
-    worker.postMessage(order)
-  })
 }
 
 function show(report: Report): void {
@@ -63,10 +51,19 @@ const heard = (report: Report) => {
   show(report)
 }
 const startedMs = performance.now()
-await Promise.all(([0, 1] as const).map((number) => {
+const orders = ([0, 1] as const).flatMap((number): LaneOrder[] => {
   const worlds = chosen.filter(({ lane }) => lane === number).map(({ name }) => name)
-  return worlds.length === 0 ? null : lane({ worlds, statesMax }, heard)
-}))
+  return worlds.length === 0 ? [] : [{ worlds, statesMax }]
+})
+await drain<LaneOrder, Report | null>({
+  worker: new URL('./lane.ts', import.meta.url),
+  lanes: orders.length,
+  next: () => orders.shift() ?? null,
+  answered(report) {
+    if (report !== null) heard(report)
+    return report === null
+  },
+})
 console.log(JSON.stringify({
   seconds: Math.round((performance.now() - startedMs) / 1_000),
   states: reports.reduce((sum, { states }) => sum + states, 0),

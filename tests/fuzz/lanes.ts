@@ -2,6 +2,7 @@
  * Histories on several cores at once. Owns how seeds are shared out; a run has the same histories
  * however many lanes there are.
  */
+import { drain } from '../support/lanes.ts'
 import type { Batch, BatchEnded } from './lane.ts'
 
 const RUNS_PER_BATCH = 16
@@ -17,10 +18,16 @@ export async function runLanes(run: Batch & { readonly lanes: number }): Promise
   }
   waiting.reverse()
   const ended: BatchEnded[] = []
-  const lanes = Array.from({ length: Math.min(run.lanes, waiting.length) }, () => {
-    return drain(waiting, ended)
+  await drain<Batch, BatchEnded>({
+    worker: new URL('./lane.ts', import.meta.url),
+    lanes: run.lanes,
+    next: () => waiting.pop() ?? null,
+    answered(result) {
+      ended.push(result)
+      if (result.kind === 'failed') waiting.length = 0
+      return true
+    },
   })
-  await Promise.all(lanes)
   const failed = ended.filter((each) => each.kind === 'failed')
   const [first] = failed.sort((a, b) => a.seed - b.seed)
   if (first !== undefined) return first
@@ -32,28 +39,6 @@ export async function runLanes(run: Batch & { readonly lanes: number }): Promise
     }
   }
   return { kind: 'held', counts }
-}
-
-/** One lane takes batches until there are none, or one has failed. */
-async function drain(waiting: Batch[], ended: BatchEnded[]): Promise<void> {
-  const worker = new Worker(new URL('./lane.ts', import.meta.url), { type: 'module' })
-  try {
-    for (let batch = waiting.pop(); batch !== undefined; batch = waiting.pop()) {
-      const result = await answer(worker, batch)
-      ended.push(result)
-      if (result.kind === 'failed') waiting.length = 0
-    }
-  } finally {
-    worker.terminate()
-  }
-}
-
-function answer(worker: Worker, batch: Batch): Promise<BatchEnded> {
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data: ended }: MessageEvent<BatchEnded>) => resolve(ended)
-    worker.onerror = (event) => reject(new Error(event.message))
-    worker.postMessage(batch)
-  })
 }
 
 /** The command that repeats one history. */

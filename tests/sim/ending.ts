@@ -352,15 +352,19 @@ function isHostile(sender: string): boolean {
 }
 
 /**
- * Members have the title that the creator gave, or that of a hostile member behind it. What is too
- * long was refused. What a person marked as read stays so, but for a mark that went with the power.
+ * Members have the title that the creator gave, or that of a hostile member behind it, unless
+ * nobody had to tell them. What is too long was refused. What a person marked as read stays so, but
+ * for a mark that went with the power.
  */
-function judgeTold({ key, there, workload }: Judged): void {
+function judgeTold({ key, reader, there, workload }: Judged): void {
   const titles = there.map((device) => device.room(key)?.record.title ?? null)
-  const given = workload.titles.get(key) ?? titles[0]
-  for (const [index, title] of titles.entries()) {
-    const isGiven = title !== null && (title === given || title === FALSE_TITLE)
-    must('Converges', isGiven, () => `${there[index]?.name} calls ${key} ${title}, not ${given}`)
+  const given = workload.titles.get(key) ?? titles.find((title) => title !== null)
+  const untold = untoldOf(reader)
+  for (const device of there) {
+    const title = device.room(key)?.record.title ?? null
+    const isGiven = title === given || title === FALSE_TITLE ||
+      title === null && untold.has(seatOf(device))
+    must('Converges', isGiven, () => `${device.name} calls ${key} ${title}, not ${given}`)
   }
   for (const { device, room, text } of workload.said) {
     const isGood = room !== key || text.length <= LIMITS.textMax
@@ -376,6 +380,25 @@ function judgeTold({ key, there, workload }: Judged): void {
       () => `${device.name} has read ${key} to ${position}, not ${readUpTo}`,
     )
   }
+}
+
+/**
+ * Who may have no title. Whoever adds tells it (ROOM-11): not a hostile member, and not one who has
+ * none; and nobody tells those who came back by a commit of their own.
+ */
+function untoldOf(reader: LogReader): ReadonlySet<string> {
+  const untold = new Set<string>()
+  for (const { committer, entered, linked } of reader.replay().epochs) {
+    if (committer === null) continue
+    const isTelling = !isHostile(committer) && !untold.has(committer)
+    for (const seat of entered) {
+      // A link says what its maker knew.
+      const isOwn = seat === linked ? untold.size > 0 : seat === committer
+      if (isOwn || seat !== committer && !isTelling) untold.add(seat)
+      else untold.delete(seat)
+    }
+  }
+  return untold
 }
 
 /** A person sees a message once, also where its sender repeats it (CONTENT-4). */

@@ -2,6 +2,7 @@
  * Many seeds on several cores. Owns how they are shared out and what they are together; each run is
  * the same however many lanes there are.
  */
+import { drain } from '../support/lanes.ts'
 import type { PlanOptions } from './plan.ts'
 import type { Report } from './run.ts'
 
@@ -29,29 +30,18 @@ export async function runMany(many: Many): Promise<readonly Report[]> {
   const { first, count, lanes, options } = many
   const reports: Report[] = []
   let next = first
-  const drain = async () => {
-    const worker = new Worker(new URL('./lane.ts', import.meta.url), { type: 'module' })
-    try {
-      while (next < first + count) {
-        const report = await answer(worker, { ...options, seed: next++ })
-        reports.push(report)
-        many.ended?.(report)
-        if (many.endsAtViolation && report.violations.length > 0) next = first + count
-      }
-    } finally {
-      worker.terminate()
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(lanes, count) }, drain))
-  return reports.sort((a, b) => a.seed - b.seed)
-}
-
-function answer(worker: Worker, options: PlanOptions): Promise<Report> {
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data: report }: MessageEvent<Report>) => resolve(report)
-    worker.onerror = (event) => reject(new Error(`${event.message}, ${repeatedBy(options)}`))
-    worker.postMessage(options)
+  await drain<PlanOptions, Report>({
+    worker: new URL('./lane.ts', import.meta.url),
+    lanes,
+    next: () => next < first + count ? { ...options, seed: next++ } : null,
+    answered(report) {
+      reports.push(report)
+      many.ended?.(report)
+      if (many.endsAtViolation && report.violations.length > 0) next = first + count
+      return true
+    },
   })
+  return reports.sort((a, b) => a.seed - b.seed)
 }
 
 type Counts = Readonly<Record<string, number>>

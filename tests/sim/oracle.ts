@@ -56,6 +56,8 @@ export interface LogEpoch {
   readonly position: bigint
   readonly group: PublicGroup
   readonly seats: ReadonlySet<string>
+  /** Who made it, by the seat in it; null for the first. */
+  readonly committer: string | null
   /** Who came in, or came back, by this commit. */
   readonly entered: ReadonlySet<string>
   /** Of its frames so far. */
@@ -130,6 +132,7 @@ export class LogReader {
       position: 0n,
       group: judged.group,
       seats,
+      committer: null,
       entered: seats,
       chains: new Set(),
       linked: null,
@@ -216,7 +219,8 @@ export class LogReader {
     if (external && own !== null) entered.add(own)
     const linked = external && own !== null && !before.seats.has(own) ? own : null
     const chains = new Set<string>()
-    const epoch = { position, group: taken.group, seats, entered, chains, linked }
+    const { group } = taken
+    const epoch = { position, group, seats, committer: own, entered, chains, linked }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
