@@ -1,13 +1,10 @@
 /**
  * Bugs on purpose, to show that the simulation finds what it should: each is a change of a copy of
- * the product, which the product itself knows nothing of. Owns the changes, and running a copy.
+ * the product, which the product itself knows nothing of. Owns the changes; `hunt.ts` runs a copy.
  */
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import type { InvariantName } from './invariants.ts'
 
-interface Edit {
+export interface Edit {
   readonly file: string
   /** Stands in the file once. */
   readonly find: string
@@ -16,14 +13,15 @@ interface Edit {
 
 export interface Bug {
   readonly name: string
-  /** By which it is found; by any of them, where it is not said. */
-  readonly invariant?: InvariantName
+  /** That breaks; others may break before it. */
+  readonly invariant: InvariantName
   readonly edits: readonly Edit[]
 }
 
 export const BUGS: readonly Bug[] = [
   {
     name: 'acknowledge before sync',
+    invariant: 'EntriesAreDurable',
     edits: [{
       file: 'edge-hub/gateway/turns.ts',
       find: 'const outcomes = await hub.ports.log.append(parts.map(appendOf))',
@@ -33,6 +31,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'drop one frame on reconnect',
+    invariant: 'DeliveredOnce',
     edits: [{
       file: 'shared/core/device/outbox.ts',
       find: 'room.outbox.map((item) => ({ ...item, inFlight: false })))',
@@ -43,6 +42,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'accept a second commit in an epoch',
+    invariant: 'LogIsValid',
     edits: [{
       file: 'edge-hub/gateway/check-commit.ts',
       find: 'const { author, body, find } = check\n  const head = headView(room.sequenced)',
@@ -61,20 +61,16 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'reuse a generation',
+    invariant: 'NoKeyReuse',
     edits: [{
       file: 'shared/core/device/epoch-keys.ts',
-      find: "turn.put('chains', `${prefix}:${name}`, encodeChain(chain), durability)",
-      replace: `if (durability === 'relaxed') {
-      turn.put('chains', \`\${prefix}:\${name}\`, encodeChain(chain), durability)
-    }`,
-    }, {
-      file: 'shared/core/device/outbox.ts',
-      find: '  skipGenerations(turn, key, lane.generation)\n',
-      replace: '  if (lane.generation < 0) skipGenerations(turn, key, -1)\n',
+      find: 'const reserved = keys.reserved.slice(plaintexts.length)',
+      replace: 'const reserved = keys.reserved.slice(plaintexts.length - 1)',
     }],
   },
   {
     name: 'seal anew what was refused',
+    invariant: 'DeliveredOnce',
     edits: [{
       file: 'shared/core/device/outbox.ts',
       find: "record: { ...item.record, refused: again ? '' : refusal.kind },",
@@ -83,6 +79,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'send before store',
+    invariant: 'StoredBeforeSent',
     edits: [{
       file: 'shared/core/base/driver.ts',
       find: '    if (step.changes.length > 0) {',
@@ -97,6 +94,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'count a position twice',
+    invariant: 'NoFault',
     edits: [{
       file: 'edge-hub/sequencer/draft.ts',
       find: '    this.#next++\n    return position',
@@ -105,6 +103,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'apply a voided commit',
+    invariant: 'NoRoomBreaks',
     edits: [{
       file: 'shared/core/device/verdicts.ts',
       find: 'if (lowest !== undefined) {',
@@ -113,6 +112,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'skip the wiping',
+    invariant: 'SecretsAreWiped',
     edits: [{
       file: 'shared/core/device/room.ts',
       find: 'secrets: secrets.filter((secret) => !held.has(secret))',
@@ -121,6 +121,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'show a message as often as it is said',
+    invariant: 'DeliveredOnce',
     edits: [{
       file: 'shared/core/device/timeline.ts',
       find: 'if (id !== null && said.has(id)) continue',
@@ -129,6 +130,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'show a message whoever it names',
+    invariant: 'TrueNames',
     edits: [{
       file: 'shared/core/device/timeline.ts',
       find: "? null\n    : 'wrongSender'",
@@ -137,6 +139,7 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'drop what a chunk begins',
+    invariant: 'NoFault',
     edits: [{
       file: 'shared/core/wire/frame.ts',
       find: "    return { kind: 'frames', frames }",
@@ -314,52 +317,153 @@ export const BUGS: readonly Bug[] = [
       replace: '  const key = `${keyOf(id)} ${connection.number}`\n',
     }],
   },
-]
-
-const ROOT = path.resolve(import.meta.dirname ?? '.', '../..')
-const COPIED = ['shared', 'edge-hub', 'tests', 'package.json', 'deno.json'] as const
-
-/** What a copy with the bug shows within so many seeds. */
-export interface Hunt {
-  /** The first seed that broke an invariant; null: none did. */
-  readonly seed: number | null
-  readonly what: string
-}
-
-export interface HuntOptions {
-  readonly seeds: number
-  readonly ticks: number
-}
-
-/** Runs seeds on a copy of the product with a bug in it, until one breaks an invariant. */
-export async function hunt(bug: Bug, { seeds, ticks }: HuntOptions): Promise<Hunt> {
-  const copy = await mkdtemp(path.join(tmpdir(), 'kalandra-bug-'))
-  try {
-    for (const name of COPIED) await cp(path.join(ROOT, name), path.join(copy, name), RECURSIVE)
-    await mkdir(path.join(copy, 'data'))
-    await symlink(path.join(ROOT, 'node_modules'), path.join(copy, 'node_modules'))
-    for (const edit of bug.edits) await apply(path.join(copy, edit.file), edit)
-    const program = path.join(copy, 'tests/sim/main.ts')
-    const runs = ['--seeds', `${seeds}`, '--ticks', `${ticks}`]
-    // On one lane, the first seed that fails is always the same.
-    const options = [...runs, '--lanes', '1', '--first-violation']
-    const args = ['run', '--quiet', '--no-check', '--allow-all', program, ...options]
-    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { cwd: copy, args }).output()
-    const lines = new TextDecoder().decode(stdout).split('\n')
-    const at = lines.findIndex((line) => line.startsWith('fails: '))
-    if (at < 0) return { seed: null, what: new TextDecoder().decode(stderr) }
-    const seed = Number(/--seed (\d+)/.exec(lines[at] ?? '')?.[1])
-    return { seed, what: lines[at - 1] ?? '' }
-  } finally {
-    await rm(copy, RECURSIVE)
+  {
+    name: 'store what was sealed as if it could be lost',
+    invariant: 'StoredBeforeSent',
+    edits: [{
+      file: 'shared/core/device/outbox-items.ts',
+      find: "encode(outboxRecordCodec, item.record), 'strict')",
+      replace: 'encode(outboxRecordCodec, item.record))',
+    }],
+  },
+  {
+    name: 'store a commit under way as if it could be lost',
+    invariant: 'StoredBeforeSent',
+    edits: [{
+      file: 'shared/core/device/submit.ts',
+      find: "turn.put('groups', pendingKey(key), bytes, 'strict')",
+      replace: "turn.put('groups', pendingKey(key), bytes)",
+    }],
+  },
+  {
+    name: 'take a frame whoever signed it',
+    invariant: 'LogIsValid',
+    edits: [{
+      file: 'edge-hub/gateway/checks.ts',
+      find:
+        "if (authenticator.kind === 'single') return verifySealedFrame(hub.ports.crypto, proof)",
+      replace: "if (authenticator.kind === 'single') return true",
+    }],
+  },
+  {
+    name: 'take a generation twice',
+    invariant: 'GenerationsOnce',
+    edits: [{
+      file: 'edge-hub/sequencer/sequencer.ts',
+      find: 'if (frame.generation <= last) return',
+      replace: 'if (frame.generation < 0) return',
+    }],
+  },
+  {
+    name: 'sign a head of the entry to come',
+    invariant: 'EntriesAreDurable',
+    edits: [{
+      file: 'edge-hub/gateway/heads.ts',
+      find: '  const position = next - 1n\n  const signed',
+      replace: '  const position = next + 0n\n  const signed',
+    }],
+  },
+  {
+    name: 'chain no vote',
+    invariant: 'OneOrder',
+    edits: [{
+      file: 'shared/core/device/follow.ts',
+      find: 'const headHash = entryHash(sha256, place, entry)',
+      replace: `const isVote = entry.header.entry === 'vote'
+  const headHash = isVote ? place.previous : entryHash(sha256, place, entry)`,
+    }],
+  },
+  {
+    name: 'take entries of one moment for a broken log',
+    invariant: 'NoRoomBreaks',
+    edits: [{
+      file: 'shared/core/device/follow.ts',
+      find: 'if (placed.time < room.record.headTime)',
+      replace: 'if (placed.time <= room.record.headTime)',
+    }],
+  },
+  {
+    name: 'keep a verdict in memory alone',
+    invariant: 'FinalStays',
+    edits: [{
+      file: 'shared/core/device/verdicts.ts',
+      find: "case 'final':\n      setFinality(turn, key, outcome.finality)",
+      replace: "case 'final':\n      turn.setRoom(key, { finality: outcome.finality })",
+    }, {
+      file: 'shared/core/device/epochs.ts',
+      find: `    turn.delete('groups', epochKey(key, epoch.position))
+    storeFinal(turn, key, epoch, epoch.changed)
+    dropKeys(turn, key, old)
+`,
+      replace: '    wipeKeys(turn, old.keys)\n',
+    }],
+  },
+  {
+    name: 'store another secret for that of an epoch',
+    invariant: 'SameEpochSameSecrets',
+    edits: [{
+      file: 'shared/core/mls/state-codec.ts',
+      find: '    privateKeys,\n    secrets,\n    secretTree,',
+      replace: `    privateKeys,
+    secrets: { ...secrets, epochAuthenticator: secrets.resumptionPsk },
+    secretTree,`,
+    }],
+  },
+  {
+    name: 'leave a room before its secrets do',
+    invariant: 'OnlyMembersHaveSecrets',
+    edits: [{
+      file: 'shared/core/device/commits.ts',
+      find: '    turn.setRoom(key, { jobs: [] })\n  }\n  turn.effect',
+      replace: `    turn.setRoom(key, { jobs: [] })
+    turn.setRecord(key, { phase: 'removed' })
   }
-}
-
-const RECURSIVE = { recursive: true } as const
-
-async function apply(file: string, { find, replace }: Edit): Promise<void> {
-  const text = await readFile(file, 'utf8')
-  const parts = text.split(find)
-  if (parts.length !== 2) throw new Error(`a bug fits ${file} ${parts.length - 1} times`)
-  await writeFile(file, parts.join(replace))
-}
+  turn.effect`,
+    }],
+  },
+  {
+    name: 'keep a commit that is over in the store',
+    invariant: 'NothingIsLeft',
+    edits: [{
+      file: 'shared/core/device/submit.ts',
+      find: "  turn.delete('groups', pendingKey(key))\n",
+      replace: '',
+    }],
+  },
+  {
+    name: 'take for given what was under way when a session ended',
+    invariant: 'Converges',
+    edits: [{
+      file: 'shared/core/device/device.ts',
+      find: '    landOutbox(turn, room.key)\n',
+      replace: '',
+    }],
+  },
+  {
+    name: 'ask for KeyPackages in a session that ended',
+    invariant: 'Answered',
+    edits: [{
+      file: 'shared/core/device/device.ts',
+      find: "    if (pending.kind === 'claim') turn.fail(pending.command, 'offline')\n",
+      replace: '',
+    }],
+  },
+  {
+    name: 'open a frame only where none is missing before it',
+    invariant: 'Readable',
+    edits: [{
+      file: 'shared/core/sender-keys/secret-tree.ts',
+      find: 'if (generation - chain.generation > LIMITS.generationJumpMax) {',
+      replace: 'if (generation > chain.generation) {',
+    }],
+  },
+  {
+    name: 'store no group of an epoch that became final',
+    invariant: 'HubRebuilds',
+    edits: [{
+      file: 'edge-hub/sequencer/draft.ts',
+      find: '    this.#versions.push(versionOf(before, view, invitations))\n',
+      replace: '    if (invitations === null) this.#versions.push(versionOf(before, view, []))\n',
+    }],
+  },
+]
