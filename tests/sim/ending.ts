@@ -22,6 +22,7 @@ import { type InvariantName, Violation } from './invariants.ts'
 import { type LogReader, plainFinality, seatWord } from './oracle.ts'
 import { epochsOf, topOf } from './watch.ts'
 import type { Workload } from './workload.ts'
+import type { FaultName } from './plan.ts'
 import type { World } from './world.ts'
 
 const STEP_MS = 1_000
@@ -108,7 +109,7 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
       reader.replay().epochs.at(-1)?.seats.has(seatOf(device)) === true
     )
     for (const device of there) await judgeMember(device, { key, reader })
-    judgeTold({ key, reader, there, workload })
+    judgeTold(world, { key, reader, there, workload })
     await judgeMessages(world, { key, reader, there, workload })
   }
   for (const device of world.devices) judgeDevice(device)
@@ -356,14 +357,13 @@ function isHostile(sender: string): boolean {
  * nobody had to tell them. What is too long was refused. What a person marked as read stays so, but
  * for a mark that went with the power.
  */
-function judgeTold({ key, reader, there, workload }: Judged): void {
+function judgeTold(world: World, { key, there, workload }: Judged): void {
   const titles = there.map((device) => device.room(key)?.record.title ?? null)
   const given = workload.titles.get(key) ?? titles.find((title) => title !== null)
-  const untold = untoldOf(reader)
+  const mayMiss = UNTOLD_BY.some((fault) => world.chronicle.faults.has(fault))
   for (const device of there) {
     const title = device.room(key)?.record.title ?? null
-    const isGiven = title === given || title === FALSE_TITLE ||
-      title === null && untold.has(seatOf(device))
+    const isGiven = title === given || title === FALSE_TITLE || title === null && mayMiss
     must('Converges', isGiven, () => `${device.name} calls ${key} ${title}, not ${given}`)
   }
   for (const { device, room, text } of workload.said) {
@@ -383,23 +383,18 @@ function judgeTold({ key, reader, there, workload }: Judged): void {
 }
 
 /**
- * Who may have no title. Whoever adds tells it (ROOM-11): not a hostile member, and not one who has
- * none; and nobody tells those who came back by a commit of their own.
+ * By these a newcomer may go without the title: who adds tells it, once (ROOM-11), and may be gone
+ * or lost before that; and nobody tells who comes back by a commit of its own.
  */
-function untoldOf(reader: LogReader): ReadonlySet<string> {
-  const untold = new Set<string>()
-  for (const { committer, entered, linked } of reader.replay().epochs) {
-    if (committer === null) continue
-    const isTelling = !isHostile(committer) && !untold.has(committer)
-    for (const seat of entered) {
-      // A link says what its maker knew.
-      const isOwn = seat === linked ? untold.size > 0 : seat === committer
-      if (isOwn || seat !== committer && !isTelling) untold.add(seat)
-      else untold.delete(seat)
-    }
-  }
-  return untold
-}
+const UNTOLD_BY = [
+  'eviction',
+  'power loss',
+  'removal',
+  'false commit',
+  'false vote',
+  'false change',
+  'two commits',
+] as const satisfies readonly FaultName[]
 
 /** A person sees a message once, also where its sender repeats it (CONTENT-4). */
 async function judgeShown(device: SimDevice, key: string): Promise<void> {

@@ -57,7 +57,6 @@ export interface LogEpoch {
   readonly group: PublicGroup
   readonly seats: ReadonlySet<string>
   /** Who made it, by the seat in it; null for the first. */
-  readonly committer: string | null
   /** Who came in, or came back, by this commit. */
   readonly entered: ReadonlySet<string>
   /** Of its frames so far. */
@@ -132,7 +131,6 @@ export class LogReader {
       position: 0n,
       group: judged.group,
       seats,
-      committer: null,
       entered: seats,
       chains: new Set(),
       linked: null,
@@ -220,7 +218,7 @@ export class LogReader {
     const linked = external && own !== null && !before.seats.has(own) ? own : null
     const chains = new Set<string>()
     const { group } = taken
-    const epoch = { position, group, seats, committer: own, entered, chains, linked }
+    const epoch = { position, group, seats, entered, chains, linked }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
