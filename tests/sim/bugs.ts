@@ -466,4 +466,13 @@ export const BUGS: readonly Bug[] = [
       replace: '    if (invitations === null) this.#versions.push(versionOf(before, view, []))\n',
     }],
   },
+  {
+    name: 'keep the certificate of who has gone',
+    invariant: 'Named',
+    edits: [{
+      file: 'shared/core/device/members.ts',
+      find: 'if (certificates.delete(hash)) turn',
+      replace: 'if (hashes.size === 0 && certificates.delete(hash)) turn',
+    }],
+  },
 ]
