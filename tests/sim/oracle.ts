@@ -56,7 +56,6 @@ export interface LogEpoch {
   readonly position: bigint
   readonly group: PublicGroup
   readonly seats: ReadonlySet<string>
-  /** Who made it, by the seat in it; null for the first. */
   /** Who came in, or came back, by this commit. */
   readonly entered: ReadonlySet<string>
   /** Of its frames so far. */
