@@ -152,13 +152,14 @@ class Host implements Kalandra {
   }
 
   post(input: DeviceInput): void {
+    const { kind } = input
+    // What the host says of itself is little. *Without the end of a session there is no other.*
+    if (kind !== 'framesReceived' && kind !== 'commandGiven') return this.#driver.deliver(input)
     if (this.#driver.post(input)) return
     // The queue is full: a session that delivers faster than it can be stored is given up, and
     // catches up from its position later.
-    if (input.kind === 'framesReceived') this.#session?.abort()
-    if (input.kind === 'commandGiven') {
-      this.#settle(input.id)?.reject(new KalandraError('overloaded'))
-    }
+    if (kind === 'framesReceived') this.#session?.abort()
+    else this.#settle(input.id)?.reject(new KalandraError('overloaded'))
   }
 
   #store(changes: readonly RequiredChange[]): Promise<void> {

@@ -63,6 +63,14 @@ Deno.test('DEV-1: a fault keeps the state before it, and the next input is taken
   deepStrictEqual(trace, ['faulted', 'store 4', 'act 4'])
 })
 
+Deno.test('DEV-6: what the machine waits for is taken behind a full queue', async () => {
+  const { driver } = run({ queuedInputsMax: 2 })
+  for (const value of [1, 2, 3, 4]) driver.post({ kind: 'added', value })
+  driver.deliver({ kind: 'added', value: 10 })
+  await driver.settled()
+  strictEqual(driver.state, 16)
+})
+
 Deno.test('DEV-6: the queue of inputs is bounded', () => {
   const { driver } = run({ queuedInputsMax: 2 })
   const taken = [1, 2, 3, 4].map((value) => driver.post({ kind: 'added', value }))

@@ -186,12 +186,13 @@ export class SimDevice {
   }
 
   post(input: DeviceInput): void {
+    const { kind } = input
+    if (kind !== 'framesReceived' && kind !== 'commandGiven') return this.#driver.deliver(input)
     if (this.#driver.post(input)) return
     // The queue is full. A session that delivers faster than is stored is given up, and a command
-    // is turned away; nothing else may come so often.
-    if (input.kind === 'framesReceived') this.#session?.abort()
-    else if (input.kind === 'commandGiven') this.#turnAway(input.id)
-    else this.#parts.faulted(this, new Error(`a device has no place for ${input.kind}`))
+    // is turned away.
+    if (kind === 'framesReceived') this.#session?.abort()
+    else this.#turnAway(input.id)
   }
 
   #turnAway(id: number): void {

@@ -35,6 +35,11 @@ export interface DriverHost<Change, Effect> {
 export interface Driver<State, Input> {
   /** Queues an input; false when the queue is full and nothing was queued. */
   post(input: Input): boolean
+  /**
+   * Queues an input that the machine waits for, such as the end of what it began, however full the
+   * queue is. The host answers for it that there are few.
+   */
+  deliver(input: Input): void
   readonly state: State
   /** Resolves when the queue is empty and no step is running. */
   settled(): Promise<void>
@@ -83,13 +88,18 @@ export function createDriver<State, Input, Change, Effect>(
     running = null
   }
 
+  const deliver = (input: Input): void => {
+    queue.push(input)
+    running ??= loop()
+  }
+
   return {
     post(input) {
       if (queue.length >= queuedInputsMax) return false
-      queue.push(input)
-      running ??= loop()
+      deliver(input)
       return true
     },
+    deliver,
     get state() {
       return state
     },
