@@ -185,11 +185,18 @@ export class Watch {
     this.violated('StoredBeforeSent', `${device.name} sends a commit that it has not stored`)
   }
 
-  /** The step that gave it went past its epoch, or out of the room: it is refused. */
-  #isDropped(room: RoomState, { commit, epochId }: Body<'submitCommit'>): boolean {
+  /** The step that gave it went past its epoch or a void, or out of the room: it is refused. */
+  #isDropped(room: RoomState, { commit, epochId, seen }: Body<'submitCommit'>): boolean {
     if (room.pending !== null && equalBytes(room.pending.commit, commit)) return false
     const top = topOf(room)
-    return top === null || top.group === null || !equalBytes(idOfEpoch(top), epochId)
+    if (top === null || top.group === null || !equalBytes(idOfEpoch(top), epochId)) return true
+    return this.#isBeforeVoid(room, seen.position)
+  }
+
+  /** The room has come by a void that somebody who had seen this much did not know (VOTE-6). */
+  #isBeforeVoid(room: RoomState, seen: bigint): boolean {
+    const { voids } = (this.readers.get(room.key) as LogReader).replay()
+    return voids.some((at) => at > seen && at < room.record.next)
   }
 
   #frameSent(device: SimDevice, key: string, bytes: Uint8Array): void {
@@ -217,9 +224,8 @@ export class Watch {
     const top = topOf(room)
     if (room === null || top === null) return true
     if (this.#generations.has(`${room.key} ${chainOf(header)}`)) return true
-    const { voids } = (this.readers.get(room.key) as LogReader).replay()
-    const isBeforeVoid = voids.some((at) => at > header.seen.position && at < room.record.next)
-    return isBeforeVoid || !equalBytes(idOfEpoch(top), header.epochId)
+    const isOfNow = equalBytes(idOfEpoch(top), header.epochId)
+    return !isOfNow || this.#isBeforeVoid(room, header.seen.position)
   }
 
   #countSent(device: SimDevice, header: SealHeader, bytes: Uint8Array): void {
