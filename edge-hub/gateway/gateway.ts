@@ -89,7 +89,8 @@ export function createGateway(ports: GatewayPorts): Gateway {
   }
 }
 
-function createHub(ports: GatewayPorts): Hub {
+/** What a gateway holds, before anybody is there. */
+export function createHub(ports: GatewayPorts): Hub {
   const hub: Hub = {
     ports,
     connections: new Map(),

@@ -12,14 +12,15 @@ import { leaveAnchor } from '#hub/gateway/anchors.ts'
 import { askNewcomer, findDueVerdicts } from '#hub/gateway/asking.ts'
 import { authorize } from '#hub/gateway/authorize.ts'
 import { laneOf, subscribe } from '#hub/gateway/fan-out.ts'
+import { createHub } from '#hub/gateway/gateway.ts'
 import { requestGroup } from '#hub/gateway/group-requests.ts'
 import { type Asked, type Connection, createRoom, EPHEMERAL_RATE } from '#hub/gateway/model.ts'
 import { type Hub, type JoinRight, type Room, type Subscription } from '#hub/gateway/model.ts'
 import { Outbound } from '#hub/gateway/outbound.ts'
-import { Buckets, fullBucket } from '#hub/gateway/rate.ts'
+import { fullBucket } from '#hub/gateway/rate.ts'
 import { requestOf } from '#hub/gateway/requests.ts'
 import { seatOf } from '#hub/gateway/seats.ts'
-import { check, submit } from '#hub/gateway/submissions.ts'
+import { submit } from '#hub/gateway/submissions.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
 import type { HubSession, RoomAppend, RoomLog, StoredAnchor, StoredEntry } from '#hub/ports.ts'
 import { type Author, deviceKey } from '#hub/sequencer/group-view.ts'
@@ -223,44 +224,23 @@ interface HubParts {
 }
 
 function hubOf({ nowMs }: Snapshot, { log, faulted }: HubParts): Hub {
-  const rate = { count: 1_000, intervalMs: 1_000 }
-  const buckets = () => new Buckets(rate, 16)
-  const hub: Hub = {
-    ports: {
-      crypto,
-      clock: { nowMs: () => nowMs },
-      entropy: { randomBytes: (length) => new Uint8Array(length) },
-      log,
-      directory: null as never,
-      identity: IDENTITY,
-      effects: { observe: () => {}, faulted },
-    },
-    connections: new Map(),
-    devices: new Map(),
-    rooms: new Map(),
-    ready: new Set(),
-    provisional: new Set(),
-    headsDue: new Set(),
-    dirty: new Set(),
-    pages: { waiting: [], reading: 0 },
-    unanswered: { count: 0, bytes: 0 },
-    registrations: fullBucket(rate, nowMs),
-    strangerRequests: buckets(),
-    claims: buckets(),
-    commits: buckets(),
-    creations: buckets(),
-    resyncs: buckets(),
-    groupRequests: buckets(),
-    anchors: buckets(),
-    groupsReading: 0,
-    turnRunning: false,
-    draining: false,
-    endSession: (_connection, reason) => faulted(new Broken('no session is ended', reason)),
-    roomSettled: () => {},
-    forgetRoom: () => faulted(new Broken('no room is forgotten', '')),
-    checkMore: (room) => check(hub, room),
-  }
-  return hub
+  const hub = createHub({
+    crypto,
+    clock: { nowMs: () => nowMs },
+    entropy: { randomBytes: (length) => new Uint8Array(length) },
+    log,
+    directory: null as never,
+    identity: IDENTITY,
+    effects: { observe: () => {}, faulted },
+  })
+  return Object.assign(
+    hub,
+    {
+      endSession: (_connection, reason) => faulted(new Broken('no session is ended', reason)),
+      roomSettled: () => {},
+      forgetRoom: () => faulted(new Broken('no room is forgotten', '')),
+    } satisfies Partial<Hub>,
+  )
 }
 
 interface Connecting {

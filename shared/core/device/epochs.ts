@@ -122,10 +122,15 @@ export function forgetEpochs(turn: Turn, key: string): void {
   wipeGroups(turn, key, epochs.map(({ group }) => group))
 }
 
-/** This device is out for good: nothing of the group is kept (SEQ-6). */
-export function leaveRoom(turn: Turn, key: string): void {
+/** Deletes all that a room holds of its group, in an epoch or on the way to one. */
+export function forgetRoom(turn: Turn, key: string): void {
   endUnderWay(turn, key)
   forgetEpochs(turn, key)
+}
+
+/** This device is out for good: nothing of the group is kept (SEQ-6). */
+export function leaveRoom(turn: Turn, key: string): void {
+  forgetRoom(turn, key)
   turn.setRecord(key, { phase: 'removed', opening: EMPTY })
   turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })

@@ -10,13 +10,13 @@ import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { DEFAULT_SUITE, dropKeyPackage } from '#core/device/account.ts'
 import { idOfEpoch } from '#core/device/chain.ts'
-import { beginEpochs, forgetEpochs, storeEpochs } from '#core/device/epochs.ts'
+import { beginEpochs, forgetEpochs, forgetRoom, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
 import { landOutbox } from '#core/device/outbox.ts'
 import { withOutboxOf } from '#core/device/outbox-items.ts'
 import type { RoomRecord } from '#core/device/records.ts'
 import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
-import { isStateLost, knownHead, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
+import { atBeginning, isStateLost, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { commitLost } from '#core/device/submit.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
@@ -37,7 +37,6 @@ import { decodeGroupAnswer, type GroupAnswer } from '#core/policy/group-request.
 import { signGroupRequest } from '#core/policy/group-request.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import type { Body } from '#core/wire/bodies.ts'
-import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import { signatureKeyOf } from '#core/device/leaf.ts'
 
 // ---- By link ------------------------------------------------------------------------------
@@ -55,10 +54,7 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
   const again = existing === null || existing.record.phase === 'joinRefused' ||
     existing.record.phase === 'removed' || existing.record.phase === 'broken'
   if (!again) return turn.done(command, roomKey(id))
-  if (existing !== null) {
-    endUnderWay(turn, existing.key)
-    forgetEpochs(turn, existing.key)
-  }
+  if (existing !== null) forgetRoom(turn, existing.key)
   const opening = link.secret.slice()
   wipe(link.secret)
   const room = newRoom({
@@ -125,10 +121,7 @@ function walkAsMember(
   turn.setRecord(key, {
     ...from,
     phase: 'joining',
-    recovery: knownHead(room.record),
-    next: logPosition(0n),
-    headHash: FIRST_PREVIOUS_HASH,
-    headTime: 0 as TimeMs,
+    ...atBeginning(room.record),
   })
   turn.setRoom(key, { joining: { kind: 'recovery' }, finality: null, recent: [] })
   subscribe(turn, key)
@@ -252,10 +245,7 @@ export async function enterByWelcome(
   const room = joined === null ? null : roomOfGroupId(joined.group.public.context.groupId)
   if (joined === null || room === null || roomKey(room) !== key) return false
   const existing = turn.room(key)
-  if (existing !== null) {
-    endUnderWay(turn, key)
-    forgetEpochs(turn, key)
-  }
+  if (existing !== null) forgetRoom(turn, key)
   const fresh = addedRoom(turn, room, {
     suite: joined.group.public.suite.id,
     title: existing?.record.title ?? null,
@@ -369,11 +359,8 @@ export async function rejoin(turn: Turn, key: string): Promise<void> {
   turn.setRoom(key, { finality: null, asked: [], subscription: { kind: 'none' } })
   turn.setRecord(key, {
     phase: isByLink ? 'joining' : 'removed',
-    recovery: knownHead(room.record),
     joinedAt: null,
-    next: logPosition(0n),
-    headHash: FIRST_PREVIOUS_HASH,
-    headTime: 0 as TimeMs,
+    ...atBeginning(room.record),
   })
   turn.effect({ kind: 'showAccount' })
   if (isByLink) await requestGroup(turn, key)

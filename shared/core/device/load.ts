@@ -3,7 +3,7 @@
  * decode is left alone and its room is shown as broken.
  */
 import { EMPTY } from '#core/base/bytes.ts'
-import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import type { RoomId } from '#core/base/ids.ts'
 import { ACCOUNT_KEY, accountRecordCodec } from '#core/device/records.ts'
 import { certificateRecordCodec } from '#core/device/records.ts'
 import { HUB_KEY, hubRecordCodec, keyPackageRecordCodec } from '#core/device/records.ts'
@@ -11,13 +11,12 @@ import { outboxRecordCodec, roomRange } from '#core/device/records.ts'
 import { type AccountRecord, type RoomRecord, roomRecordCodec } from '#core/device/records.ts'
 import { loadEpochs } from '#core/device/load-epochs.ts'
 import { EVERYTHING, readAll } from '#core/device/load-records.ts'
-import { knownHead, newRoom, roomIdOfKey } from '#core/device/room.ts'
+import { atBeginning, newRoom, roomIdOfKey } from '#core/device/room.ts'
 import type { DeviceState, OutboxItem } from '#core/device/state.ts'
 import { emptyState, type RoomState } from '#core/device/state.ts'
 import type { DeviceRecord, DeviceStore } from '#core/device/store.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
 import { decode } from '#core/wire/codec.ts'
-import { FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 
 /** Reads the account, its KeyPackages and all rooms. */
 export async function loadDevice(
@@ -81,15 +80,10 @@ async function loadRoom(
   return { ...room, record: { ...room.record, phase: 'broken', code: 'unreadableState' } }
 }
 
-/** The state of the group is lost: the log is walked anew, and must be the known one (JOIN-5). */
+/** The state of the group is lost (JOIN-5). */
 function recovering(room: RoomState): RoomState {
-  const start = {
-    next: logPosition(0n),
-    headHash: FIRST_PREVIOUS_HASH,
-    headTime: 0 as TimeMs,
-    recovery: knownHead(room.record),
-  }
-  return { ...room, record: { ...room.record, ...start }, joining: { kind: 'recovery' } }
+  const record = { ...room.record, ...atBeginning(room.record) }
+  return { ...room, record, joining: { kind: 'recovery' } }
 }
 
 function blankRoom(id: RoomId, record: RoomRecord): RoomState {

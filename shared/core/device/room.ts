@@ -99,6 +99,16 @@ export function knownHead({ phase, next, headHash, recovery }: RoomRecord): Room
   return wasIn && isFurther ? { position: logPosition(next - 1n), hash: headHash } : recovery
 }
 
+/** The log is walked anew, and must be the known one (JOIN-5, JOIN-9). */
+export function atBeginning(record: RoomRecord) {
+  return {
+    recovery: knownHead(record),
+    next: logPosition(0n),
+    headHash: FIRST_PREVIOUS_HASH,
+    headTime: 0 as TimeMs,
+  }
+}
+
 /** True for a member whose state of the group is lost: what is said meanwhile is its loss. */
 export function isStateLost({ record, joining }: RoomState): boolean {
   return record.phase === 'live' && joining?.kind === 'recovery'
@@ -222,22 +232,34 @@ export function refuseJoin(turn: Turn, key: string, code: string): void {
 export function endUnderWay(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null) return
-  const { pending, joining } = room
+  const { pending } = room
   for (const job of [...pending?.jobs ?? [], ...room.jobs]) turn.fail(job.command, 'roomNotLive')
   for (const command of room.inviting.values()) turn.fail(command, 'roomNotLive')
   if (pending !== null) turn.delete('groups', pendingKey(key))
   turn.setRoom(key, { joining: null, pending: null, jobs: [], inviting: new Map() })
-  wipeGroups(turn, key, [pending?.next ?? null, joining?.kind === 'welcome' ? joining.group : null])
+  wipeGroups(turn, key, groupsUnderWay(room))
+}
+
+/** Of a commit that is not in the log yet, and of a Welcome that the walk has not reached. */
+function groupsUnderWay({ pending, joining }: RoomState): readonly (Group | null)[] {
+  return [pending?.next ?? null, joining?.kind === 'welcome' ? joining.group : null]
+}
+
+/** Every group that the room holds. */
+function groupsOf(room: RoomState): readonly (Group | null)[] {
+  const { final, chain } = room
+  return [final?.group ?? null, ...chain.map(({ group }) => group), ...groupsUnderWay(room)]
+}
+
+function secretsOf(groups: readonly (Group | null)[]): readonly Uint8Array[] {
+  return groups.flatMap((group) => group === null ? [] : allSecrets(group))
 }
 
 /** Wipes the secrets of groups that are over; what the room holds may share some with them. */
 export function wipeGroups(turn: Turn, key: string, over: readonly (Group | null)[]): void {
   const room = turn.room(key)
-  const { final, chain, pending, joining } = room ?? { chain: [] }
-  const epochs = [final?.group, ...chain.map(({ group }) => group), pending?.next]
-  const kept = [...epochs, joining?.kind === 'welcome' ? joining.group : null]
-  const held = new Set(kept.flatMap((group) => group == null ? [] : allSecrets(group)))
-  const secrets = over.flatMap((group) => group === null ? [] : allSecrets(group))
+  const held = new Set(room === null ? [] : secretsOf(groupsOf(room)))
+  const secrets = secretsOf(over)
   turn.effect({ kind: 'wipe', secrets: secrets.filter((secret) => !held.has(secret)) })
 }
 
