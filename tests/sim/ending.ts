@@ -408,14 +408,18 @@ function firstPlace(places: readonly (readonly [number, string])[], text: string
   return places.find((place) => place[1] === text)?.[0] ?? -1
 }
 
-/** What stands below the walk of its author is said again, as the same message (JOIN-7). */
+/**
+ * What stands below the walk of its author is said again, as the same message (JOIN-7): it was out
+ * of the room, and came back by a commit of its own, for a link, though others had added it again.
+ */
 function linkedBetween(
   reader: LogReader,
   { author, from, to }: { readonly author: SimDevice; readonly from: number; readonly to: number },
 ): boolean {
-  return reader.replay().epochs.some(({ linked, position }) =>
-    linked === seatOf(author) && from < position && position < to
-  )
+  const seat = seatOf(author)
+  const between = reader.replay().epochs.filter(({ position }) => from < position && position < to)
+  const out = between.findIndex(({ seats }) => !seats.has(seat))
+  return out >= 0 && between.slice(out).some(({ returned }) => returned === seat)
 }
 
 /** Texts by position, each of who signed it; no two devices show different ones. */

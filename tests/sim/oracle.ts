@@ -60,8 +60,8 @@ export interface LogEpoch {
   readonly entered: ReadonlySet<string>
   /** Of its frames so far. */
   readonly chains: Set<string>
-  /** Who came in by a link, and so read nothing below the anchor of it. */
-  readonly linked: string | null
+  /** Who came in, or came back, by a commit of its own. */
+  readonly returned: string | null
 }
 
 /** A frame of the log that is not void. */
@@ -132,7 +132,7 @@ export class LogReader {
       seats,
       entered: seats,
       chains: new Set(),
-      linked: null,
+      returned: null,
     })
     reader.#chain(first)
     return reader
@@ -212,12 +212,11 @@ export class LogReader {
     const { added, external, committer } = taken.change
     const seats = seatsOf(taken.group)
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
-    const own = seatName(taken.group, committer)
-    if (external && own !== null) entered.add(own)
-    const linked = external && own !== null && !before.seats.has(own) ? own : null
+    const returned = external ? seatName(taken.group, committer) : null
+    if (returned !== null) entered.add(returned)
     const chains = new Set<string>()
     const { group } = taken
-    const epoch = { position, group, seats, entered, chains, linked }
+    const epoch = { position, group, seats, entered, chains, returned }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
