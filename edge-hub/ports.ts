@@ -309,6 +309,8 @@ export interface Directory {
   countKeyPackages(account: AccountName, device: DeviceId): Promise<number>
   /** Oldest first, a bounded page; the rest can be read once these are deleted. */
   readWelcomes(account: AccountName, device: DeviceId): Promise<readonly WaitingWelcome[]>
+  /** Rooms that hold Welcomes for the device back, each once; those of the oldest first. */
+  readHoldingRooms(account: AccountName, device: DeviceId): Promise<readonly RoomId[]>
   /** Does nothing unless this device owns the welcome and it was given out. Ids never return. */
   deleteWelcome(
     owner: { readonly account: AccountName; readonly device: DeviceId },

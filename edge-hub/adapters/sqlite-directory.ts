@@ -237,6 +237,20 @@ export function readWelcomes(
   return welcomes
 }
 
+/** Rooms that hold Welcomes for the device back, each once; those of the oldest first. */
+export function readHoldingRooms(
+  sql: Sql,
+  account: AccountName,
+  device: DeviceId,
+): readonly RoomId[] {
+  const holdings = findHoldings(sql, account)
+  if (holdings === null) return []
+  const held = readAllWelcomes(sql, holdings)
+    .filter((row) => row.held === 1 && equalBytes(row.device, device))
+  const rooms = new Set(held.map(({ roomNo }) => roomNo))
+  return [...rooms].map((roomNo) => readRoomRow(sql, roomNo).room as RoomId)
+}
+
 function readBody(sql: Sql, bodyNo: number): Uint8Array {
   const row = sql('SELECT checksum, welcome FROM welcome_bodies WHERE body_no = ?').get(bodyNo)
   mustHold(row !== undefined)

@@ -6,7 +6,8 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Clock } from '#core/base/ports.ts'
 import type { Directory, Observe, RoomLog } from '#hub/ports.ts'
-import { countKeyPackages, readAccount, readWelcomes } from './sqlite-directory.ts'
+import { countKeyPackages, readAccount } from './sqlite-directory.ts'
+import { readHoldingRooms, readWelcomes } from './sqlite-directory.ts'
 import { readAnchor, readCertificates, readNodes, readVersion } from './sqlite-group.ts'
 import { isRowDamage, isStructureDamage, statementsOf } from './sqlite-proof.ts'
 import { readEntries, readRoom } from './sqlite-room.ts'
@@ -30,7 +31,10 @@ export class StoreError extends Error {
 
 export interface StoreReader {
   readonly log: Omit<RoomLog, 'append' | 'leaveAnchor' | 'close'>
-  readonly directory: Pick<Directory, 'readAccount' | 'countKeyPackages' | 'readWelcomes'>
+  readonly directory: Pick<
+    Directory,
+    'readAccount' | 'countKeyPackages' | 'readWelcomes' | 'readHoldingRooms'
+  >
 }
 
 export interface ReaderPorts {
@@ -74,6 +78,8 @@ export function createReader(db: DatabaseSync, { clock, observe }: ReaderPorts):
         attempt('directory', () => countKeyPackages(sql, { account, device }, clock.nowMs())),
       readWelcomes: (account, device) =>
         attempt('directory', () => readWelcomes(sql, account, device)),
+      readHoldingRooms: (account, device) =>
+        attempt('directory', () => readHoldingRooms(sql, account, device)),
     },
   }
 }

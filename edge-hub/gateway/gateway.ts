@@ -166,8 +166,7 @@ function frameReceived(hub: Hub, connection: Connection, bytes: Uint8Array): voi
   if (!hasRoomFor(connection, bytes.length)) {
     return deny(hub, connection, message, { kind: 'tooMany', retryAfterMs: LIMITS.headIntervalMs })
   }
-  const handle = (by: Connection, of: Room, what: Message) => roomMessage(hub, by, of, what)
-  const room = roomOf(hub, connection, message.room, handle)
+  const room = roomOf(hub, connection, message.room)
   if (isHolding(room)) hold(hub, room, { connection, message, size: bytes.length })
   else {
     roomMessage(hub, connection, room, message)

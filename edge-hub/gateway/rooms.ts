@@ -19,21 +19,33 @@ const TERM = 1n as Term
 export type RoomHandler = (connection: Connection, room: Room, message: Message) => void
 
 /** The room of a frame, loading it if it is not in memory. */
-export function roomOf(hub: Hub, connection: Connection, id: RoomId, handle: RoomHandler): Room {
+export function roomOf(hub: Hub, connection: Connection, id: RoomId): Room {
   const last = connection.lastRoom
   if (last !== null && last.phase !== 'gone' && isSame(last.id, id)) return last
   const key = keyOf(id)
   let room = hub.rooms.get(key)
   if (room === undefined) {
-    room = createRoom(id.slice() as RoomId, key, emptyRoom(id.slice() as RoomId, TERM))
-    hub.rooms.set(key, room)
-    background(hub, load(hub, room, handle))
+    room = placeFor(hub, id)
+    background(hub, load(hub, room))
   } else if (hub.rooms.size > LIMITS.roomsCachedMax / 2) {
     // Moves it to the end, away from eviction; nothing is evicted from a cache that is half empty.
     hub.rooms.delete(key)
     hub.rooms.set(key, room)
   }
   connection.lastRoom = room
+  return room
+}
+
+/** Loads a room that nobody speaks about, so that time decides what is open in it (VOTE-3). */
+export async function wakeRoom(hub: Hub, id: RoomId): Promise<void> {
+  if (!hub.rooms.has(keyOf(id))) await load(hub, placeFor(hub, id))
+}
+
+/** A room that is about to be loaded. */
+function placeFor(hub: Hub, id: RoomId): Room {
+  const key = keyOf(id)
+  const room = createRoom(id.slice() as RoomId, key, emptyRoom(id.slice() as RoomId, TERM))
+  hub.rooms.set(key, room)
   return room
 }
 
@@ -90,19 +102,23 @@ export function forget(hub: Hub, room: Room): void {
   hub.provisional.delete(room)
 }
 
-/** Lets go of the rooms that were used longest ago and that nobody needs. */
+/**
+ * Lets go of the rooms that were used longest ago and that nobody needs; of those that wait for a
+ * verdict last.
+ */
 export function evictRooms(hub: Hub): void {
   let excess = hub.rooms.size - LIMITS.roomsCachedMax
-  if (excess <= 0) return
-  for (const room of hub.rooms.values()) {
-    if (excess <= 0) return
-    if (!isIdle(room)) continue
-    forget(hub, room)
-    excess--
+  for (const isWaiting of [false, true]) {
+    for (const room of excess > 0 ? hub.rooms.values() : []) {
+      if (excess <= 0) return
+      if (!isIdle(room) || hub.provisional.has(room) !== isWaiting) continue
+      forget(hub, room)
+      excess--
+    }
   }
 }
 
-async function load(hub: Hub, room: Room, handle: RoomHandler): Promise<void> {
+async function load(hub: Hub, room: Room): Promise<void> {
   const outcome = await readRoom(hub, room).catch(() => 'failed' as const)
   if (outcome === 'failed') {
     hub.ports.effects.observe({ kind: 'roomUnreadable' })
@@ -120,7 +136,7 @@ async function load(hub: Hub, room: Room, handle: RoomHandler): Promise<void> {
     return
   }
   room.phase = outcome
-  release(hub, room, handle)
+  hub.roomSettled(room)
 }
 
 async function readRoom(hub: Hub, room: Room): Promise<'open' | 'absent' | 'failed'> {

@@ -14,7 +14,7 @@ import { Outbound } from '#hub/gateway/outbound.ts'
 import { fullBucket } from '#hub/gateway/rate.ts'
 import { openSession, type SessionEffect, type SessionInput } from '#hub/gateway/session.ts'
 import { type SessionTerms, standingOf, stepSession } from '#hub/gateway/session.ts'
-import { offerWelcomes, sendWelcomes } from '#hub/gateway/welcomes.ts'
+import { offerWelcomes, sendWelcomes, wakeHoldingRooms } from '#hub/gateway/welcomes.ts'
 import type { HubSession } from '#hub/ports.ts'
 import { deviceKey } from '#hub/sequencer/group-view.ts'
 
@@ -156,6 +156,7 @@ function admit(hub: Hub, connection: Connection, effect: EffectOf<'admit'>): voi
     step(hub, before, { kind: 'closeRequested', reason: 'replaced' })
   }
   offerWelcomes(hub, connection)
+  wakeHoldingRooms(hub, { account, device })
 }
 
 function release(hub: Hub, connection: Connection, reason: EffectOf<'release'>['reason']): void {

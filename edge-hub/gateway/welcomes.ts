@@ -1,13 +1,14 @@
 /**
  * Welcomes that wait for a device (ROOM-7): offered when it is ready and when new ones are stored,
- * one after another as the control lane has room, kept until the device has them. Owns what was
- * offered in a session; the store keeps them.
+ * one after another as the control lane has room, kept until the device has them. Those that are
+ * held back wake their rooms. Owns what was offered in a session; the store keeps them.
  */
 import { assert } from '#core/base/assert.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { background, beginRequest, endRequest, flush, send } from '#hub/gateway/answering.ts'
 import type { Connection, Hub, WelcomesOffered } from '#hub/gateway/model.ts'
+import { wakeRoom } from '#hub/gateway/rooms.ts'
 import type { WaitingWelcome } from '#hub/ports.ts'
 import { type Author, deviceKey } from '#hub/sequencer/group-view.ts'
 
@@ -90,6 +91,20 @@ export function welcomeReceived(
       if (present?.welcomes.waiting.length === 0) offerWelcomes(hub, present)
     }),
   )
+}
+
+/**
+ * Loads the rooms that hold Welcomes for a device back, one after another and a bounded number: a
+ * verdict, or the time for one, gives them out or takes them away. *Where the hub was started anew
+ * and no member comes, nobody else speaks about such a room, and its newcomer knows nothing of it.*
+ */
+export function wakeHoldingRooms(hub: Hub, { account, device }: Author): void {
+  background(hub, wake(hub, { account, device }).catch(() => {}))
+}
+
+async function wake(hub: Hub, { account, device }: Author): Promise<void> {
+  const rooms = await hub.ports.directory.readHoldingRooms(account, device)
+  for (const room of rooms.slice(0, LIMITS.roomsWokenMax)) await wakeRoom(hub, room)
 }
 
 /** A void has taken Welcomes back: what of them was offered or is to be sent is forgotten. */

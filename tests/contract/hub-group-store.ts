@@ -308,15 +308,22 @@ function heldWelcomeTests(test: Test): void {
     })
     const waiting = async () =>
       (await directory.readWelcomes(BOB, deviceOf(1))).map(({ welcome }) => welcome[0])
+    const holding = async () =>
+      (await directory.readHoldingRooms(BOB, deviceOf(1))).map((room) => room[0])
     await log.append([appendOf(roomOf(1), 0, 3, { welcomes: [heldAt(1, 1), heldAt(2, 2)] })])
     await log.append([appendOf(roomOf(2), 0, 2, { welcomes: [heldAt(1, 3)] })])
     deepStrictEqual(await waiting(), [])
+    deepStrictEqual(await holding(), [1, 2])
     const effects = { voidFrom: null, finals: [versionAt(1)] }
     await log.append([appendOf(roomOf(1), 3, 1, { effects })])
     deepStrictEqual(await waiting(), [1])
+    deepStrictEqual(await holding(), [1, 2])
+    deepStrictEqual(await directory.readHoldingRooms(BOB, deviceOf(2)), [])
+    deepStrictEqual(await directory.readHoldingRooms(ALICE, deviceOf(1)), [])
     const atOnce = { voidFrom: null, finals: [versionAt(5)] }
     await log.append([appendOf(roomOf(1), 4, 3, { effects: atOnce, welcomes: [heldAt(5, 4)] })])
     deepStrictEqual((await waiting()).sort(), [1, 2, 4])
+    deepStrictEqual(await holding(), [2])
   })
 
   test('ROOM-7: a held Welcome cannot have been taken', async ({ log, directory }) => {

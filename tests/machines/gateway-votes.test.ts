@@ -159,6 +159,25 @@ Deno.test('ROOM-7: a Welcome waits for the verdict while somebody may vote', asy
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('ROOM-7: who is let in by nobody but time is, also by a hub started anew', async () => {
+  const { world, alice, room } = await three()
+  const dave = await world.device('dave')
+  const made = await dave.makeKeyPackage()
+  const { certificate } = dave.self
+  const adds = [{ keyPackage: made.keyPackage, certificate }]
+  const position = await alice.change(room, { adds })
+  world.restart()
+  await wait(world, LIMITS.provisionalMsMax)
+  const back = new HandDevice(world.parts, dave.self)
+  await back.connect(world.dialer())
+  await world.settled()
+  strictEqual(back.heard.some(({ kind }) => kind === 'welcome'), false)
+  await wait(world, 0)
+  const daves = await back.join(made)
+  strictEqual(verdictsOf(daves).at(-1), `final ${position}`)
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('VOTE-3, ROOM-7: a void brings the epoch below back, and nobody is let in', async () => {
   const { world, alice, bob, carol, room, bobs, carols } = await three()
   const dave = await world.device('dave')

@@ -83,6 +83,8 @@ export class HubDisk {
         countKeyPackages: (account, device) =>
           read(() => directory.countKeyPackages(account, device)),
         readWelcomes: (account, device) => read(() => directory.readWelcomes(account, device)),
+        readHoldingRooms: (account, device) =>
+          read(() => directory.readHoldingRooms(account, device)),
         register: (account) => write(() => directory.register(account)),
         publish: (owner, packages) => request(() => directory.publish(owner, packages)),
         claim: (account, options) => request(() => directory.claim(account, options)),

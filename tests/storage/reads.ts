@@ -70,6 +70,10 @@ function deviceSteps(
       read: ({ directory }) => directory.countKeyPackages(account, device),
     },
     { name: 'Welcomes', read: ({ directory }) => directory.readWelcomes(account, device) },
+    {
+      name: 'rooms that hold Welcomes back',
+      read: ({ directory }) => directory.readHoldingRooms(account, device),
+    },
   ]
 }
 

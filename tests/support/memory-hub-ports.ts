@@ -4,7 +4,7 @@
  * microtask. What a real store survives (a restart) survives here as long as the object lives.
  */
 import { equalBytes, toHex } from '#core/base/bytes.ts'
-import type { AccountName, DeviceId, LogPosition, Term } from '#core/base/ids.ts'
+import type { AccountName, DeviceId, LogPosition, RoomId, Term } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Clock } from '#core/base/ports.ts'
 import type { AppendOutcome, ClaimedKeyPackage, Directory, RoomAppend } from '#hub/ports.ts'
@@ -168,6 +168,15 @@ function createMemoryDirectory(clock: Clock, welcomes: MemoryWelcome[]): Directo
         welcomes.filter((stored) => !stored.held && isOwnedBy(stored, { account, device }))
           .map(({ held: _held, ...welcome }) => structuredClone(welcome))
       ),
+    readHoldingRooms: (account, device) =>
+      later(() => {
+        const held = welcomes.filter((stored) =>
+          stored.held && isOwnedBy(stored, { account, device })
+        )
+        return held.map(({ room }) => room.slice() as RoomId).filter((room, index) =>
+          held.findIndex((each) => equalBytes(each.room, room)) === index
+        )
+      }),
     deleteWelcome: (owner, id) =>
       later(() =>
         dropWhere(

@@ -88,6 +88,8 @@ export const LIMITS = {
   joinsByLinkPerMinuteMax: 60,
   resyncIntervalMsMin: 600_000,
   welcomesPerDeviceMax: 1_024,
+  /** That hold Welcomes for a device back, when it comes. */
+  roomsWokenMax: 64,
   titleMax: 128,
 
   // The group at the hub (GROUP-*, JOIN-*)
