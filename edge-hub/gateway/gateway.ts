@@ -35,7 +35,7 @@ import { connectionLost, openConnection, passTime, step } from '#hub/gateway/ses
 import { seatOf } from '#hub/gateway/seats.ts'
 import { check, submit } from '#hub/gateway/submissions.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
-import { welcomeReceived } from '#hub/gateway/welcomes.ts'
+import { readUnread, welcomeReceived } from '#hub/gateway/welcomes.ts'
 import type { HubSession, HubSessionListener } from '#hub/ports.ts'
 import { headView } from '#hub/sequencer/room-state.ts'
 
@@ -205,8 +205,10 @@ function sessionMessage(hub: Hub, connection: Connection, frame: Frame, message:
     case 'hello':
     case 'authenticate':
     case 'register':
-    case 'heartbeat':
     case 'goodbye':
+      return step(hub, connection, { kind: 'messageReceived', message })
+    case 'heartbeat':
+      readUnread(hub, connection)
       return step(hub, connection, { kind: 'messageReceived', message })
     case 'publishKeyPackages':
     case 'claimKeyPackages':

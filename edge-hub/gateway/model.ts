@@ -114,6 +114,8 @@ export interface WelcomesOffered {
   offered: ReadonlySet<bigint>
   /** Reads under way or to come: the one that runs, and one more for all that came since. */
   reads: 0 | 1 | 2
+  /** The store did not give them: they are read again when the device is heard of. */
+  isUnread: boolean
 }
 
 /** What a device has shown to follow a room as a newcomer (JOIN-1). */

@@ -50,7 +50,7 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, now),
-    welcomes: { waiting: [], offered: new Set(), reads: 0 },
+    welcomes: { waiting: [], offered: new Set(), reads: 0, isUnread: false },
     sessionHash: null,
     groupAnswer: null,
     joining: new Map(),
@@ -156,7 +156,7 @@ function admit(hub: Hub, connection: Connection, effect: EffectOf<'admit'>): voi
     step(hub, before, { kind: 'closeRequested', reason: 'replaced' })
   }
   offerWelcomes(hub, connection)
-  wakeHoldingRooms(hub, { account, device })
+  wakeHoldingRooms(hub, connection)
 }
 
 function release(hub: Hub, connection: Connection, reason: EffectOf<'release'>['reason']): void {

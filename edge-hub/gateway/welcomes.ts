@@ -37,10 +37,21 @@ async function read(hub: Hub, connection: Connection): Promise<void> {
   for (; welcomes.reads > 0; welcomes.reads--) {
     const { account, device } = owner
     const stored = await hub.ports.directory.readWelcomes(account, device).catch(() => null)
-    if (stored === null) continue
+    if (stored === null) {
+      welcomes.isUnread = true
+      continue
+    }
     take(welcomes, stored)
     sendWelcomes(hub, connection)
   }
+}
+
+/** The device is heard of: what could not be read for it is read again. */
+export function readUnread(hub: Hub, connection: Connection): void {
+  if (!connection.welcomes.isUnread) return
+  connection.welcomes.isUnread = false
+  offerWelcomes(hub, connection)
+  wakeHoldingRooms(hub, connection)
 }
 
 /** What does not stand in the page of the store is not kept; should it come back, it is offered. */
@@ -98,13 +109,16 @@ export function welcomeReceived(
  * verdict, or the time for one, gives them out or takes them away. *Where the hub was started anew
  * and no member comes, nobody else speaks about such a room, and its newcomer knows nothing of it.*
  */
-export function wakeHoldingRooms(hub: Hub, { account, device }: Author): void {
-  background(hub, wake(hub, { account, device }).catch(() => {}))
+export function wakeHoldingRooms(hub: Hub, connection: Connection): void {
+  background(hub, wake(hub, connection))
 }
 
-async function wake(hub: Hub, { account, device }: Author): Promise<void> {
-  const rooms = await hub.ports.directory.readHoldingRooms(account, device)
-  for (const room of rooms.slice(0, LIMITS.roomsWokenMax)) await wakeRoom(hub, room)
+async function wake(hub: Hub, { welcomes, actor: { device: owner } }: Connection): Promise<void> {
+  assert(owner !== null, 'a device that is offered Welcomes is proven')
+  const { account, device } = owner
+  const rooms = await hub.ports.directory.readHoldingRooms(account, device).catch(() => null)
+  if (rooms === null) welcomes.isUnread = true
+  for (const room of rooms?.slice(0, LIMITS.roomsWokenMax) ?? []) await wakeRoom(hub, room)
 }
 
 /** A void has taken Welcomes back: what of them was offered or is to be sent is forgotten. */

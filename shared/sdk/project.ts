@@ -8,6 +8,7 @@ import { ownInvitations } from '#core/device/invitations.ts'
 import { membersOf } from '#core/device/members.ts'
 import { isRemoved, needsResync } from '#core/device/chain.ts'
 import { caughtUp } from '#core/device/room.ts'
+import type { AccountRecord } from '#core/device/records.ts'
 import { retryInMs } from '#core/device/session.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { queuedEntry, type TimelineEntry } from '#core/device/timeline.ts'
@@ -16,7 +17,7 @@ import type { RoomSummary, RoomView, TimelineItem } from '#sdk/views.ts'
 
 /** The whole account, rooms with the latest first. */
 export function projectApp(state: DeviceState, nowMs: TimeMs): AppView {
-  const rooms = [...state.rooms.values()].map((room) => summary(room))
+  const rooms = [...state.rooms.values()].map((room) => summary(state, room))
   rooms.sort((a, b) => b.lastTime - a.lastTime)
   return { account: accountView(state), connection: connectionView(state, nowMs), rooms }
 }
@@ -68,16 +69,16 @@ function connectionView(state: DeviceState, nowMs: TimeMs): ConnectionView {
   }
 }
 
-function roomPhase(room: RoomState): RoomSummary['state'] {
+function roomPhase(state: DeviceState, room: RoomState): RoomSummary['state'] {
   const { phase } = room.record
   if (phase !== 'live') return phase
   if (room.joining !== null) return 'syncing'
-  if (isRemoved(room)) return 'removed'
+  if (isRemoved({ registered: registeredOf(state) }, room)) return 'removed'
   const behind = room.subscription.kind === 'following' && !caughtUp(room)
   return behind || needsResync(room) ? 'syncing' : 'live'
 }
 
-function summary(room: RoomState): RoomSummary {
+function summary(state: DeviceState, room: RoomState): RoomSummary {
   const { record } = room
   const queued = room.outbox.filter((item) => item.record.purpose === 'message').at(-1)
   const waiting = queued === undefined ? null : queuedEntry(queued, '')
@@ -85,7 +86,7 @@ function summary(room: RoomState): RoomSummary {
   return {
     room: room.key,
     title: record.title,
-    state: roomPhase(room),
+    state: roomPhase(state, room),
     code: record.code === '' ? null : record.code,
     memberCount: people(room).size,
     unreadCount: record.unread,
@@ -93,6 +94,10 @@ function summary(room: RoomState): RoomSummary {
     lastAuthor: record.last?.author ?? null,
     lastTime: waiting?.time ?? record.last?.time ?? record.createdAt,
   }
+}
+
+function registeredOf({ account }: DeviceState): AccountRecord | null {
+  return account.kind === 'registered' ? account.record : null
 }
 
 function people(room: RoomState): ReadonlySet<string> {
@@ -105,7 +110,7 @@ export function projectRoom(
   room: RoomState,
   window: { readonly entries: readonly TimelineEntry[]; readonly hasEarlier: boolean },
 ): RoomView {
-  const own = state.account.kind === 'registered' ? state.account.record : null
+  const own = registeredOf(state)
   const shown = new Set(window.entries.map(({ id }) => id))
   const queued = room.outbox
     .map((item) => queuedEntry(item, own?.name ?? ''))
@@ -124,5 +129,5 @@ export function projectRoom(
     .map((member) => member.account)
   const invitations = own === null ? [] : ownInvitations(room, own.name)
   const { hasEarlier } = window
-  return { summary: summary(room), items, hasEarlier, members, invitations, typing }
+  return { summary: summary(state, room), items, hasEarlier, members, invitations, typing }
 }

@@ -185,7 +185,11 @@ class Replay {
       case 'networkChanged':
         return { kind, online: input['online'] === true }
       case 'storeFailed':
-        return { kind, command: typeof input['id'] === 'number' ? input['id'] : null }
+        return {
+          kind,
+          command: typeof input['id'] === 'number' ? input['id'] : null,
+          timer: typeof input['timer'] === 'string' ? input['timer'] as 'wake' : null,
+        }
       case 'commandGiven': {
         const key = async (name: string) => roomKey((await this.#room(name, step)).id)
         const place = {

@@ -225,3 +225,36 @@ Deno.test(
     )
   },
 )
+
+Deno.test(
+  'JOIN-5: who lost the state of a room keeps nothing of it, and nobody who has left since',
+  options,
+  async () => {
+    await withScene(async ({ endpoint, alice, bob, room, mallory, place }) => {
+      const range = { ...roomRange(room), limit: 1_000, descending: false }
+      const chains = async () => (await bob.store.readRange('chains', range)).map(({ key }) => key)
+      await bob.sdk.close()
+      await bob.store.apply([{ kind: 'delete', table: 'groups', key: room }], 'strict')
+      const lost = await chains()
+      ok(lost.length > 0)
+      await mallory.change(place, { removes: [LEAF_OF_CAROL] })
+      await roomShows(alice, room, isWithout(CAROL), 'the room without Carol')
+      const again = await openPerson({ endpoint, store: bob.store })
+      await roomShows(again, room, (view) => isResynced(view) && isLive(view), 'the way back')
+      await talk(room, again, alice, 'here')
+      const kept = await chains()
+      deepStrictEqual(lost.filter((key) => kept.includes(key)), [])
+      await again.sdk.close()
+      const last = await openPerson({ endpoint, store: bob.store })
+      await talk(room, last, alice, 'and now')
+      const view = await roomShows(last, room, isLive, 'the room')
+      deepStrictEqual(view.members.map(({ account }) => account).toSorted(), [
+        'alice@localhost',
+        BOB,
+        'mallory@localhost',
+      ])
+      deepStrictEqual([...again.faults, ...last.faults], [])
+      await last.sdk.close()
+    })
+  },
+)

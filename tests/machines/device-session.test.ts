@@ -177,3 +177,22 @@ Deno.test('ID-4: a hub that is busy does not cost the account its root', async (
   await device.greet(device.wants('dial')?.attempt ?? 0)
   deepStrictEqual(device.says('register').body.certificate, first.certificate)
 })
+
+Deno.test('DEV-7: a timer whose step could not be stored fires again', async () => {
+  const device = new Device()
+  for (const timer of ['wake', 'retry'] as const) {
+    const failure = machine.storeFailed({ kind: 'timerFired', timer })
+    ok(failure !== null)
+    await device.take(failure)
+    deepStrictEqual(device.wants('armTimer'), {
+      kind: 'armTimer',
+      timer,
+      atMs: nowMs + LIMITS.redialDelayMsMin,
+    })
+  }
+  const failure = machine.storeFailed({ kind: 'started' })
+  ok(failure !== null)
+  await device.take(failure)
+  strictEqual(device.wants('armTimer'), null)
+  strictEqual(machine.storeFailed(failure), null)
+})

@@ -219,3 +219,30 @@ Deno.test('HUB-5: what a device says of Welcomes is bounded like all its request
   strictEqual(deletions, LIMITS.requestsInFlightMax + 1)
   deepStrictEqual(world.faults, [])
 })
+
+Deno.test('ROOM-7: Welcomes that could not be read are read when the device is heard of', async () => {
+  const stores = createStores()
+  const { directory } = stores
+  let isFailing = false
+  const world = createHubWorld(1, {
+    ...stores,
+    directory: {
+      ...directory,
+      readWelcomes: (...wanted) =>
+        isFailing
+          ? Promise.reject(new Error('the read failed'))
+          : directory.readWelcomes(...wanted),
+    },
+  })
+  const [alice, bob] = [await world.device('alice'), await world.device('bob')]
+  isFailing = true
+  const made = await welcome(alice, bob)
+  await bob.beat()
+  await world.settled()
+  isFailing = false
+  await world.settled()
+  strictEqual(bob.heard.some(({ kind }) => kind === 'welcome'), false)
+  await bob.beat()
+  await bob.join(made)
+  deepStrictEqual(world.faults, [])
+})

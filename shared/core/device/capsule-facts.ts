@@ -58,7 +58,7 @@ export function inputFacts(seen: SeenStep, input: DeviceInput): PlainRecord {
     case 'networkChanged':
       return { kind: input.kind, online: input.online }
     case 'storeFailed':
-      return { kind: input.kind, id: input.command }
+      return { kind: input.kind, id: input.command, timer: input.timer }
     default:
       return { kind: input.kind }
   }

@@ -1,11 +1,12 @@
 /**
  * The epochs of a room in memory (ROOM-4): the last final one and those above it. Owns finding and
- * replacing one of them; what is stored is `epochs.ts`.
+ * replacing one of them, and where this device sits in it; what is stored is `epochs.ts`.
  */
-import type { EpochId, LogPosition } from '#core/base/ids.ts'
+import { type EpochId, type LeafIndex, leafIndex, type LogPosition } from '#core/base/ids.ts'
 import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
+import { leafOfDevice, rosterOf } from '#core/policy/roster.ts'
 
 /** The newest epoch of the log; null while nothing is known. */
 export function topEpoch(room: RoomState): RoomEpoch | null {
@@ -35,12 +36,24 @@ export function replaceEpoch(
   turn.setRoom(key, { chain })
 }
 
+/** Who this device is, once the hub has attested it. */
+type Self = Pick<Turn, 'registered'>
+
+/** The leaf of this device in an epoch, also where it cannot follow; null where it has none. */
+export function ownLeafIn(self: Self, epoch: Pick<RoomEpoch, 'public'>): LeafIndex | null {
+  const account = self.registered
+  if (account === null) return null
+  const member = leafOfDevice(rosterOf(epoch.public.tree), account.name, account.device)
+  return member === null ? null : leafIndex(member.leaf)
+}
+
 /**
  * True where the newest epoch is known and this device is not in it: it was removed, if only by a
- * commit that is not final.
+ * commit that is not final, and was not brought in again above that.
  */
-export function isRemoved(room: RoomState): boolean {
-  return room.chain.some(({ removesSelf }) => removesSelf)
+export function isRemoved(self: Self, room: RoomState): boolean {
+  const top = topEpoch(room)
+  return top !== null && ownLeafIn(self, top) === null
 }
 
 /** True where what became final cannot be read here: the device takes its place anew (JOIN-5). */

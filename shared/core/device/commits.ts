@@ -4,7 +4,7 @@
  * epoch stays is `verdicts.ts`.
  */
 import { equalBytes } from '#core/base/bytes.ts'
-import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
+import { idOfEpoch, ownLeafIn, topEpoch } from '#core/device/chain.ts'
 import { exportKeys } from '#core/device/epoch-keys.ts'
 import { pushEpoch, updateEpoch } from '#core/device/epochs.ts'
 import { externalPubOf } from '#core/device/external.ts'
@@ -17,7 +17,7 @@ import { breakRoom } from '#core/device/room.ts'
 import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { commitAdopted, dropStalePending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { ownLeafIn, setFinality } from '#core/device/votes.ts'
+import { setFinality } from '#core/device/votes.ts'
 import { externalPublicKey, type Group } from '#core/mls/group.ts'
 import { processMessage } from '#core/mls/messages.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'

@@ -5,6 +5,7 @@
 import { unreachable } from '#core/base/assert.ts'
 import type { Machine } from '#core/base/driver.ts'
 import type { RequestId } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import { fillKeyPackages, register, registered, registrationRefused } from '#core/device/account.ts'
 import { signedUp, signUp } from '#core/device/account.ts'
 import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
@@ -46,8 +47,10 @@ export function createDeviceMachine(ports: DevicePorts): DeviceMachine {
       return { state: turn.state, changes: turn.changes, effects: turn.effects }
     },
     storeFailed(input) {
+      if (input.kind === 'storeFailed') return null
       const command = input.kind === 'commandGiven' ? input.id : null
-      return input.kind === 'storeFailed' ? null : { kind: 'storeFailed', command }
+      const timer = input.kind === 'timerFired' ? input.timer : null
+      return { kind: 'storeFailed', command, timer }
     },
   }
 }
@@ -78,7 +81,7 @@ async function take(turn: Turn, input: DeviceInput): Promise<void> {
       if (input.online) dial(turn)
       return turn.effect({ kind: 'showAccount' })
     case 'storeFailed':
-      return storeFailed(turn, input.command)
+      return storeFailed(turn, input)
     case 'closeRequested':
       return closeDevice(turn)
     default:
@@ -150,9 +153,16 @@ function endSession(turn: Turn): void {
   sessionEnded(turn)
 }
 
-/** Nothing of the step was stored: the session starts anew from what is stored (DEV-7). */
-function storeFailed(turn: Turn, command: number | null): void {
+type StoreFailure = Extract<DeviceInput, { kind: 'storeFailed' }>
+
+/**
+ * Nothing of the step was stored: the session starts anew from what is stored (DEV-7), and a timer
+ * whose step it was fires again. *The machine takes it for armed, and would arm it no more.*
+ */
+function storeFailed(turn: Turn, { command, timer }: StoreFailure): void {
   turn.fail(command, 'storeFailed')
+  const atMs = turn.nowMs + LIMITS.redialDelayMsMin
+  if (timer !== null) turn.effect({ kind: 'armTimer', timer, atMs })
   const { attempt } = turn
   if (attempt !== null) turn.effect({ kind: 'hangUp', attempt })
 }

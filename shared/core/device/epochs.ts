@@ -113,7 +113,7 @@ export function forgetEpochs(turn: Turn, key: string): void {
   doubtOutbox(turn, key)
   const epochs = [...room.chain, ...(room.final === null ? [] : [room.final])]
   turn.setRoom(key, { final: null, chain: [], certificates: new Map(), typing: [] })
-  if (epochs.length === 0) return
+  // Also where nothing is known: what cannot be read is there, and would be read with what follows.
   turn.delete('groups', key)
   for (const table of ['groups', 'nodes', 'chains', 'certificates'] as const) {
     turn.deleteRange(table, roomRange(key))

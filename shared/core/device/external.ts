@@ -3,7 +3,7 @@
  * device lost. Owns the making of that commit above the newest epoch; `joining.ts` leads to it.
  */
 import { LIMITS } from '#core/base/limits.ts'
-import { idOfEpoch, isRemoved, needsResync, topEpoch } from '#core/device/chain.ts'
+import { idOfEpoch, isRemoved, needsResync, ownLeafIn, topEpoch } from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
 import { leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
@@ -19,7 +19,6 @@ import {
   submitPending,
 } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { ownLeafIn } from '#core/device/votes.ts'
 import { certificateHash } from '#core/identity/certificate.ts'
 import { invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
 import { EXTENSION_TYPE, externalPub, readExtension } from '#core/mls/extension.ts'
@@ -57,14 +56,14 @@ export async function pumpEntry(turn: Turn, key: string): Promise<void> {
 
 /** On the way in; or a member whose epoch was made final without it, or hangs for too long. */
 function isDue(turn: Turn, room: RoomState): boolean {
-  if (room.joining?.kind === 'link') return true
+  if (room.joining !== null && room.joining.kind !== 'recovery') return room.joining.kind === 'link'
+  const isLost = room.record.phase === 'live' && topEpoch(room)?.group === null
+  if (room.joining === null && !isLost) return false
   // Its removal may become void yet.
-  if (isRemoved(room)) return false
-  if (room.joining !== null) return room.joining.kind === 'recovery'
-  if (needsResync(room)) return true
-  const lost = room.record.phase === 'live' && topEpoch(room)?.group === null
+  if (isRemoved(turn, room)) return false
+  if (room.joining !== null || needsResync(room)) return true
   const since = room.chain.find(({ group }) => group === null)
-  if (!lost || since === undefined) return false
+  if (since === undefined) return false
   const dueMs = since.time + LIMITS.resyncWaitMs
   if (turn.nowMs < dueMs) turn.wakeAt(dueMs)
   return turn.nowMs >= dueMs

@@ -67,7 +67,12 @@ export type DeviceInput =
   | { readonly kind: 'sessionClosed'; readonly attempt: number }
   | { readonly kind: 'timerFired'; readonly timer: TimerName }
   | { readonly kind: 'networkChanged'; readonly online: boolean }
-  | { readonly kind: 'storeFailed'; readonly command: number | null }
+  /** The step of a command, of a timer, or of neither was not stored. */
+  | {
+    readonly kind: 'storeFailed'
+    readonly command: number | null
+    readonly timer: TimerName | null
+  }
   | { readonly kind: 'closeRequested' }
 
 export type DeviceEffect =

@@ -5,7 +5,7 @@
  */
 import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
-import { topEpoch } from '#core/device/chain.ts'
+import { isRemoved, topEpoch } from '#core/device/chain.ts'
 import { finaliseEpoch, leaveRoom, voidEpochs } from '#core/device/epochs.ts'
 import { rejoin } from '#core/device/joining.ts'
 import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
@@ -13,7 +13,7 @@ import { breakRoom } from '#core/device/room.ts'
 import type { PlacedEntry } from '#core/device/state.ts'
 import { dropStalePending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { ownLeafIn, setFinality } from '#core/device/votes.ts'
+import { setFinality } from '#core/device/votes.ts'
 import { applyVerdict } from '#core/policy/finality.ts'
 import { decode } from '#core/wire/codec.ts'
 import { verdictEntryCodec } from '#core/wire/log-entry.ts'
@@ -60,10 +60,9 @@ function epochFinal(turn: Turn, key: string): void {
   turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
   // A walk comes by what is over; at its end it shows whether this device is in the room.
   if (record.phase !== 'live' || room.joining !== null) return
-  const top = topEpoch(room)
   // Who was brought in again above its own removal stays.
-  const isOut = top === null || ownLeafIn(turn, top) === null
-  if ('removesSelf' in final && final.removesSelf === true && isOut) return leaveRoom(turn, key)
+  const isOut = 'removesSelf' in final && final.removesSelf === true && isRemoved(turn, room)
+  if (isOut) return leaveRoom(turn, key)
   // Whoever is in for good needs the link no more.
   if (record.opening.length > 0 && final.group !== null) {
     turn.effect({ kind: 'wipe', secrets: [record.opening] })
@@ -85,7 +84,7 @@ async function epochsVoid(
   turn.setRoom(key, { jobs: [...jobs, ...room.jobs] })
   turn.effect({ kind: 'showAccount' })
   const wasBroughtIn = room.record.phase === 'live' && dropped.some(({ group }) => group !== null)
-  if (wasBroughtIn && ownLeafIn(turn, top) === null) await rejoin(turn, key)
+  if (wasBroughtIn && isRemoved(turn, room)) await rejoin(turn, key)
 }
 
 /**

@@ -4,18 +4,17 @@
  * vote is given; how votes count is `policy/finality.ts`.
  */
 import { LIMITS } from '#core/base/limits.ts'
-import { type LeafIndex, leafIndex, type LogPosition } from '#core/base/ids.ts'
-import { idOfEpoch, replaceEpoch, topEpoch } from '#core/device/chain.ts'
+import { leafIndex, type LogPosition } from '#core/base/ids.ts'
+import { idOfEpoch, ownLeafIn, replaceEpoch, topEpoch } from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
 import { finalityKey } from '#core/device/records.ts'
 import { memberAt } from '#core/device/members.ts'
 import { addItem, caughtUp } from '#core/device/room.ts'
-import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
+import type { PlacedEntry, ProvisionalEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { castVote, type Finality, finalityCodec, finalityRecord } from '#core/policy/finality.ts'
 import { isElector, maySpeak } from '#core/policy/finality.ts'
-import { leafOfDevice, rosterOf } from '#core/policy/roster.ts'
 import { isVoteProven, judgeVote, makeVote, NO_MAC, type Vote, voteMac } from '#core/policy/vote.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import { voteEntryCodec } from '#core/wire/log-entry.ts'
@@ -158,12 +157,4 @@ async function giveVote(turn: Turn, key: string, epoch: ProvisionalEpoch): Promi
   replaceEpoch(turn, key, epoch.position, { isVoteSent: true })
   const request = turn.request({ kind: 'vote', room: key })
   turn.send('submitVote', { request, vote }, room.id)
-}
-
-/** The leaf of this device in an epoch, also where it cannot follow; null where it has none. */
-export function ownLeafIn(turn: Turn, epoch: Pick<RoomEpoch, 'public'>): LeafIndex | null {
-  const account = turn.registered
-  if (account === null) return null
-  const member = leafOfDevice(rosterOf(epoch.public.tree), account.name, account.device)
-  return member === null ? null : leafIndex(member.leaf)
 }

@@ -6,12 +6,11 @@
 import { EMPTY } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { isRemoved, topEpoch } from '#core/device/chain.ts'
+import { ownLeafIn, topEpoch } from '#core/device/chain.ts'
 import { enterByWalk, enterByWelcome } from '#core/device/joining.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { HeldWelcome, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
-import { ownLeafIn } from '#core/device/votes.ts'
 import type { Body } from '#core/wire/bodies.ts'
 
 /** Takes a Welcome; one that cannot be held comes again with the next session. */
@@ -82,7 +81,7 @@ async function welcomeDue(turn: Turn, key: string): Promise<void> {
 /** True for a member that has taken the commit to which the Welcome belongs. */
 function isNeedless(turn: Turn, room: RoomState, { position }: HeldWelcome): boolean {
   const top = topEpoch(room)
-  return room.joining === null && room.record.next > position && !isRemoved(room) &&
+  return room.joining === null && room.record.next > position &&
     top !== null && ownLeafIn(turn, top) !== null
 }
 
