@@ -307,8 +307,12 @@ export interface Directory {
   ): Promise<readonly ClaimedKeyPackage[]>
   /** Single-use packages that have not expired. */
   countKeyPackages(account: AccountName, device: DeviceId): Promise<number>
-  /** Oldest first, a bounded page; the rest can be read once these are deleted. */
-  readWelcomes(account: AccountName, device: DeviceId): Promise<readonly WaitingWelcome[]>
+  /** Oldest first, a bounded page of those that are given out and not among the ids. */
+  readWelcomes(
+    account: AccountName,
+    device: DeviceId,
+    without?: ReadonlySet<bigint>,
+  ): Promise<readonly WaitingWelcome[]>
   /** Rooms that hold Welcomes for the device back, each once; those of the oldest first. */
   readHoldingRooms(account: AccountName, device: DeviceId): Promise<readonly RoomId[]>
   /** Does nothing unless this device owns the welcome and it was given out. Ids never return. */

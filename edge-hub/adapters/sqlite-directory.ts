@@ -19,9 +19,9 @@ import { positionOf, readRoomRow } from './sqlite-room.ts'
 
 type OperationOf<Kind extends Operation['kind']> = Extract<Operation, { kind: Kind }>
 
-/** A page of waiting welcomes; the rest is read when these have been taken. */
+/** A page of waiting Welcomes; one is never too large for it. */
 const WELCOMES_PAGE_MAX = 64
-const WELCOMES_PAGE_BYTES_MAX = 4_194_304
+const WELCOMES_PAGE_BYTES_MAX = 262_144
 
 // ---- Writes -------------------------------------------------------------------------------
 
@@ -212,13 +212,14 @@ export function countKeyPackages(
 
 export function readWelcomes(
   sql: Sql,
-  account: AccountName,
-  device: DeviceId,
+  { account, device }: { readonly account: AccountName; readonly device: DeviceId },
+  without: ReadonlySet<bigint>,
 ): readonly WaitingWelcome[] {
   const holdings = findHoldings(sql, account)
   if (holdings === null) return []
   const waiting = readAllWelcomes(sql, holdings)
     .filter((row) => row.held === 0 && equalBytes(row.device, device))
+    .filter(({ welcomeNo }) => !without.has(BigInt(welcomeNo)))
   const welcomes: WaitingWelcome[] = []
   let bytes = 0
   for (const { welcomeNo, roomNo, position, bodyNo } of waiting.slice(0, WELCOMES_PAGE_MAX)) {

@@ -76,8 +76,8 @@ export function createReader(db: DatabaseSync, { clock, observe }: ReaderPorts):
       readAccount: (account) => attempt('directory', () => readAccount(sql, account)),
       countKeyPackages: (account, device) =>
         attempt('directory', () => countKeyPackages(sql, { account, device }, clock.nowMs())),
-      readWelcomes: (account, device) =>
-        attempt('directory', () => readWelcomes(sql, account, device)),
+      readWelcomes: (account, device, without = new Set()) =>
+        attempt('directory', () => readWelcomes(sql, { account, device }, without)),
       readHoldingRooms: (account, device) =>
         attempt('directory', () => readHoldingRooms(sql, account, device)),
     },

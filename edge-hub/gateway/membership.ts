@@ -46,7 +46,7 @@ function endJoins(room: Room, final: EpochView): void {
 }
 
 /** Offers the Welcomes that are given out by now, and counts who came and went. */
-export function settleMembers(hub: Hub, decision: Decision): void {
+export function settleMembers(hub: Hub, room: Room, decision: Decision): void {
   const { welcomes, finals, voided } = decision
   offerWelcomesTo(hub, welcomes.filter(({ held }) => !held))
   for (const { view, before, epoch } of finals) {
@@ -57,8 +57,8 @@ export function settleMembers(hub: Hub, decision: Decision): void {
     effects.observe({ kind: 'memberCountChanged', added: added.length, removed })
     effects.observe({ kind: 'epochFinal', finalMs: decision.time - epoch.timeMs })
   }
-  if (voided.length > 0) dropVoidWelcomes(hub)
-  for (let count = voided.length; count > 0; count--) {
+  for (const { origin } of voided) {
+    dropVoidWelcomes(hub, room.id, origin)
     hub.ports.effects.observe({ kind: 'epochVoid' })
   }
 }

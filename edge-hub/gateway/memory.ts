@@ -29,7 +29,7 @@ export interface HubMemory {
    * `outboundQueueBytesMax`, and what is being written.
    */
   readonly outboundBytes: number
-  /** Welcomes that sessions are offered, as the store had them last: a page of it for each. */
+  /** Welcomes that sessions were offered and have not taken. */
   readonly welcomes: number
   /** Groups that are being put together. */
   readonly groups: number

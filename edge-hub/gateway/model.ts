@@ -2,7 +2,7 @@
  * What the gateway is made of: its ports, its sessions, rooms and subscriptions, as plain records.
  * Owns their shape and their empty state; the files around it own what happens to them.
  */
-import type { HubDomain, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { HubDomain, LogPosition, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import type { Clock, Entropy } from '#core/base/ports.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
@@ -14,7 +14,7 @@ import type { Actor, Seat } from '#hub/gateway/authorize.ts'
 import type { Outbound, Sender } from '#hub/gateway/outbound.ts'
 import type { Bucket, Buckets } from '#hub/gateway/rate.ts'
 import type { CloseReason, SessionState, SessionTerms } from '#hub/gateway/session.ts'
-import type { Directory, HubSession, Lane, RoomLog, WaitingWelcome } from '#hub/ports.ts'
+import type { Directory, HubSession, Lane, RoomLog } from '#hub/ports.ts'
 import { createRoomQueue, type RoomQueue } from '#hub/sequencer/room-queue.ts'
 import type { EpochView } from '#hub/sequencer/group-view.ts'
 import type { SequencedRoom } from '#hub/sequencer/room-state.ts'
@@ -106,12 +106,12 @@ export interface Connection {
   lastSeat: { readonly epochs: readonly EpochView[]; readonly seat: Seat } | null
 }
 
-/** Welcomes of the store that a session has been or is being offered (ROOM-7). */
+/** Welcomes of the store that a session has been offered (ROOM-7). */
 export interface WelcomesOffered {
-  /** Of the page of the store that was read last, what is not sent yet. */
-  waiting: WaitingWelcome[]
-  /** Ids of all that stood in that page. */
-  offered: ReadonlySet<bigint>
+  /** Those that are neither taken nor void, by their ids, with the commits that they belong to. */
+  readonly offered: Map<bigint, { readonly room: RoomId; readonly position: LogPosition }>
+  /** The control lane was full: there may be others. */
+  isMore: boolean
   /** Reads under way or to come: the one that runs, and one more for all that came since. */
   reads: 0 | 1 | 2
   /** The store did not give them: they are read again when the device is heard of. */

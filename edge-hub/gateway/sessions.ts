@@ -14,7 +14,7 @@ import { Outbound } from '#hub/gateway/outbound.ts'
 import { fullBucket } from '#hub/gateway/rate.ts'
 import { openSession, type SessionEffect, type SessionInput } from '#hub/gateway/session.ts'
 import { type SessionTerms, standingOf, stepSession } from '#hub/gateway/session.ts'
-import { offerWelcomes, sendWelcomes, wakeHoldingRooms } from '#hub/gateway/welcomes.ts'
+import { offerMore, offerWelcomes, wakeHoldingRooms } from '#hub/gateway/welcomes.ts'
 import type { HubSession } from '#hub/ports.ts'
 import { deviceKey } from '#hub/sequencer/group-view.ts'
 
@@ -39,7 +39,7 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     terms,
     outbound: new Outbound(session, () => {
       drained(hub, connection)
-      sendWelcomes(hub, connection)
+      offerMore(hub, connection)
       sendGroup(hub, connection)
     }),
     state: openSession(now),
@@ -50,7 +50,7 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, now),
-    welcomes: { waiting: [], offered: new Set(), reads: 0, isUnread: false },
+    welcomes: { offered: new Map(), isMore: false, reads: 0, isUnread: false },
     sessionHash: null,
     groupAnswer: null,
     joining: new Map(),
@@ -165,7 +165,7 @@ function release(hub: Hub, connection: Connection, reason: EffectOf<'release'>['
   if (hub.devices.get(connection.actor.key) === connection) {
     hub.devices.delete(connection.actor.key)
   }
-  connection.welcomes.waiting = []
+  connection.welcomes.isMore = false
   connection.groupAnswer = null
   connection.joining.clear()
   for (const subscription of [...connection.subscriptions.values()]) endSubscription(subscription)

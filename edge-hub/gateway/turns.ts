@@ -175,7 +175,7 @@ function spread(hub: Hub, room: Room, decision: Decision): void {
   publishToMembers(hub, room, decision)
   headMoved(hub, room)
   if (first.entry.header.entry === 'genesis') hub.ports.effects.observe({ kind: 'roomCreated' })
-  settleMembers(hub, decision)
+  settleMembers(hub, room, decision)
   for (const view of decision.opened) askAbout(hub, room, view)
 }
 

@@ -1,15 +1,16 @@
 /**
  * Welcomes that wait for a device (ROOM-7): offered when it is ready and when new ones are stored,
- * one after another as the control lane has room, kept until the device has them. Those that are
- * held back wake their rooms. Owns what was offered in a session; the store keeps them.
+ * one after another as the control lane has room, kept by the store until the device has them.
+ * Those that are held back wake their rooms. Owns what was offered in a session.
  */
 import { assert } from '#core/base/assert.ts'
+import { equalBytes } from '#core/base/bytes.ts'
+import type { LogPosition, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import { background, beginRequest, endRequest, flush, send } from '#hub/gateway/answering.ts'
-import type { Connection, Hub, WelcomesOffered } from '#hub/gateway/model.ts'
+import type { Connection, Hub } from '#hub/gateway/model.ts'
 import { wakeRoom } from '#hub/gateway/rooms.ts'
-import type { WaitingWelcome } from '#hub/ports.ts'
 import { type Author, deviceKey } from '#hub/sequencer/group-view.ts'
 
 /** New Welcomes are given out: offers them to those of their owners that are here. */
@@ -21,8 +22,9 @@ export function offerWelcomesTo(hub: Hub, owners: readonly Author[]): void {
 }
 
 /**
- * Reads what waits for a session's device and offers what was not offered yet. One read at a time:
- * what a newer one found gone, an older one would bring back.
+ * Offers all that wait for a session's device and were not offered in it, a page at a time while
+ * the control lane has room. One read at a time: what a newer one found gone, an older one would
+ * bring back.
  */
 export function offerWelcomes(hub: Hub, connection: Connection): void {
   const { welcomes } = connection
@@ -31,18 +33,29 @@ export function offerWelcomes(hub: Hub, connection: Connection): void {
   if (!isReading) background(hub, read(hub, connection))
 }
 
+/** The control lane has room again. */
+export function offerMore(hub: Hub, connection: Connection): void {
+  if (connection.welcomes.isMore) offerWelcomes(hub, connection)
+}
+
 async function read(hub: Hub, connection: Connection): Promise<void> {
   const { welcomes, actor: { device: owner } } = connection
   assert(owner !== null, 'a device that is offered Welcomes is proven')
+  const { account, device } = owner
   for (; welcomes.reads > 0; welcomes.reads--) {
-    const { account, device } = owner
-    const stored = await hub.ports.directory.readWelcomes(account, device).catch(() => null)
-    if (stored === null) {
-      welcomes.isUnread = true
-      continue
+    welcomes.isMore = connection.outbound.controlBytes >= LIMITS.writeBytesMax
+    if (welcomes.isMore || connection.state.kind !== 'ready') continue
+    const offered = new Set(welcomes.offered.keys())
+    const page = await hub.ports.directory.readWelcomes(account, device, offered).catch(() => null)
+    if (page === null) welcomes.isUnread = true
+    if (page === null || welcomes.reads > 1 || connection.state.kind !== 'ready') continue
+    for (const { id, room, position, welcome } of page) {
+      welcomes.offered.set(id, { room, position })
+      send(hub, connection, { kind: 'welcome', body: { id, room, position, welcome } })
     }
-    take(welcomes, stored)
-    sendWelcomes(hub, connection)
+    flush(hub)
+    // Behind a page there may be another.
+    if (page.length > 0) welcomes.reads = 2
   }
 }
 
@@ -54,35 +67,9 @@ export function readUnread(hub: Hub, connection: Connection): void {
   wakeHoldingRooms(hub, connection)
 }
 
-/** What does not stand in the page of the store is not kept; should it come back, it is offered. */
-function take(welcomes: WelcomesOffered, page: readonly WaitingWelcome[]): void {
-  const before = welcomes.offered
-  welcomes.offered = new Set(page.map(({ id }) => id))
-  welcomes.waiting = [
-    ...welcomes.waiting.filter(({ id }) => welcomes.offered.has(id)),
-    ...page.filter(({ id }) => !before.has(id)),
-  ]
-}
-
-/** Sends as many as the control lane has room for; the others follow when it is drained. */
-export function sendWelcomes(hub: Hub, connection: Connection): void {
-  const { waiting } = connection.welcomes
-  if (waiting.length === 0 || connection.state.kind !== 'ready') return
-  while (connection.outbound.controlBytes < LIMITS.writeBytesMax) {
-    const welcome = waiting.shift()
-    if (welcome === undefined) break
-    const { id, room, position } = welcome
-    send(hub, connection, {
-      kind: 'welcome',
-      body: { id, room, position, welcome: welcome.welcome },
-    })
-  }
-  flush(hub)
-}
-
 /**
  * The device has stored a Welcome, or cannot use it: it is not offered again. What cannot be
- * deleted now is offered again in the next session. The store reads in pages.
+ * deleted now is offered again in the next session.
  */
 export function welcomeReceived(
   hub: Hub,
@@ -93,15 +80,11 @@ export function welcomeReceived(
   const { device: owner, key } = connection.actor
   assert(owner !== null, 'a device that has Welcomes is proven')
   beginRequest(hub, connection, size)
-  background(
-    hub,
-    hub.ports.directory.deleteWelcome(owner, body.id).catch(() => {}).then(() => {
-      endRequest(hub, connection, size)
-      // By now it may be here in another session.
-      const present = hub.devices.get(key)
-      if (present?.welcomes.waiting.length === 0) offerWelcomes(hub, present)
-    }),
-  )
+  const deleted = hub.ports.directory.deleteWelcome(owner, body.id).then(() => {
+    // By now it may be here in another session.
+    for (const each of [connection, hub.devices.get(key)]) each?.welcomes.offered.delete(body.id)
+  })
+  background(hub, deleted.catch(() => {}).then(() => endRequest(hub, connection, size)))
 }
 
 /**
@@ -118,12 +101,24 @@ async function wake(hub: Hub, { welcomes, actor: { device: owner } }: Connection
   const { account, device } = owner
   const rooms = await hub.ports.directory.readHoldingRooms(account, device).catch(() => null)
   if (rooms === null) welcomes.isUnread = true
-  for (const room of rooms?.slice(0, LIMITS.roomsWokenMax) ?? []) await wakeRoom(hub, room)
+  for (const room of someOf(hub, rooms ?? [])) await wakeRoom(hub, room)
 }
 
-/** A void has taken Welcomes back: what of them was offered or is to be sent is forgotten. */
-export function dropVoidWelcomes(hub: Hub): void {
-  for (const connection of hub.devices.values()) {
-    if (connection.welcomes.offered.size > 0) offerWelcomes(hub, connection)
+/** All, or as many as are woken, from any place on: nobody can put others before them. */
+function someOf(hub: Hub, rooms: readonly RoomId[]): readonly RoomId[] {
+  if (rooms.length <= LIMITS.roomsWokenMax) return rooms
+  const [high = 0, low = 0] = hub.ports.entropy.randomBytes(2)
+  const start = (high << 8 | low) % rooms.length
+  return [...rooms.slice(start), ...rooms.slice(0, start)].slice(0, LIMITS.roomsWokenMax)
+}
+
+/** A void has taken Welcomes back: what of them was offered is forgotten, or read anew. */
+export function dropVoidWelcomes(hub: Hub, room: RoomId, from: LogPosition): void {
+  for (const { welcomes } of hub.devices.values()) {
+    for (const [id, place] of welcomes.offered) {
+      const isVoid = place.position >= from && equalBytes(place.room, room)
+      if (isVoid) welcomes.offered.delete(id)
+    }
+    if (welcomes.reads > 0) welcomes.reads = 2
   }
 }

@@ -189,7 +189,7 @@ function decideFrame(draft: Draft, head: EpochView, frame: FrameSubmission): Out
   const last = draft.lastGeneration(head, frame.leaf, frame.lane)
   const generation = Math.max(last, 0)
   if (frame.generation <= last) return refused({ kind: 'replayed', generation })
-  if (frame.generation > last + LIMITS.generationJumpMax) {
+  if (frame.generation > Math.min(last + LIMITS.generationJumpMax, LIMITS.generationMax)) {
     return refused({ kind: 'generationTooFar', generation })
   }
   // The one before it was not taken, and will be given again: they keep their order.

@@ -274,6 +274,8 @@ function welcomeTests(test: Test): void {
     deepStrictEqual(waiting.map(({ welcome }) => welcome), [shared, filled(6)])
     deepStrictEqual(waiting[0]?.room, roomOf(1))
     const id = waiting[0]?.id ?? 0n
+    const others = await directory.readWelcomes(BOB, deviceOf(1), new Set([id]))
+    deepStrictEqual(others.map(({ welcome }) => welcome), [filled(6)])
     const first = { account: BOB, device: deviceOf(1) }
     await directory.deleteWelcome({ account: BOB, device: deviceOf(2) }, id)
     await directory.deleteWelcome({ account: ALICE, device: deviceOf(1) }, id)

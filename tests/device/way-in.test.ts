@@ -1,6 +1,6 @@
 /**
- * A way into a room that a restart cuts in two, in a simulated world without faults: what the device
- * had of it is gone, and the room may be gone with it.
+ * A way into a room that a restart cuts in two, in a simulated world without faults: what the
+ * device had of it is gone, and the room may be gone with it.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { fromBase64Url } from '#core/base/bytes.ts'

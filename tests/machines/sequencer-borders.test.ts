@@ -3,7 +3,7 @@
  * and what a decision leaves as it was.
  */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
-import type { LogPosition } from '#core/base/ids.ts'
+import { type LogPosition, logPosition } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { createChainMemory } from '#hub/sequencer/chain-memory.ts'
 import { createRoomQueue } from '#hub/sequencer/room-queue.ts'
@@ -154,6 +154,8 @@ Deno.test('VOTE-8: strikes are a device’s own, and are kept for two hours', as
     deepStrictEqual(codes(opened), ['accepted'])
     const copy = { ...room, generations: new Map(), memory: createChainMemory(room.next) }
     install(copy, opened)
+    // Of another device it spares nothing, however high its commit stood.
+    copy.strikes = copy.strikes.map((strike) => ({ ...strike, origin: logPosition(1_000n) }))
     const complaints = [ALICE, CAROL].map((who) => vote(copy, who, { choice: 'cannot' }))
     const decision = decide(copy, complaints, { nowMs: atMs + LIMITS.verdictWaitMs })
     strictEqual(decision.strikes.length, count)

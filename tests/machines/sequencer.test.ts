@@ -126,11 +126,26 @@ Deno.test('SEQ-4: a generation is above the last one and at most 1,024 above', a
   ])
 })
 
+Deno.test('SEQ-4: behind the last generation there is no other', async () => {
+  const { room } = await openedRoom()
+  const at = (generation: number) => frame(room, { generation })
+  run(room, [at(0)])
+  for (const chains of room.generations.values()) {
+    for (const chain of chains.keys()) chains.set(chain, LIMITS.generationMax - 1)
+  }
+  const decision = run(room, [at(LIMITS.generationMax + 1), at(LIMITS.generationMax)])
+  deepStrictEqual(codes(decision), ['generationTooFar', 'accepted'])
+})
+
 Deno.test('SEQ-7: a frame stands behind the one that its sender wrote before', async () => {
   const { room } = await openedRoom()
   const at = (generation: number, after: number | null) => frame(room, { generation, after })
   const first = run(room, [at(1, 0), at(0, null), at(1, 0), at(3, 2), at(1, 0)])
   deepStrictEqual(codes(first), ['unavailable', 'accepted', 'accepted', 'unavailable', 'replayed'])
+  deepStrictEqual(first.outcomes[0], {
+    kind: 'refused',
+    refusal: { kind: 'unavailable', retryAfterMs: 0 },
+  })
   deepStrictEqual(codes(run(room, [at(2, 1), at(3, 2), at(9, 3)])), [
     'accepted',
     'accepted',

@@ -240,6 +240,8 @@ Deno.test('VOTE-8: whose right to commit has ended may come back to its own leaf
   const bars = { ...room, strikes: struck }
   deepStrictEqual(codes(decide(bars, [submission])), ['tooMany'])
   deepStrictEqual(codes(decide(bars, [joining])), ['tooMany'])
+  const removal = await commit(story, { removes: [1] })
+  deepStrictEqual(codes(decide(bars, [removal.submission])), ['tooMany'])
   deepStrictEqual(codes(decide(bars, [resync])), ['accepted'])
 })
 

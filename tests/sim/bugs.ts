@@ -183,8 +183,8 @@ export const BUGS: readonly Bug[] = [
     invariant: 'HubForgets',
     edits: [{
       file: 'edge-hub/gateway/welcomes.ts',
-      find: 'welcomes.offered = new Set(page.map(({ id }) => id))',
-      replace: 'welcomes.offered = new Set([...before, ...page.map(({ id }) => id)])',
+      find: 'each?.welcomes.offered.delete(body.id)',
+      replace: 'each?.welcomes.offered.has(body.id)',
     }],
   },
   {
@@ -196,7 +196,7 @@ export const BUGS: readonly Bug[] = [
       replace: '',
     }, {
       file: 'edge-hub/gateway/welcomes.ts',
-      find: '      endRequest(hub, connection, size)\n',
+      find: '.then(() => endRequest(hub, connection, size))',
       replace: '',
     }],
   },

@@ -82,7 +82,7 @@ export class HubDisk {
         readAccount: (account) => read(() => directory.readAccount(account)),
         countKeyPackages: (account, device) =>
           read(() => directory.countKeyPackages(account, device)),
-        readWelcomes: (account, device) => read(() => directory.readWelcomes(account, device)),
+        readWelcomes: (...wanted) => read(() => directory.readWelcomes(...wanted)),
         readHoldingRooms: (account, device) =>
           read(() => directory.readHoldingRooms(account, device)),
         register: (account) => write(() => directory.register(account)),

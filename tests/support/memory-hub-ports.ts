@@ -147,6 +147,9 @@ function readPage(
   return page
 }
 
+/** Small, so that there are others behind it. */
+const WELCOMES_PAGE_MAX = 3
+
 // ---- Directory ----------------------------------------------------------------------------
 
 function createMemoryDirectory(clock: Clock, welcomes: MemoryWelcome[]): Directory {
@@ -163,9 +166,11 @@ function createMemoryDirectory(clock: Clock, welcomes: MemoryWelcome[]): Directo
         return 'registered'
       }),
     readAccount: (account) => later(() => structuredClone(accounts.get(account) ?? null)),
-    readWelcomes: (account, device) =>
+    readWelcomes: (account, device, without = new Set()) =>
       later(() =>
         welcomes.filter((stored) => !stored.held && isOwnedBy(stored, { account, device }))
+          .filter(({ id }) => !without.has(id))
+          .slice(0, WELCOMES_PAGE_MAX)
           .map(({ held: _held, ...welcome }) => structuredClone(welcome))
       ),
     readHoldingRooms: (account, device) =>

@@ -132,6 +132,8 @@ export const LIMITS = {
   // Sender keys and seals (KEY-*, SEAL-*)
   generationBlock: 64,
   generationJumpMax: 1_024,
+  /** One below the largest number, which the chain behind it needs. */
+  generationMax: 4_294_967_294,
   skippedKeysMax: 1_024,
   lanesMax: 4,
   burstFramesMax: 256,

@@ -315,19 +315,30 @@ async function openWelcome(turn: Turn, bytes: Uint8Array): Promise<Joined | null
     const engine = cipherSuiteOf(turn.ports.crypto, record?.suite ?? 0)
     const decoded = record && decodeMlsMessage('keyPackage', record.keyPackage)
     if (record === undefined || suite === null || engine === null || decoded == null) continue
-    const { initSecret, encryptionSecret } = record
+    // A last resort package is used again, and the group wipes what it holds.
+    const initSecret = record.initSecret.slice()
+    const encryptionSecret = record.encryptionSecret.slice()
     const outcome = await joinByWelcome(engine, {
       welcome: bytes,
       keyPackage: decoded.keyPackage,
-      // A last resort package is used again, and the group wipes what it holds.
-      secrets: { initSecret: initSecret.slice(), encryptionSecret: encryptionSecret.slice() },
+      secrets: { initSecret, encryptionSecret },
       signatureSecret: signatureKeyOf(account, suite).secretKey,
       ratchetTree: null,
       psks: () => null,
     })
+    wipe(initSecret)
     if (outcome.kind === 'joined') return { group: outcome.group, keyPackage: reference }
+    wipe(encryptionSecret)
   }
   return null
+}
+
+/** A Welcome will not be used: neither are the KeyPackages that it was made for. */
+export function dropKeyPackagesOf(turn: Turn, welcome: Uint8Array): void {
+  const message = decodeMlsMessage('welcome', welcome)
+  for (const { newMember } of message?.welcome.secrets ?? []) {
+    dropKeyPackage(turn, toHex(newMember))
+  }
 }
 
 // ---- In ------------------------------------------------------------------------------------

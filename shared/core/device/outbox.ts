@@ -152,7 +152,7 @@ function giveItems(turn: Turn, { id, key, outbox }: RoomState, given: readonly O
 export function requeueOutbox(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null) return
-  unseal(turn, room, room.outbox.filter(isSealed))
+  unsealByLog(turn, room, room.outbox.filter(isSealed))
 }
 
 /** Sealed, and not found in the log. */
@@ -166,6 +166,11 @@ function unseal(turn: Turn, room: RoomState, items: readonly OutboxItem[]): void
     inFlight: false,
   }))
   keepItems(turn, room, queued)
+}
+
+/** The log says why they were refused: that counts against nobody. */
+function unsealByLog(turn: Turn, room: RoomState, items: readonly OutboxItem[]): void {
+  unseal(turn, room, items.map((item) => ({ ...item, attempts: 0 })))
 }
 
 /** An own entry: it enters the timeline, and leaves the outbox when its epoch is final (DEV-5). */
@@ -222,7 +227,8 @@ export function unsendOutbox(
   const isVoid = ({ record: { sequencedAt } }: OutboxItem) =>
     sequencedAt !== null && from <= sequencedAt && sequencedAt < to
   const isMember = room.joining === null
-  unseal(turn, room, room.outbox.filter((item) => isVoid(item) || isMember && isSealed(item)))
+  const items = room.outbox.filter((item) => isVoid(item) || isMember && isSealed(item))
+  unsealByLog(turn, room, items)
 }
 
 /** An own frame that is known by its hash alone (JOIN-7, LOG-2); true where it is one. */
@@ -231,8 +237,11 @@ export function ownFrameWalked(turn: Turn, key: string, placed: PlacedEntry): bo
   if (room === null || room.outbox.length === 0) return false
   const sha256 = (bytes: Uint8Array) => turn.ports.crypto.hash('sha256', bytes)
   const hash = entryBodyHash(sha256, placed.entry.body)
+  const top = topEpoch(room)
+  // In another epoch nobody could read it.
   const item = room.outbox.find(({ record: { sealed } }) =>
-    sealed !== null && equalBytes(sha256(sealed.bytes), hash)
+    sealed !== null && top !== null && equalBytes(sealed.epochId, idOfEpoch(top)) &&
+    equalBytes(sha256(sealed.bytes), hash)
   )
   if (item?.record.sealed == null) return false
   return ownFrameSequenced(turn, key, placed, item.record.sealed.bytes)

@@ -7,7 +7,7 @@ import { EMPTY } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { ownLeafIn, topEpoch } from '#core/device/chain.ts'
-import { enterByWalk, enterByWelcome } from '#core/device/joining.ts'
+import { dropKeyPackagesOf, enterByWalk, enterByWelcome } from '#core/device/joining.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { HeldWelcome, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -41,8 +41,9 @@ function letGo(turn: Turn, key: string): void {
 }
 
 /** The hub forgets it, and there is no other: what it has led to is on the medium before. */
-function acknowledge(turn: Turn, key: string, { id }: HeldWelcome): void {
+function acknowledge(turn: Turn, key: string, { id, welcome }: HeldWelcome): void {
   letGo(turn, key)
+  if (welcome.length > 0) dropKeyPackagesOf(turn, welcome)
   if (turn.room(key) !== null) turn.setRecord(key, {})
   turn.strictly()
   turn.send('welcomeReceived', { id })
@@ -63,8 +64,11 @@ async function welcomeDue(turn: Turn, key: string): Promise<void> {
       if (isNeedless(turn, room, held)) acknowledge(turn, key, held)
       return
     case 'creating':
-    case 'broken':
       return acknowledge(turn, key, held)
+    case 'broken':
+      // Neither the hub nor its log is in doubt: this device alone is lost.
+      if (held.isUsed || !isLost(room)) return acknowledge(turn, key, held)
+      return await comeIn(turn, key, held)
     case 'removed':
       // The way in has led to the end of the log, or the hub knows of no seat.
       if (held.isUsed) return acknowledge(turn, key, held)
@@ -83,6 +87,11 @@ function isNeedless(turn: Turn, room: RoomState, { position }: HeldWelcome): boo
   const top = topEpoch(room)
   return room.joining === null && room.record.next > position &&
     top !== null && ownLeafIn(turn, top) !== null
+}
+
+/** Broken by what this device has of the group. */
+function isLost({ record: { code } }: RoomState): boolean {
+  return code === 'unreadableState' || code.startsWith('commit:')
 }
 
 /** By the Welcome; where it opens nothing by the log, once no other way is under way. */

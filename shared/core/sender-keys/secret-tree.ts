@@ -68,7 +68,8 @@ export function take(crypto: Crypto, keys: SenderKeys, place: KeyPlace): Taken {
   const chain = opened.keys.chains.get(place.leaf, place.lane) as Chain
   const { generation } = place
   if (generation < chain.generation) return takeSkipped(opened, chain, generation)
-  if (generation - chain.generation > LIMITS.generationJumpMax) {
+  const isLast = generation > LIMITS.generationMax
+  if (isLast || generation - chain.generation > LIMITS.generationJumpMax) {
     return { kind: 'refused', code: 'generationTooFar' }
   }
   const consumed = [...opened.consumed]
