@@ -1,43 +1,29 @@
 /**
  * The facade of the protocol core: an account on this device, its rooms and messages. Owns the
- * driver of the device machine, its effects and the notification of views; decides nothing.
+ * notification of views; the machine runs in `device-host.ts`.
  */
 import { wipe } from '#core/base/bytes.ts'
-import { createDriver, type Driver } from '#core/base/driver.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import type { Clock } from '#core/base/ports.ts'
 import { recordCapsule, type RecordedMachine } from '#core/device/capsule.ts'
 import { createDeviceMachine } from '#core/device/device.ts'
-import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import type { LinkLimits, TimerName } from '#core/device/io.ts'
+import type { Command, LinkLimits } from '#core/device/io.ts'
 import { loadDevice } from '#core/device/load.ts'
 import { roomRange } from '#core/device/records.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import type { DeviceStore } from '#core/device/store.ts'
 import { timelineEntries } from '#core/device/timeline.ts'
-import type { Dialer, SessionTransport } from '#core/device/transport.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
+import { DeviceHost, type HostPorts, type ViewEffect } from '#sdk/device-host.ts'
 import { KalandraError } from '#sdk/errors.ts'
 import { projectApp, projectRoom } from '#sdk/project.ts'
 import type { AppView, RoomView } from '#sdk/views.ts'
 
-/** Timers of the host. */
-export interface Timers {
-  /** Calls back once, not before `delayMs`; the result stops it. */
-  after(delayMs: number, callback: () => void): () => void
-}
-
 /** Everything of the world that an account touches. */
-export interface KalandraPorts extends DevicePorts {
-  readonly clock: Clock
+export interface KalandraPorts extends DevicePorts, HostPorts {
   readonly store: DeviceStore
-  readonly dialer: Dialer
-  readonly timers: Timers
   /** Origin of the hub, such as `https://hub.example`. */
   readonly endpoint: string
-  /** A programmer's error inside a step, for the host's log; the state before it is kept. */
-  readonly faulted: (error: unknown) => void
 }
 
 /** What a link says of itself before it is used. */
@@ -103,12 +89,9 @@ export interface Kalandra {
 /** Opens the account that the store holds, or an empty one, and dials the hub. */
 export async function openKalandra(ports: KalandraPorts): Promise<Kalandra> {
   const initial = await loadDevice(ports, ports.store, ports.endpoint)
-  const host = new Host(ports, initial)
-  host.post({ kind: 'started' })
-  return host
+  return new Account(ports, initial)
 }
 
-type Settle = { resolve: (value: string | null) => void; reject: (error: KalandraError) => void }
 interface Watch {
   readonly room: string
   readonly limit: number
@@ -118,131 +101,30 @@ interface Watch {
   again: boolean
 }
 
-class Host implements Kalandra {
+class Account implements Kalandra {
   readonly #ports: KalandraPorts
-  readonly #driver: Driver<DeviceState, DeviceInput>
   readonly #recorded: RecordedMachine
-  readonly #commands = new Map<number, Settle>()
-  readonly #timers = new Map<TimerName, () => void>()
+  readonly #host: DeviceHost
   readonly #listeners = new Set<(view: AppView) => void>()
   readonly #watches = new Set<Watch>()
-  #nextCommand = 1
-  #session: {
-    readonly attempt: number
-    transport: SessionTransport | null
-    readonly abort: () => void
-  } | null = null
   #showPending = false
-  #closed = false
+  #closing: Promise<void> | null = null
 
   constructor(ports: KalandraPorts, initial: DeviceState) {
     this.#ports = ports
     this.#recorded = recordCapsule(createDeviceMachine(ports), ports.appVersion)
-    this.#driver = createDriver({
-      machine: this.#recorded.machine,
-      initial,
-      host: {
-        clock: ports.clock,
-        store: (changes) => this.#store(changes),
-        run: (effect) => this.#run(effect),
-        faulted: ports.faulted,
-      },
-      queuedInputsMax: LIMITS.queuedInputsMax,
-    })
-  }
-
-  post(input: DeviceInput): void {
-    const { kind } = input
-    // What the host says of itself is little. *Without the end of a session there is no other.*
-    if (kind !== 'framesReceived' && kind !== 'commandGiven') return this.#driver.deliver(input)
-    if (this.#driver.post(input)) return
-    // The queue is full: a session that delivers faster than it can be stored is given up, and
-    // catches up from its position later.
-    if (kind === 'framesReceived') this.#session?.abort()
-    else this.#settle(input.id)?.reject(new KalandraError('overloaded'))
-  }
-
-  #store(changes: readonly RequiredChange[]): Promise<void> {
-    const strict = changes.some((each) => each.durability === 'strict')
-    return this.#ports.store.apply(
-      changes.map((each) => each.change),
-      strict ? 'strict' : 'relaxed',
-    )
-  }
-
-  // ---- Effects ---------------------------------------------------------------------------
-
-  #run(effect: DeviceEffect): void {
-    switch (effect.kind) {
-      case 'dial':
-        return this.#dial(effect.attempt, effect.endpoint)
-      case 'hangUp':
-        if (this.#session?.attempt === effect.attempt) this.#session.abort()
-        return
-      case 'send':
-        if (this.#session?.attempt === effect.attempt) this.#session.transport?.send(effect.frame)
-        return
-      case 'sendDatagram':
-        if (this.#session?.attempt === effect.attempt) {
-          this.#session.transport?.sendDatagram(effect.frame)
-        }
-        return
-      case 'armTimer':
-        return this.#arm(effect.timer, effect.atMs)
-      case 'settleCommand': {
-        const settle = this.#settle(effect.id)
-        if (effect.outcome.kind === 'done') settle?.resolve(effect.outcome.value)
-        else settle?.reject(new KalandraError(effect.outcome.code))
-        return
-      }
-      case 'showAccount':
-        return this.#show()
-      case 'showRoom':
-        for (const watch of this.#watches) if (watch.room === effect.room) this.#showRoom(watch)
-        return
-      case 'reportFault':
-        return this.#ports.faulted(effect.error)
-      case 'wipe':
-        return wipe(...effect.secrets)
-    }
-  }
-
-  #dial(attempt: number, endpoint: string): void {
-    const dialed = this.#ports.dialer.dial(endpoint, {
-      opened: (transport) => {
-        if (this.#session?.attempt !== attempt) return transport.close()
-        this.#session.transport = transport
-        this.post({ kind: 'sessionOpened', attempt, transport: transport.kind })
-      },
-      framesReceived: (frames) => this.post({ kind: 'framesReceived', attempt, frames }),
-      closed: () => {
-        if (this.#session?.attempt === attempt) this.#session = null
-        this.post({ kind: 'sessionClosed', attempt })
-      },
-    })
-    const abort = () => {
-      const transport = this.#session?.attempt === attempt ? this.#session.transport : null
-      if (transport === null) dialed.abort()
-      else transport.close()
-    }
-    this.#session = { attempt, transport: null, abort }
-  }
-
-  #arm(timer: TimerName, atMs: number): void {
-    this.#timers.get(timer)?.()
-    if (this.#closed) return
-    const delayMs = Math.max(0, atMs - this.#ports.clock.nowMs())
-    const stop = this.#ports.timers.after(delayMs, () => this.post({ kind: 'timerFired', timer }))
-    this.#timers.set(timer, stop)
-  }
-
-  #settle(id: number): Settle | null {
-    const settle = this.#commands.get(id) ?? null
-    this.#commands.delete(id)
-    return settle
+    const { machine } = this.#recorded
+    const view = (effect: ViewEffect) => this.#changed(effect)
+    this.#host = new DeviceHost(ports, { machine, initial, view })
+    this.#host.post({ kind: 'started' })
   }
 
   // ---- Views -----------------------------------------------------------------------------
+
+  #changed(effect: ViewEffect): void {
+    if (effect.kind === 'showAccount') return this.#show()
+    for (const watch of this.#watches) if (watch.room === effect.room) this.#showRoom(watch)
+  }
 
   /** Effects of one step ask several times; one microtask later there is one view. */
   #show(): void {
@@ -282,7 +164,7 @@ class Host implements Kalandra {
       limit: limit + 1,
       descending: true,
     })
-    const { state } = this.#driver
+    const { state } = this.#host
     const room = state.rooms.get(key)
     if (room === undefined) return null
     return projectRoom(state, room, {
@@ -292,7 +174,7 @@ class Host implements Kalandra {
   }
 
   view(): AppView {
-    return projectApp(this.#driver.state, this.#ports.clock.nowMs())
+    return projectApp(this.#host.state, this.#ports.clock.nowMs())
   }
 
   subscribe(listener: (view: AppView) => void): () => void {
@@ -315,13 +197,10 @@ class Host implements Kalandra {
 
   // ---- Commands --------------------------------------------------------------------------
 
-  #command(command: Command): Promise<string | null> {
-    if (this.#closed) return Promise.reject(new KalandraError('closed'))
-    const id = this.#nextCommand++
-    return new Promise((resolve, reject) => {
-      this.#commands.set(id, { resolve, reject })
-      this.post({ kind: 'commandGiven', id, command })
-    })
+  async #command(command: Command): Promise<string | null> {
+    const answer = await this.#host.command(command)
+    if (answer.kind === 'done') return answer.value
+    throw new KalandraError(answer.kind === 'failed' ? answer.code : answer.kind)
   }
 
   async signUp(options: { readonly name: string; readonly deviceName: string }): Promise<string> {
@@ -375,22 +254,20 @@ class Host implements Kalandra {
   }
 
   networkChanged(online: boolean): void {
-    this.post({ kind: 'networkChanged', online })
+    this.#host.post({ kind: 'networkChanged', online })
   }
 
   exportCapsule(): string {
     return this.#recorded.capsule()
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.post({ kind: 'closeRequested' })
-    await this.#driver.settled()
-    this.#closed = true
-    for (const stop of this.#timers.values()) stop()
-    this.#session?.abort()
-    for (const settle of this.#commands.values()) settle.reject(new KalandraError('closed'))
-    this.#commands.clear()
+  close(): Promise<void> {
+    return this.#closing ??= this.#close()
+  }
+
+  async #close(): Promise<void> {
+    await this.#host.leave()
+    this.#host.end()
     this.#watches.clear()
     this.#listeners.clear()
     await this.#ports.store.close()

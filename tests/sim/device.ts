@@ -1,23 +1,20 @@
 /**
- * A device in the simulated world: the production machine on the production driver, over a store,
- * a network and timers of the world. It can lose its memory, its power and its storage. Owns the
- * host; owns no decision of the device.
+ * A device in the simulated world: the production machine in the production host, over a store, a
+ * network and timers of the world. It can lose its memory, its power and its storage. Owns its lives
+ * and its clock; owns no decision of the device, and runs none of its effects.
  */
-import { wipe } from '#core/base/bytes.ts'
-import { createDriver, type Driver } from '#core/base/driver.ts'
 import type { TimeMs } from '#core/base/ids.ts'
-import { LIMITS } from '#core/base/limits.ts'
 import type { Clock } from '#core/base/ports.ts'
 import { createDeviceMachine } from '#core/device/device.ts'
-import type { Command, CommandOutcome, DeviceEffect, DeviceInput } from '#core/device/io.ts'
-import type { TimerName } from '#core/device/io.ts'
+import type { Command, CommandOutcome } from '#core/device/io.ts'
 import { loadDevice } from '#core/device/load.ts'
 import { roomRange } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import type { DeviceRecord } from '#core/device/store.ts'
 import { timelineEntries, type TimelineEntry, timelineEntry } from '#core/device/timeline.ts'
-import type { Dialer, SessionTransport } from '#core/device/transport.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import type { DevicePorts } from '#core/device/turn.ts'
+import { AnsweredTwice, DeviceHost } from '#sdk/device-host.ts'
 import { projectRoom } from '#sdk/project.ts'
 import type { TimelineItem } from '#sdk/views.ts'
 import { type DeviceDisk, ReadFailed } from './device-disk.ts'
@@ -37,15 +34,10 @@ export interface SimDeviceParts {
   answeredTwice(device: SimDevice): void
 }
 
-interface Asked {
-  readonly kind: Command['kind']
-  settle(outcome: CommandOutcome | null): void
-}
-
-interface Session {
-  readonly attempt: number
-  transport: SessionTransport | null
-  readonly abort: () => void
+interface Alarm {
+  /** By the world's clock: a host waits a time, however its own clock jumps. */
+  readonly dueMs: number
+  readonly ring: () => void
 }
 
 export class SimDevice {
@@ -57,13 +49,9 @@ export class SimDevice {
   powerLosses = 0
   readonly #parts: SimDeviceParts
   readonly #clock: Clock
-  /** When each fires, by the world's clock: a host waits a time, however its clock jumps. */
-  readonly #timers = new Map<TimerName, number>()
-  readonly #commands = new Map<number, Asked>()
-  #driver: Driver<DeviceState, DeviceInput>
-  #session: Session | null = null
-  #lastCommand = 0
-  /** Effects of a driver before a crash do nothing. */
+  readonly #alarms = new Set<Alarm>()
+  #host: DeviceHost
+  /** A life ends with its host. */
   #life = 0
 
   private constructor(name: string, parts: SimDeviceParts) {
@@ -71,7 +59,7 @@ export class SimDevice {
     this.disk = parts.disk
     this.#parts = parts
     this.#clock = { nowMs: () => (parts.clock.nowMs() + this.skewMs) as TimeMs }
-    this.#driver = null as unknown as Driver<DeviceState, DeviceInput>
+    this.#host = null as unknown as DeviceHost
   }
 
   static async open(name: string, parts: SimDeviceParts): Promise<SimDevice> {
@@ -81,7 +69,7 @@ export class SimDevice {
   }
 
   get state(): DeviceState {
-    return this.#driver.state
+    return this.#host.state
   }
 
   get life(): number {
@@ -90,7 +78,7 @@ export class SimDevice {
 
   /** Commands that have no answer yet. */
   get waiting(): readonly Command['kind'][] {
-    return [...this.#commands.values()].map(({ kind }) => kind)
+    return this.#host.waiting
   }
 
   room(key: string): RoomState | null {
@@ -132,8 +120,7 @@ export class SimDevice {
   /** A person closes it: it says goodbye and stops; then it is opened again. */
   close(closed: () => void): void {
     const life = this.#life
-    this.post({ kind: 'closeRequested' })
-    void this.#driver.settled().then(() => {
+    void this.#host.leave().then(() => {
       if (life !== this.#life) return
       this.#end()
       this.disk.finish()
@@ -149,19 +136,15 @@ export class SimDevice {
 
   #end(): void {
     this.#life++
-    this.#session?.abort()
-    this.#session = null
-    this.#timers.clear()
-    for (const { settle } of this.#commands.values()) settle(null)
-    this.#commands.clear()
+    this.#host?.end()
   }
 
   async #begin(): Promise<void> {
     const life = ++this.#life
     const initial = await this.#load()
     if (life !== this.#life) return
-    this.#driver = this.#boot(initial)
-    this.post({ kind: 'started' })
+    this.#host = this.#boot(initial)
+    this.#host.post({ kind: 'started' })
   }
 
   /** Where a read fails, the program does not start, and its person starts it again. */
@@ -175,29 +158,15 @@ export class SimDevice {
     }
   }
 
-  /** Null: the device ended before there was an answer. */
-  command(command: Command): Promise<CommandOutcome | null> {
-    const id = ++this.#lastCommand
-    const answered = new Promise<CommandOutcome | null>((settle) =>
-      this.#commands.set(id, { kind: command.kind, settle })
-    )
-    this.post({ kind: 'commandGiven', id, command })
-    return answered
+  /** Null: the device turned it away, or ended before there was an answer. */
+  async command(command: Command): Promise<CommandOutcome | null> {
+    const answer = await this.#host.command(command)
+    return answer.kind === 'done' || answer.kind === 'failed' ? answer : null
   }
 
-  post(input: DeviceInput): void {
-    const { kind } = input
-    if (kind !== 'framesReceived' && kind !== 'commandGiven') return this.#driver.deliver(input)
-    if (this.#driver.post(input)) return
-    // The queue is full. A session that delivers faster than is stored is given up, and a command
-    // is turned away.
-    if (kind === 'framesReceived') this.#session?.abort()
-    else this.#turnAway(input.id)
-  }
-
-  #turnAway(id: number): void {
-    this.#commands.get(id)?.settle(null)
-    this.#commands.delete(id)
+  /** A hint of its host: the network came or went. */
+  networkChanged(online: boolean): void {
+    this.#host.post({ kind: 'networkChanged', online })
   }
 
   /** What is stored of a room, entry by entry. */
@@ -221,89 +190,48 @@ export class SimDevice {
   passTime(): void {
     this.disk.pass()
     const nowMs = this.#parts.clock.nowMs()
-    for (const [timer, dueMs] of [...this.#timers]) {
-      if (dueMs > nowMs) continue
-      this.#timers.delete(timer)
-      this.post({ kind: 'timerFired', timer })
+    for (const alarm of [...this.#alarms]) {
+      if (alarm.dueMs <= nowMs && this.#alarms.delete(alarm)) alarm.ring()
     }
   }
 
-  #boot(initial: DeviceState): Driver<DeviceState, DeviceInput> {
-    const life = this.#life
-    const isAlive = () => life === this.#life
-    return createDriver({
-      machine: createDeviceMachine(this.#ports),
-      initial,
-      host: {
-        clock: this.#clock,
-        store: (changes) => {
-          if (!isAlive()) return new Promise(() => {})
-          const strict = changes.some(({ durability }) => durability === 'strict')
-          return this.disk.apply(
-            changes.map(({ change }) => change),
-            strict ? 'strict' : 'relaxed',
-          )
-        },
-        run: (effect) => void (isAlive() && this.#run(effect)),
-        faulted: (error) => void (isAlive() && this.#parts.faulted(this, error)),
-      },
-      queuedInputsMax: LIMITS.queuedInputsMax,
-    })
+  #boot(initial: DeviceState): DeviceHost {
+    const { disk } = this
+    const clock = this.#clock
+    return new DeviceHost({
+      clock,
+      store: disk,
+      dialer: this.#observed(this.#parts.dialer),
+      timers: { after: (delayMs, ring) => this.#setAlarm(delayMs, ring) },
+      faulted: (error) =>
+        error instanceof AnsweredTwice
+          ? this.#parts.answeredTwice(this)
+          : this.#parts.faulted(this, error),
+    }, { machine: createDeviceMachine(this.#ports), initial, view: () => {} })
   }
 
-  #run(effect: DeviceEffect): void {
-    switch (effect.kind) {
-      case 'dial':
-        return this.#dial(effect.attempt, effect.endpoint)
-      case 'hangUp':
-        if (this.#session?.attempt === effect.attempt) this.#session.abort()
-        return
-      case 'send':
-        if (this.#session?.attempt !== effect.attempt) return
-        this.#parts.sent(this, effect.frame)
-        return this.#session.transport?.send(effect.frame)
-      case 'sendDatagram':
-        if (this.#session?.attempt !== effect.attempt) return
-        return this.#session.transport?.sendDatagram(effect.frame)
-      case 'armTimer':
-        return this.#arm(effect.timer, effect.atMs)
-      case 'settleCommand':
-        this.#commands.get(effect.id)?.settle(effect.outcome)
-        if (!this.#commands.delete(effect.id)) this.#parts.answeredTwice(this)
-        return
-      case 'reportFault':
-        return this.#parts.faulted(this, effect.error)
-      case 'wipe':
-        return wipe(...effect.secrets)
-      default:
-        return
+  #setAlarm(delayMs: number, ring: () => void): () => void {
+    const alarm = { dueMs: this.#parts.clock.nowMs() + delayMs, ring }
+    this.#alarms.add(alarm)
+    return () => this.#alarms.delete(alarm)
+  }
+
+  /** What the machine gives to its transport is seen on the way. */
+  #observed(dialer: Dialer): Dialer {
+    const sent = (frame: Uint8Array) => this.#parts.sent(this, frame)
+    return {
+      dial: (endpoint, listener) =>
+        dialer.dial(endpoint, {
+          ...listener,
+          opened: (transport) =>
+            listener.opened({
+              ...transport,
+              send: (frame) => {
+                sent(frame)
+                transport.send(frame)
+              },
+            }),
+        }),
     }
-  }
-
-  #arm(timer: TimerName, atMs: number): void {
-    const delayMs = Math.max(0, atMs - this.#clock.nowMs())
-    this.#timers.set(timer, this.#parts.clock.nowMs() + delayMs)
-  }
-
-  /** The machine hears of old sessions, too, and knows them by their attempt. */
-  #dial(attempt: number, endpoint: string): void {
-    const life = this.#life
-    const isAlive = () => life === this.#life
-    const dialed = this.#parts.dialer.dial(endpoint, {
-      opened: (transport) => {
-        if (!isAlive() || this.#session?.attempt !== attempt) return transport.close()
-        this.#session.transport = transport
-        this.post({ kind: 'sessionOpened', attempt, transport: transport.kind })
-      },
-      framesReceived: (frames) => {
-        if (isAlive()) this.post({ kind: 'framesReceived', attempt, frames })
-      },
-      closed: () => {
-        if (!isAlive()) return
-        if (this.#session?.attempt === attempt) this.#session = null
-        this.post({ kind: 'sessionClosed', attempt })
-      },
-    })
-    this.#session = { attempt, transport: null, abort: () => dialed.abort() }
   }
 }

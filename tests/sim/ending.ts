@@ -36,7 +36,7 @@ function must(invariant: InvariantName, holds: boolean, what: () => string): ass
 export async function settleWorld(world: World): Promise<void> {
   world.heal()
   for (const device of world.devices) {
-    if (!device.state.online) device.post({ kind: 'networkChanged', online: true })
+    if (!device.state.online) device.networkChanged(true)
   }
   await world.rest(60_000, STEP_MS)
   for (let round = 0; round < ROUNDS && !isSettled(world); round++) {

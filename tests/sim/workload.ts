@@ -303,7 +303,7 @@ export class Workload {
       const device = this.#device()
       const online = this.#prng.integer(2) === 0
       this.#world.chronicle.operation('networkChanged', `${device.name} ${online}`)
-      device.post({ kind: 'networkChanged', online })
+      device.networkChanged(online)
     },
     closeProgram: () => {
       const device = this.#device()
