@@ -24,7 +24,7 @@ export interface Actor {
 export interface Seat {
   /** In the newest epoch; null: it has none there. */
   readonly leaf: LeafIndex | null
-  /** True with a leaf in the newest or the last final epoch. */
+  /** True with a leaf in the last final epoch or in an open one (SEQ-6). */
   readonly isMember: boolean
   /** True for who has shown a right to come in, and follows the log for it (JOIN-1). */
   readonly isJoining: boolean

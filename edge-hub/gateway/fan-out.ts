@@ -49,7 +49,7 @@ export function subscribe(
   if (from < first) return refused({ kind: 'notAllowed' })
   endSubscription(connection.subscriptions.get(room))
   if (connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
-    return refused({ kind: 'tooMany', retryAfterMs: 0 })
+    return refused({ kind: 'tooMany', retryAfterMs: LIMITS.retryMsMax })
   }
   const whole = holesBefore < next ? holesBefore : next
   const subscription: Subscription = {

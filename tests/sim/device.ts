@@ -1,7 +1,7 @@
 /**
  * A device in the simulated world: the production machine in the production host, over a store, a
- * network and timers of the world. It can lose its memory, its power and its storage. Owns its lives
- * and its clock; owns no decision of the device, and runs none of its effects.
+ * network and timers of the world. It can lose its memory, its power and its storage. Owns its
+ * lives and its clock; owns no decision of the device, and runs none of its effects.
  */
 import type { TimeMs } from '#core/base/ids.ts'
 import type { Clock } from '#core/base/ports.ts'

@@ -25,7 +25,10 @@ export interface DriverHost<Change, Effect> {
   readonly clock: Clock
   /** Stores all changes or none; rejects if nothing was stored. */
   store(changes: readonly Change[]): Promise<void>
-  /** Starts an effect. Outcomes return through `Driver.post`. Must not throw. */
+  /**
+   * Starts an effect. What the machine waits for comes back by `Driver.deliver`, all else by
+   * `post`. Must not throw.
+   */
   run(effect: Effect): void
   /** A step rejected: a programmer error. The state before the input is kept. */
   faulted(error: unknown): void

@@ -18,7 +18,7 @@ import { anchorAnswered, anchorOutdated, anchorRefused } from '#core/device/invi
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
-import { openRoom } from '#core/device/opening.ts'
+import { openRoom, openRooms } from '#core/device/opening.ts'
 import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
 import { breakRoom, markRead, refuseJoin, resubscribe } from '#core/device/room.ts'
 import { roomKey, subscribe } from '#core/device/room.ts'
@@ -180,7 +180,7 @@ function closeDevice(turn: Turn): void {
 async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
   turn.set({ redirects: 0 })
   await fillKeyPackages(turn, body.keyPackagesLeft)
-  for (const key of turn.state.rooms.keys()) await openRoom(turn, key)
+  await openRooms(turn)
 }
 
 /** What the hub had put off goes on (WIRE-5). */

@@ -2,11 +2,29 @@
  * What a room waits for when a session begins (ROOM-1, ROOM-6, JOIN-1): its genesis, its public
  * group, or its log. Owns the choice between them.
  */
+import { LIMITS } from '#core/base/limits.ts'
 import { requestGroup } from '#core/device/joining.ts'
 import { subscribe } from '#core/device/room.ts'
+import type { DeviceState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
+
+/** Sends what all rooms wait for. */
+export async function openRooms(turn: Turn): Promise<void> {
+  for (const key of inOrder(turn.state)) await openRoom(turn, key)
+}
+
+/**
+ * Where there are more rooms than a session follows, those first in which the person has spoken.
+ * *Whoever adds somebody to many rooms would keep it from its own.*
+ */
+function inOrder({ rooms }: DeviceState): readonly string[] {
+  const keys = [...rooms.keys()]
+  if (rooms.size <= LIMITS.subscriptionsPerSessionMax) return keys
+  const isOwn = (key: string) => rooms.get(key)?.record.nextOutboxKey !== 0
+  return [...keys.filter(isOwn), ...keys.filter((key) => !isOwn(key))]
+}
 
 /** Sends what a room waits for. */
 export async function openRoom(turn: Turn, key: string): Promise<void> {

@@ -90,7 +90,7 @@ export const roomRecordCodec = struct({
   headHash: fixed(32),
   /** Hub time of that entry (LOG-4). */
   headTime: timeCodec,
-  /** Position of the commit that brought this device in (ROOM-7). */
+  /** Position of the commit that brought this device in, or on the way in is said to (ROOM-7). */
   joinedAt: optional(positionCodec),
   links: vector(linkRecord, LIMITS.invitationsPerRoomMax),
   anchors: vector(anchorRecord, LIMITS.invitationsPerRoomMax),

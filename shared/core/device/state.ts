@@ -170,7 +170,7 @@ export interface ProvisionalEpoch extends RoomEpoch {
   readonly changed: NodeChanges
   /** This device made the commit. */
   readonly isOwn: boolean
-  /** What the own commit was for; it is made again after a void. */
+  /** What the own commit was for; it is made again after a void, unless a restart came between. */
   readonly jobs: readonly CommitJob[]
   readonly undo: Undo
   /** `cannot` where this device does not follow, or was shown a wrong GroupInfo. */
@@ -219,7 +219,10 @@ export type Joining =
   | { readonly kind: 'asked'; readonly parts: readonly Uint8Array[]; readonly size: number }
   /** The log is replayed; at its end the device commits itself into the group. */
   | { readonly kind: 'link' }
-  /** The log is replayed from its beginning, since the state of the group was lost. */
+  /**
+   * The log is walked from its beginning, to a resync at its end: the state of the group was lost,
+   * a link was refused, or a Welcome opened nothing.
+   */
   | { readonly kind: 'recovery' }
   /** The log is replayed from its beginning up to the commit that added this device. */
   | {
