@@ -54,6 +54,7 @@ const LIES: readonly Refusal[] = [
   { kind: 'generationTooFar', generation: 0 },
   { kind: 'replayed', generation: 0 },
   { kind: 'wrongSignature' },
+  { kind: 'unknownRoom' },
 ]
 
 for (const refusal of LIES) {
@@ -180,6 +181,28 @@ Deno.test(
       await sent(again, room, 'sealed')
       deepStrictEqual(texts(await sees(alice, room, 'sealed')), ['hello', 'before', 'sealed'])
       await again.sdk.close()
+    })
+  },
+)
+
+Deno.test(
+  'DEV-5: what a hub refuses to who is no member is said when it takes it',
+  options,
+  async () => {
+    const given = { count: 0 }
+    let isOut = false
+    const dialer = refusingDialer({
+      kind: 'submitFrame',
+      refusal: () => isOut && given.count < 3 ? { kind: 'unknownRoom' } : null,
+      given,
+    })
+    await withPair({ dialer }, async ({ alice, carol, room }) => {
+      given.count = 0
+      isOut = true
+      await say(carol, room, 'let me')
+      await sent(carol, room, 'let me')
+      await sees(alice, room, 'let me')
+      strictEqual(given.count, 3)
     })
   },
 )

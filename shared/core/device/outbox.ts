@@ -307,6 +307,8 @@ const AFTER_CATCH_UP: ReadonlySet<string> = new Set([
   'replayed',
   'generationTooFar',
   'provisional',
+  // Who is out of the room says it when it is in again.
+  'unknownRoom',
 ])
 
 /** Refusals for an open epoch before a frame is held back. */
