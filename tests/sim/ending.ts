@@ -112,7 +112,10 @@ export async function judgeEnd(world: World, workload: Workload): Promise<void> 
     judgeTold(world, { key, reader, there, workload })
     await judgeMessages(world, { key, reader, there, workload })
   }
-  for (const device of world.devices) judgeDevice(device)
+  for (const device of world.devices) {
+    judgeDevice(device)
+    for (const room of device.state.rooms.values()) judgeSeat(world, device, room)
+  }
 }
 
 /** A room that was made has a log, unless its creator lost everything before the hub had it. */
@@ -274,6 +277,20 @@ function judgeDevice(device: SimDevice): void {
       must('NothingIsLeft', isOfNow, () => `${name} keeps ${table} ${key}`)
     }
   }
+}
+
+/** Who is in a room sits in its newest epoch, and no way in goes on for ever. */
+function judgeSeat(
+  { watch }: World,
+  device: SimDevice,
+  { key, record: { phase } }: RoomState,
+): void {
+  const { name } = device
+  const isUnderWay = phase === 'joining' || phase === 'creating'
+  must('Converges', !isUnderWay, () => `${name} is still ${phase} in ${key}`)
+  const top = watch.readers.get(key)?.replay().epochs.at(-1)
+  const isIn = phase !== 'live' || top?.seats.has(seatOf(device)) === true
+  must('Converges', isIn, () => `${name} is ${phase} in ${key}, and has no seat`)
 }
 
 /** Whether a row is of an epoch that the room has, or of its commit under way. */

@@ -5,7 +5,7 @@
  */
 import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
-import { isRemoved, topEpoch } from '#core/device/chain.ts'
+import { isRemoved, ownLeafIn } from '#core/device/chain.ts'
 import { finaliseEpoch, leaveRoom, voidEpochs } from '#core/device/epochs.ts'
 import { rejoin } from '#core/device/joining.ts'
 import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
@@ -78,13 +78,14 @@ async function epochsVoid(
   const dropped = voidEpochs(turn, key, span)
   dropStalePending(turn, key)
   const room = turn.room(key)
-  const top = room === null ? null : topEpoch(room)
-  if (room === null || top === null) return
+  if (room === null || room.final === null) return
   const jobs = dropped.flatMap((epoch) => epoch.jobs)
   turn.setRoom(key, { jobs: [...jobs, ...room.jobs] })
   turn.effect({ kind: 'showAccount' })
-  const wasBroughtIn = room.record.phase === 'live' && dropped.some(({ group }) => group !== null)
-  if (wasBroughtIn && isRemoved(turn, room)) await rejoin(turn, key)
+  // On a walk its end shows whether this device is in the room.
+  if (room.record.phase !== 'live' || room.joining !== null) return
+  const isOut = [room.final, ...room.chain].every((epoch) => ownLeafIn(turn, epoch) === null)
+  if (isOut) await rejoin(turn, key)
 }
 
 /**
