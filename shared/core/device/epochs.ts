@@ -131,6 +131,8 @@ export function forgetRoom(turn: Turn, key: string): void {
 /** This device is out for good: nothing of the group is kept (SEQ-6). */
 export function leaveRoom(turn: Turn, key: string): void {
   forgetRoom(turn, key)
+  const opening = turn.room(key)?.record.opening ?? EMPTY
+  turn.effect({ kind: 'wipe', secrets: [opening] })
   turn.setRecord(key, { phase: 'removed', opening: EMPTY })
   turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
   turn.effect({ kind: 'showAccount' })

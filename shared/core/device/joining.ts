@@ -47,23 +47,32 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
   if (account === null) return turn.fail(command, 'notRegistered')
   const link = decodeInviteLink(fragment)
   if (link === null) return turn.fail(command, 'badLink')
-  if (link.hubDomain !== account.hubDomain) return turn.fail(command, 'otherHub')
-  if (suiteById(link.suite)?.frameAead == null) return turn.fail(command, 'unknownSuite')
+  const { hubDomain, suite, secret } = link
+  const code = hubDomain !== account.hubDomain
+    ? 'otherHub'
+    : suiteById(suite)?.frameAead == null
+    ? 'unknownSuite'
+    : null
+  if (code !== null) {
+    wipe(secret)
+    return turn.fail(command, code)
+  }
   const id = link.room as RoomId
   const existing = turn.room(roomKey(id))
   const again = existing === null || existing.record.phase === 'joinRefused' ||
     existing.record.phase === 'removed' || existing.record.phase === 'broken'
-  if (!again) return turn.done(command, roomKey(id))
+  if (!again) {
+    wipe(secret)
+    return turn.done(command, roomKey(id))
+  }
   if (existing !== null) forgetRoom(turn, existing.key)
-  const opening = link.secret.slice()
-  wipe(link.secret)
   const room = newRoom({
     id,
     phase: 'joining',
-    suite: link.suite,
-    domain: link.hubDomain,
+    suite,
+    domain: hubDomain,
     title: link.title === '' ? null : link.title,
-    opening,
+    opening: secret,
     inviterRootHash: link.inviterRootHash,
     createdAt: turn.nowMs,
   })
@@ -139,7 +148,9 @@ export async function groupPartReceived(
   if (pending?.kind !== 'group' || pending.room !== key || room?.joining?.kind !== 'asked') return
   const { parts } = room.joining
   const size = room.joining.size + body.bytes.length
-  if (body.sequence !== parts.length || size > LIMITS.groupAnswerSizeMax) {
+  // A part without bytes is no progress, and could come without end.
+  const isEmpty = body.bytes.length === 0 && !body.last
+  if (body.sequence !== parts.length || size > LIMITS.groupAnswerSizeMax || isEmpty) {
     turn.takeRequest(id)
     return refuseJoin(turn, key, 'brokenLog')
   }
