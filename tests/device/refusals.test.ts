@@ -206,3 +206,31 @@ Deno.test(
     })
   },
 )
+
+Deno.test(
+  'SES-6: what is asked in a session that ends is asked again in the next one',
+  options,
+  async () => {
+    const hub = await startHub()
+    const endpoint = `http://localhost:${hub.port}`
+    try {
+      for (const kind of ['createRoom', 'subscribe', 'submitFrame'] as const) {
+        const given = { count: 0 }
+        const dialer = refusingDialer({
+          kind,
+          refusal: () => given.count === 1 ? { kind: 'notInThisState' } : null,
+          given,
+        })
+        const person = await openPerson({ endpoint, dialer })
+        await signUp(person, kind.toLowerCase())
+        const room = await person.sdk.createRoom({ title: 'Larks' })
+        await say(person, room, 'hello')
+        await sent(person, room, 'hello')
+        deepStrictEqual(person.faults, [])
+        await person.sdk.close()
+      }
+    } finally {
+      await hub.close()
+    }
+  },
+)

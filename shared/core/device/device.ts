@@ -296,6 +296,8 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
   const { refusal } = body
   const pending = turn.takeRequest(body.request as RequestId)
   if (pending === null) return sessionRefused(turn, refusal)
+  const isOver = refusal.kind === 'notInThisState'
+  if (isOver && 'room' in pending && pending.kind !== 'claim') return sessionOver(turn)
   switch (pending.kind) {
     case 'register':
       return registrationRefused(turn, refusal)
@@ -327,6 +329,12 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
     default:
       return unreachable(pending)
   }
+}
+
+/** The hub was about to end the session: what it was asked is asked again in the next one. */
+function sessionOver(turn: Turn): void {
+  const { attempt } = turn
+  if (attempt !== null) turn.effect({ kind: 'hangUp', attempt })
 }
 
 /** A commit was refused; where it was the way into a room, that ends with it. */
