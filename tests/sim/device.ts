@@ -34,6 +34,9 @@ export interface SimDeviceParts {
   answeredTwice(device: SimDevice): void
 }
 
+/** In a row. */
+const FAILED_STARTS_MAX = 16
+
 interface Alarm {
   /** By the world's clock: a host waits a time, however its own clock jumps. */
   readonly dueMs: number
@@ -147,11 +150,17 @@ export class SimDevice {
     this.#host.post({ kind: 'started' })
   }
 
-  /** Where a read fails, the program does not start, and its person starts it again. */
+  /**
+   * Where a read fails, the program does not start, and its person starts it again. What reads much
+   * would never start while one read in few fails, so that ends after some times.
+   */
   async #load(): Promise<DeviceState> {
-    for (;;) {
+    for (let failures = 0;; failures++) {
+      this.disk.isSound = failures >= FAILED_STARTS_MAX
       try {
-        return await this.stored()
+        const state = await this.stored()
+        this.disk.isSound = false
+        return state
       } catch (error) {
         if (!(error instanceof ReadFailed)) throw error
       }
