@@ -13,8 +13,9 @@ import type { Decision } from '#hub/sequencer/sequencer.ts'
 
 /** Publishes entries, those behind a verdict only to who is a member by it (SEQ-6). */
 export function publishToMembers(hub: Hub, room: Room, decision: Decision): void {
-  const { entries, opened, voided, verdicts } = decision
-  if (opened.length > 0 || voided.length > 0) {
+  const { entries, opened, verdicts } = decision
+  // A commit may be final in its own turn, and is not among the open ones then.
+  if (opened.length > 0 || verdicts.length > 0) {
     for (const subscription of room.subscribers) showFrames(subscription)
   }
   let rest: readonly StoredEntry[] = entries

@@ -274,7 +274,7 @@ function connect(hub: Hub, room: Room, { follower, seat, given }: Connecting): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, hub.ports.clock.nowMs()),
-    welcomes: { waiting: [], offered: new Set(), reads: 0 },
+    welcomes: { offered: new Map(), isMore: false, reads: 0, isUnread: false },
     sessionHash,
     groupAnswer: null,
     joining: new Map(right === null ? [] : [[room.key, right]]),

@@ -309,12 +309,12 @@ export const BUGS: readonly Bug[] = [
     }],
   },
   {
-    name: 'hold a room for each session that speaks of it',
+    name: 'hold a room under a second name',
     invariant: 'HubStaysSmall',
     edits: [{
       file: 'edge-hub/gateway/rooms.ts',
-      find: '  const key = keyOf(id)\n',
-      replace: '  const key = `${keyOf(id)} ${connection.number}`\n',
+      find: '    room = placeFor(hub, id)\n',
+      replace: '    room = placeFor(hub, id)\n    hub.rooms.set(`${key} too`, room)\n',
     }],
   },
   {
@@ -453,8 +453,8 @@ export const BUGS: readonly Bug[] = [
     invariant: 'Readable',
     edits: [{
       file: 'shared/core/sender-keys/secret-tree.ts',
-      find: 'if (generation - chain.generation > LIMITS.generationJumpMax) {',
-      replace: 'if (generation > chain.generation) {',
+      find: 'if (isLast || generation - chain.generation > LIMITS.generationJumpMax) {',
+      replace: 'if (isLast || generation > chain.generation) {',
     }],
   },
   {

@@ -8,6 +8,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { epochKey, finalityKey, pendingKey } from '#core/device/records.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { members } from '#core/mls/ratchet-tree.ts'
 import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
@@ -377,7 +378,11 @@ function isHostile(sender: string): boolean {
 function judgeTold(world: World, { key, there, workload }: Judged): void {
   const titles = there.map((device) => device.room(key)?.record.title ?? null)
   const given = workload.titles.get(key) ?? titles.find((title) => title !== null)
-  const mayMiss = UNTOLD_BY.some((fault) => world.chronicle.faults.has(fault))
+  // Who had not been told yet made a link that tells nothing.
+  const isUntold = workload.links.some(({ room, link }) =>
+    room === key && decodeInviteLink(link)?.title === ''
+  )
+  const mayMiss = isUntold || UNTOLD_BY.some((fault) => world.chronicle.faults.has(fault))
   for (const device of there) {
     const title = device.room(key)?.record.title ?? null
     const isGiven = title === given || title === FALSE_TITLE || title === null && mayMiss

@@ -18,7 +18,7 @@ import { anchorAnswered, anchorOutdated, anchorRefused } from '#core/device/invi
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
 import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
-import { openRoom, openRooms } from '#core/device/opening.ts'
+import { openRoom, openRooms, reopenRoom } from '#core/device/opening.ts'
 import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
 import { breakRoom, markRead, refuseJoin, resubscribe } from '#core/device/room.ts'
 import { roomKey, subscribe } from '#core/device/room.ts'
@@ -186,7 +186,7 @@ async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
 /** What the hub had put off goes on (WIRE-5). */
 async function retryDue(turn: Turn): Promise<void> {
   for (const key of releaseRooms(turn)) {
-    if (turn.room(key)?.subscription.kind === 'none') await openRoom(turn, key)
+    await reopenRoom(turn, key)
     await goOn(turn, key)
   }
   await welcomesDue(turn)

@@ -14,10 +14,14 @@ export function holdRoom(turn: Turn, key: string, refusal: Refusal): boolean {
     Math.max(refusal.retryAfterMs, LIMITS.redialDelayMsMin),
     LIMITS.retryMsMax,
   )
-  const holdUntilMs = turn.nowMs + waitMs
-  turn.setRoom(key, { holdUntilMs })
-  armRetry(turn)
+  holdFor(turn, key, waitMs)
   return true
+}
+
+/** The room goes on by itself after a time, and asks nothing before. */
+export function holdFor(turn: Turn, key: string, waitMs: number): void {
+  turn.setRoom(key, { holdUntilMs: turn.nowMs + waitMs })
+  armRetry(turn)
 }
 
 /** True while the hub is not to be asked. */

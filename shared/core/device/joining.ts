@@ -273,7 +273,7 @@ export async function enterByWelcome(
  * a member who lost the state of the group. *The others would see a member who hears nothing, and
  * could not add it again.* A log that it knew it must find again.
  */
-export function enterByWalk(turn: Turn, key: string, position: LogPosition): void {
+export function enterByWalk(turn: Turn, key: string, position: LogPosition | null): void {
   const id = roomIdOfKey(key)
   if (id === null) return
   const existing = turn.room(key)

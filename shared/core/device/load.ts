@@ -73,8 +73,6 @@ async function loadRoom(
     certificates: await loadCertificates(store, row.key),
   }
   const { phase } = room.record
-  // Who was added walks to where it is in, or learns that it is not (JOIN-5).
-  if (phase === 'joining' && room.record.opening.length === 0) return recovering(room)
   if (phase !== 'live' && phase !== 'creating' && phase !== 'broken') return room
   const epochs = account === null ? null : await loadEpochs(ports.crypto, store, { room, account })
   if (epochs !== null) return { ...room, ...epochs }
@@ -82,7 +80,7 @@ async function loadRoom(
   return { ...room, record: { ...room.record, phase: 'broken', code: 'unreadableState' } }
 }
 
-/** The state of the group is lost, or was never stored. */
+/** The state of the group is lost (JOIN-5). */
 function recovering(room: RoomState): RoomState {
   const record = { ...room.record, ...atBeginning(room.record) }
   return { ...room, record, joining: { kind: 'recovery' } }

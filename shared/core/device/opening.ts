@@ -3,9 +3,10 @@
  * group, or its log. Owns the choice between them.
  */
 import { LIMITS } from '#core/base/limits.ts'
-import { requestGroup } from '#core/device/joining.ts'
+import { holdFor } from '#core/device/hold.ts'
+import { enterByWalk, requestGroup } from '#core/device/joining.ts'
 import { subscribe } from '#core/device/room.ts'
-import type { DeviceState } from '#core/device/state.ts'
+import type { DeviceState, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
@@ -26,12 +27,32 @@ function inOrder({ rooms }: DeviceState): readonly string[] {
   return [...keys.filter(isOwn), ...keys.filter((key) => !isOwn(key))]
 }
 
+/**
+ * True for who was added and began anew on its way in: its Welcome comes again in this session,
+ * unless a void took it back.
+ */
+function isWaiting({ record: { phase, opening }, joining }: RoomState): boolean {
+  return phase === 'joining' && opening.length === 0 && joining === null
+}
+
+/**
+ * The room's time has come. Where no Welcome did, the log says what became of it: this device walks
+ * to where it is in, or learns that it is not (JOIN-5).
+ */
+export async function reopenRoom(turn: Turn, key: string): Promise<void> {
+  const room = turn.room(key)
+  if (room === null || !turn.ready) return
+  if (isWaiting(room)) enterByWalk(turn, key, room.record.joinedAt)
+  else if (room.subscription.kind === 'none') await openRoom(turn, key)
+}
+
 /** Sends what a room waits for. */
 export async function openRoom(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null || !turn.ready) return
   const { phase, opening } = room.record
-  if (phase === 'creating') {
+  if (isWaiting(room)) holdFor(turn, key, LIMITS.resyncWaitMs)
+  else if (phase === 'creating') {
     const body = decode(BODIES.createRoom[1], opening)
     if (body.kind === 'malformed') return
     const request = turn.request({ kind: 'createRoom', room: key })
