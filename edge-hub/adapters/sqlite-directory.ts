@@ -11,6 +11,7 @@ import type { WaitingWelcome } from '#hub/ports.ts'
 import type { Operation } from './sqlite-batch.ts'
 import { findHoldings, type Holdings, type PackageRow } from './sqlite-holdings.ts'
 import { packageRowChecksum, readAllWelcomes, readPackages } from './sqlite-holdings.ts'
+import type { WelcomeRow } from './sqlite-holdings.ts'
 import { readRegistered, takeHoldings, writeHoldings, writeRegistered } from './sqlite-holdings.ts'
 import { findName, insertName, removeName } from './sqlite-names.ts'
 import { bytesOf, changeSum, checksumOf, integerOf, isRowDamage } from './sqlite-proof.ts'
@@ -210,15 +211,25 @@ export function countKeyPackages(
   ).length
 }
 
-export function readWelcomes(
-  sql: Sql,
-  { account, device }: { readonly account: AccountName; readonly device: DeviceId },
-  without: ReadonlySet<bigint>,
-): readonly WaitingWelcome[] {
+interface Owner {
+  readonly account: AccountName
+  readonly device: DeviceId
+}
+
+/** Of one device: held back, or given out. */
+function welcomesOf(sql: Sql, { account, device }: Owner, held: 0 | 1): readonly WelcomeRow[] {
   const holdings = findHoldings(sql, account)
   if (holdings === null) return []
-  const waiting = readAllWelcomes(sql, holdings)
-    .filter((row) => row.held === 0 && equalBytes(row.device, device))
+  return readAllWelcomes(sql, holdings)
+    .filter((row) => row.held === held && equalBytes(row.device, device))
+}
+
+export function readWelcomes(
+  sql: Sql,
+  owner: Owner,
+  without: ReadonlySet<bigint>,
+): readonly WaitingWelcome[] {
+  const waiting = welcomesOf(sql, owner, 0)
     .filter(({ welcomeNo }) => !without.has(BigInt(welcomeNo)))
   const welcomes: WaitingWelcome[] = []
   let bytes = 0
@@ -229,8 +240,7 @@ export function readWelcomes(
     welcomes.push({
       id: BigInt(welcomeNo),
       room: readRoomRow(sql, roomNo).room as RoomId,
-      account,
-      device,
+      ...owner,
       position: positionOf(position),
       welcome,
     })
@@ -239,16 +249,8 @@ export function readWelcomes(
 }
 
 /** Rooms that hold Welcomes for the device back, each once; those of the oldest first. */
-export function readHoldingRooms(
-  sql: Sql,
-  account: AccountName,
-  device: DeviceId,
-): readonly RoomId[] {
-  const holdings = findHoldings(sql, account)
-  if (holdings === null) return []
-  const held = readAllWelcomes(sql, holdings)
-    .filter((row) => row.held === 1 && equalBytes(row.device, device))
-  const rooms = new Set(held.map(({ roomNo }) => roomNo))
+export function readHoldingRooms(sql: Sql, owner: Owner): readonly RoomId[] {
+  const rooms = new Set(welcomesOf(sql, owner, 1).map(({ roomNo }) => roomNo))
   return [...rooms].map((roomNo) => readRoomRow(sql, roomNo).room as RoomId)
 }
 

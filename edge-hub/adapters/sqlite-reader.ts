@@ -79,7 +79,7 @@ export function createReader(db: DatabaseSync, { clock, observe }: ReaderPorts):
       readWelcomes: (account, device, without = new Set()) =>
         attempt('directory', () => readWelcomes(sql, { account, device }, without)),
       readHoldingRooms: (account, device) =>
-        attempt('directory', () => readHoldingRooms(sql, account, device)),
+        attempt('directory', () => readHoldingRooms(sql, { account, device })),
     },
   }
 }

@@ -48,18 +48,18 @@ function endJoins(room: Room, final: EpochView): void {
 
 /** Offers the Welcomes that are given out by now, and counts who came and went. */
 export function settleMembers(hub: Hub, room: Room, decision: Decision): void {
-  const { welcomes, finals, voided } = decision
+  const { welcomes, finals, voided, effects } = decision
   offerWelcomesTo(hub, welcomes.filter(({ held }) => !held))
   for (const { view, before, epoch } of finals) {
     const added = epoch.added.flatMap((leaf) => memberAt(view, leaf) ?? [])
     offerWelcomesTo(hub, added)
     const removed = before.made.tree.memberCount + added.length - view.made.tree.memberCount
-    const { effects } = hub.ports
-    effects.observe({ kind: 'memberCountChanged', added: added.length, removed })
-    effects.observe({ kind: 'epochFinal', finalMs: decision.time - epoch.timeMs })
+    hub.ports.effects.observe({ kind: 'memberCountChanged', added: added.length, removed })
+    hub.ports.effects.observe({ kind: 'epochFinal', finalMs: decision.time - epoch.timeMs })
   }
-  for (const { origin } of voided) {
-    dropVoidWelcomes(hub, room.id, origin)
+  const voidFrom = effects?.voidFrom ?? null
+  if (voidFrom !== null) dropVoidWelcomes(hub, room.id, voidFrom)
+  for (let count = voided.length; count > 0; count--) {
     hub.ports.effects.observe({ kind: 'epochVoid' })
   }
 }

@@ -163,16 +163,12 @@ function storeFailed(turn: Turn, { command, timer }: StoreFailure): void {
   turn.fail(command, 'storeFailed')
   const atMs = turn.nowMs + LIMITS.redialDelayMsMin
   if (timer !== null) turn.effect({ kind: 'armTimer', timer, atMs })
-  const { attempt } = turn
-  if (attempt !== null) turn.effect({ kind: 'hangUp', attempt })
+  turn.hangUp()
 }
 
 function closeDevice(turn: Turn): void {
-  const { attempt } = turn
-  if (attempt !== null) {
-    turn.send('goodbye', { reason: 'goodbye' })
-    turn.effect({ kind: 'hangUp', attempt })
-  }
+  turn.send('goodbye', { reason: 'goodbye' })
+  turn.hangUp()
   turn.set({ session: { kind: 'closed' }, requests: new Map() })
 }
 
@@ -296,8 +292,9 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
   const { refusal } = body
   const pending = turn.takeRequest(body.request as RequestId)
   if (pending === null) return sessionRefused(turn, refusal)
+  // The hub was about to end the session: what it was asked is asked again in the next one.
   const isOver = refusal.kind === 'notInThisState'
-  if (isOver && 'room' in pending && pending.kind !== 'claim') return sessionOver(turn)
+  if (isOver && 'room' in pending && pending.kind !== 'claim') return turn.hangUp()
   switch (pending.kind) {
     case 'register':
       return registrationRefused(turn, refusal)
@@ -329,12 +326,6 @@ async function requestRefused(turn: Turn, body: Body<'refused'>): Promise<void> 
     default:
       return unreachable(pending)
   }
-}
-
-/** The hub was about to end the session: what it was asked is asked again in the next one. */
-function sessionOver(turn: Turn): void {
-  const { attempt } = turn
-  if (attempt !== null) turn.effect({ kind: 'hangUp', attempt })
 }
 
 /** A commit was refused; where it was the way into a room, that ends with it. */

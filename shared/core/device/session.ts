@@ -54,8 +54,7 @@ function armHeartbeat(turn: Turn): void {
 
 /** Ends the session for good: another hub, or no version in common. */
 function refuse(turn: Turn, code: string): void {
-  const { attempt } = turn
-  if (attempt !== null) turn.effect({ kind: 'hangUp', attempt })
+  turn.hangUp()
   turn.set({ session: { kind: 'refused', code } })
   turn.effect({ kind: 'showAccount' })
 }

@@ -202,6 +202,12 @@ export class Turn {
     return this.state.session.kind === 'ready'
   }
 
+  /** Ends the session that is open, if one is. */
+  hangUp(): void {
+    const { attempt } = this
+    if (attempt !== null) this.effect({ kind: 'hangUp', attempt })
+  }
+
   sendFrame(frame: Uint8Array): void {
     const attempt = this.attempt
     if (attempt !== null) this.effect({ kind: 'send', attempt, frame })
