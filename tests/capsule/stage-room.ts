@@ -313,7 +313,6 @@ async function stageEpoch(
       undo: { unread: unread ?? 0, last: null, title: 'stand-in', joinedAt: joinedAt ?? null },
       choice: textOf(shape, 'choice') === 'cannot' ? 'cannot' : 'agree',
       isVoteSent: shape['voted'] === true,
-      removesSelf: shape['leaves'] === true,
     },
   }
 }

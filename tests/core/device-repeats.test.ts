@@ -127,7 +127,6 @@ Deno.test('CONTENT-4, ROOM-4: what became void is new when it is said again', as
     undo: { unread, last, title, joinedAt },
     choice: 'agree',
     isVoteSent: false,
-    removesSelf: false,
   })
   const again = content('in the air')
   hears(3n, again)

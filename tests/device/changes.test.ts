@@ -6,11 +6,10 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { type AccountName, leafIndex } from '#core/base/ids.ts'
 import { roomRange } from '#core/device/records.ts'
 import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
-import { decode } from '#core/wire/codec.ts'
-import { verdictEntryCodec } from '#core/wire/log-entry.ts'
-import type { HandDevice, HandRoom } from '../support/hand-device.ts'
+import type { RoomView } from '#sdk'
 import { appShows, openPerson, type Person, roomShows, say, sees, signUp } from './people.ts'
-import { away, back, type Scene, withScene } from './scene.ts'
+import { away, back, hasMember, isLive, isResynced, isWithout, judged } from './scene.ts'
+import { type Scene, talk, withScene } from './scene.ts'
 import { tamperingDialer } from './tampering.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
@@ -20,31 +19,9 @@ const DAVE = 'dave@localhost' as AccountName
 const LEAF_OF_BOB = leafIndex(1)
 const LEAF_OF_CAROL = leafIndex(2)
 
-type View = Parameters<Parameters<typeof roomShows>[2]>[0]
-
-const hasMember = (account: string) => ({ members }: View): boolean =>
-  members.some((member) => member.account === account)
-const isWithout = (account: string) => (view: View): boolean => !hasMember(account)(view)
-const isResynced = ({ items }: View): boolean =>
-  items.some((item) => item.kind === 'event' && item.event === 'resynced')
-
-const lastJoined = ({ items }: View): string | null => {
+const lastJoined = ({ items }: RoomView): string | null => {
   const last = items.findLast((item) => item.kind === 'event' && item.event === 'joined')
   return last?.kind === 'event' ? last.subject : null
-}
-const isLive = ({ summary }: View): boolean => summary.state === 'live'
-
-/** Follows the log until the commit at a position is final. */
-async function becomesFinal(device: HandDevice, place: HandRoom, position: bigint) {
-  const isFinal = () =>
-    place.entries.some(({ entry: { header, body } }) => {
-      const decoded = header.entry === 'verdict' && body.kind === 'whole'
-        ? decode(verdictEntryCodec, body.bytes)
-        : null
-      return decoded?.kind === 'decoded' && decoded.value.verdict === 'final' &&
-        decoded.value.position === position
-    })
-  while (!isFinal()) await device.follow(place, place.next + 1n)
 }
 
 /** Carol is away; she is removed for good, and a commit that adds her again is final. */
@@ -53,13 +30,13 @@ async function addedAgain(scene: Scene, add: () => Promise<void>): Promise<void>
   await away(carol, links.carol)
   const removal = await mallory.change(place, { removes: [LEAF_OF_CAROL] })
   await roomShows(alice, room, isWithout(CAROL), 'the room without Carol')
-  await becomesFinal(mallory, place, removal)
+  strictEqual(await judged(mallory, place, removal), 'final')
   await add()
   await roomShows(alice, room, hasMember(CAROL), 'the room with Carol')
   while (mallory.lastCommit(place).position === removal) {
     await mallory.follow(place, place.next + 1n)
   }
-  await becomesFinal(mallory, place, mallory.lastCommit(place).position)
+  strictEqual(await judged(mallory, place, mallory.lastCommit(place).position), 'final')
 }
 
 /** Adds an account by a commit whose Welcome opens nothing. */
@@ -68,14 +45,6 @@ async function addBySpoiledWelcome({ mallory, place }: Scene, account: AccountNa
   const welcome = body.welcome.map((byte) => byte ^ 1)
   mallory.say('submitCommit', { ...body, welcome }, place.id)
   await mallory.position(body.request)
-}
-
-/** Somebody is heard by another one, and hears it. */
-async function talk(room: string, one: Person, other: Person, word: string): Promise<void> {
-  await say(one, room, `${word}?`)
-  await sees(other, room, `${word}?`)
-  await say(other, room, `${word}!`)
-  await sees(one, room, `${word}!`)
 }
 
 async function certificatesOf(person: Person, room: string): Promise<number> {
@@ -137,7 +106,7 @@ Deno.test(
       const { endpoint, alice, carol, links, room } = scene
       await addedAgain(scene, () => alice.sdk.addMember({ room, account: CAROL }))
       await back(carol, links.carol)
-      const isIn = (view: View) => isLive(view) && lastJoined(view) === CAROL
+      const isIn = (view: RoomView) => isLive(view) && lastJoined(view) === CAROL
       await roomShows(carol, room, isIn, 'Carol in')
       await talk(room, carol, alice, 'here')
       // The removal that is in the past does not end the walk of who lost the room's state.

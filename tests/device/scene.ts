@@ -10,11 +10,14 @@ import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
+import { decode } from '#core/wire/codec.ts'
+import { type Verdict, verdictEntryCodec } from '#core/wire/log-entry.ts'
+import type { RoomView } from '#sdk'
 import { startHub } from '../e2e/support/hub.ts'
 import { type CutLink, cutLink } from '../support/cut-links.ts'
 import { HandDevice, type HandRoom, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
-import { appShows, openPerson, type Person, roomShows, signUp } from './people.ts'
+import { appShows, openPerson, type Person, roomShows, say, sees, signUp } from './people.ts'
 
 /** Keys to which this crypto encrypts nothing that can be opened. */
 export class Blinding {
@@ -104,4 +107,40 @@ export async function back(person: Person, link: CutLink): Promise<void> {
   link.mend()
   person.sdk.networkChanged(true)
   await appShows(person, ({ connection }) => connection.kind === 'connected', 'somebody back')
+}
+
+// ---- What is waited for ---------------------------------------------------------------------
+
+export const hasMember = (account: string) => ({ members }: RoomView): boolean =>
+  members.some((member) => member.account === account)
+export const isWithout = (account: string) => (view: RoomView): boolean => !hasMember(account)(view)
+export const isResynced = ({ items }: RoomView): boolean =>
+  items.some((item) => item.kind === 'event' && item.event === 'resynced')
+
+export const isLive = ({ summary }: RoomView): boolean => summary.state === 'live'
+
+/** Follows the log until it has a verdict on the commit at a position. */
+export async function judged(
+  device: HandDevice,
+  place: HandRoom,
+  position: bigint,
+): Promise<Verdict> {
+  for (;;) {
+    for (const { entry: { header, body } } of place.entries) {
+      const decoded = header.entry === 'verdict' && body.kind === 'whole'
+        ? decode(verdictEntryCodec, body.bytes)
+        : null
+      if (decoded?.kind !== 'decoded' || decoded.value.position !== position) continue
+      return decoded.value.verdict
+    }
+    await device.follow(place, place.next + 1n)
+  }
+}
+
+/** Somebody is heard by another one, and hears it. */
+export async function talk(room: string, one: Person, other: Person, word: string): Promise<void> {
+  await say(one, room, `${word}?`)
+  await sees(other, room, `${word}?`)
+  await say(other, room, `${word}!`)
+  await sees(one, room, `${word}!`)
 }

@@ -152,7 +152,6 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
       own: epoch.isOwn,
       choice: epoch.choice,
       voted: epoch.isVoteSent,
-      leaves: epoch.removesSelf,
     })),
     votes: (finality?.open ?? []).map(({ position, committer, added, votes, timeMs }) => ({
       at: Number(position),

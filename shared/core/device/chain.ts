@@ -56,6 +56,11 @@ export function isRemoved(self: Self, room: RoomState): boolean {
   return top !== null && ownLeafIn(self, top) === null
 }
 
+/** True where no epoch that may come to stand has a leaf of this device: no void puts it back. */
+export function isOut(self: Self, { final, chain }: RoomState): boolean {
+  return final !== null && [final, ...chain].every((epoch) => ownLeafIn(self, epoch) === null)
+}
+
 /** True where what became final cannot be read here: the device takes its place anew (JOIN-5). */
 export function needsResync(room: RoomState): boolean {
   const top = topEpoch(room)

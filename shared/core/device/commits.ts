@@ -158,7 +158,7 @@ async function enterEpoch(turn: Turn, key: string, entering: Entering): Promise<
   const room = turn.room(key)
   if (room === null) return
   const { followed, entry, placed, top } = entering
-  const { isOwn, removesSelf } = followed
+  const { isOwn } = followed
   const choice = await choiceOn(followed, entry)
   const exported = followed.group === null ? null : exportKeys(room.id, followed.group)
   if (exported !== null) turn.effect({ kind: 'wipe', secrets: exported.consumed })
@@ -177,7 +177,6 @@ async function enterEpoch(turn: Turn, key: string, entering: Entering): Promise<
     undo: { unread, last, title, joinedAt },
     choice,
     isVoteSent: false,
-    removesSelf,
   }
   pushEpoch(turn, key, epoch)
 }

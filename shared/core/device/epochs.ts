@@ -188,14 +188,13 @@ function storeFinal(turn: Turn, key: string, epoch: RoomEpoch, changed: NodeChan
 }
 
 function storeProvisional(turn: Turn, key: string, epoch: ProvisionalEpoch): void {
-  const { time, changed, isOwn, removesSelf, choice, undo } = epoch
+  const { time, changed, isOwn, choice, undo } = epoch
   const record = {
     format: STRUCTURE_VERSION,
     epoch: epochRecord(epoch),
     time,
     changed: changed.nodes,
     isOwn,
-    removesSelf,
     choice,
     undo,
   }

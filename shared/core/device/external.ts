@@ -3,7 +3,14 @@
  * device lost. Owns the making of that commit above the newest epoch; `joining.ts` leads to it.
  */
 import { LIMITS } from '#core/base/limits.ts'
-import { idOfEpoch, isRemoved, needsResync, ownLeafIn, topEpoch } from '#core/device/chain.ts'
+import {
+  idOfEpoch,
+  isOut,
+  isRemoved,
+  needsResync,
+  ownLeafIn,
+  topEpoch,
+} from '#core/device/chain.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
 import { leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
@@ -60,7 +67,7 @@ function isDue(turn: Turn, room: RoomState): boolean {
   const isLost = room.record.phase === 'live' && topEpoch(room)?.group === null
   if (room.joining === null && !isLost) return false
   // Its removal may become void yet.
-  if (isRemoved(turn, room)) return false
+  if (isRemoved(turn, room)) return isOut(turn, room)
   if (room.joining !== null || needsResync(room)) return true
   const since = room.chain.find(({ group }) => group === null)
   if (since === undefined) return false

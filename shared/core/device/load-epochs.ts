@@ -59,12 +59,12 @@ export async function loadEpochs(
     const bytes = await store.read('groups', epochKey(room.key, position))
     const above = bytes === null ? null : decode(provisionalRecordCodec, bytes)
     if (above?.kind !== 'decoded') return null
-    const { epoch, changed, time, isOwn, removesSelf, choice, undo } = above.value
+    const { epoch, changed, time, isOwn, choice, undo } = above.value
     nodes = changedBy(nodes, changed)
     const loaded = await loadEpoch(reading, epoch, nodes)
     if (loaded === null) return null
     const difference = { leafWidth: epoch.leafWidth, nodes: changed }
-    const rest = { time, isOwn, removesSelf, choice, undo, jobs: [], isVoteSent: false }
+    const rest = { time, isOwn, choice, undo, jobs: [], isVoteSent: false }
     chain.push({ ...loaded, ...rest, changed: difference })
   }
   const top = chain.at(-1) ?? final

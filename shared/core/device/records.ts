@@ -194,7 +194,6 @@ export const provisionalRecordCodec = struct({
   time: timeCodec,
   changed: vector(changedNode, LIMITS.mlsTreeNodesMax),
   isOwn: bool,
-  removesSelf: bool,
   choice: enumU8(VOTE_CHOICES),
   /** As it was before the epoch began. */
   undo: struct({ unread: u32, last: lastMessage, title, joinedAt: optional(positionCodec) }),

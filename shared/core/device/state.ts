@@ -177,8 +177,6 @@ export interface ProvisionalEpoch extends RoomEpoch {
   readonly choice: VoteChoice
   /** The own vote was given to the hub in this session. */
   readonly isVoteSent: boolean
-  /** Its commit took this device out. */
-  readonly removesSelf: boolean
 }
 
 export interface OutboxItem {

@@ -5,7 +5,7 @@
  */
 import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
-import { isRemoved, ownLeafIn } from '#core/device/chain.ts'
+import { isOut } from '#core/device/chain.ts'
 import { finaliseEpoch, leaveRoom, voidEpochs } from '#core/device/epochs.ts'
 import { rejoin } from '#core/device/joining.ts'
 import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
@@ -61,8 +61,7 @@ function epochFinal(turn: Turn, key: string): void {
   // A walk comes by what is over; at its end it shows whether this device is in the room.
   if (record.phase !== 'live' || room.joining !== null) return
   // Who was brought in again above its own removal stays.
-  const isOut = 'removesSelf' in final && final.removesSelf === true && isRemoved(turn, room)
-  if (isOut) return leaveRoom(turn, key)
+  if (isOut(turn, room)) return leaveRoom(turn, key)
   // Whoever is in for good needs the link no more.
   if (record.opening.length > 0 && final.group !== null) {
     turn.effect({ kind: 'wipe', secrets: [record.opening] })
@@ -84,8 +83,7 @@ async function epochsVoid(
   turn.effect({ kind: 'showAccount' })
   // On a walk its end shows whether this device is in the room.
   if (room.record.phase !== 'live' || room.joining !== null) return
-  const isOut = [room.final, ...room.chain].every((epoch) => ownLeafIn(turn, epoch) === null)
-  if (isOut) await rejoin(turn, key)
+  if (isOut(turn, room)) await rejoin(turn, key)
 }
 
 /**
