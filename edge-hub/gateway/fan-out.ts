@@ -48,7 +48,9 @@ export function subscribe(
   const first = seat.isMember ? 0n : connection.joining.get(room.key)?.from ?? next
   if (from < first) return refused({ kind: 'notAllowed' })
   endSubscription(connection.subscriptions.get(room))
-  if (connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
+  // Answers wait behind the entries and are never taken back.
+  const isFull = connection.outbound.roomBytes > LIMITS.outboundQueueBytesMax
+  if (isFull || connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
     return refused({ kind: 'tooMany', retryAfterMs: LIMITS.retryMsMax })
   }
   const whole = holesBefore < next ? holesBefore : next

@@ -142,7 +142,8 @@ function freshRoom(id: StandInRoom['id']): RoomState {
 
 function subscriptionOf(facts: Facts, epochId: ReturnType<typeof epochIdOf>) {
   const [kind, until] = listOf(facts, 'subscription')
-  if (kind !== 'following') return { kind: kind === 'asked' ? 'asked' : 'none' } as const
+  if (kind === 'asked') return { kind, isCut: until === true } as const
+  if (kind !== 'following') return { kind: 'none' } as const
   const position = logPosition(BigInt(Number(until)))
   return { kind: 'following', until: position, epochId, lastGenerations: [] } as const
 }

@@ -139,6 +139,36 @@ Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', a
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('HUB-5: who asks again and again, and reads no answer, is refused', async () => {
+  const world = createHubWorld()
+  const alice = await world.device('alice')
+  const room = await alice.createRoom()
+  alice.hangUp()
+  await alice.closed
+  const deaf = new HandDevice(world.parts, alice.self)
+  deaf.rooms.set(toHex(room.id), room)
+  const gate = Promise.withResolvers<void>()
+  await deaf.connect(world.dialer({
+    stall: (lane) => lane.kind === 'control' ? undefined : gate.promise,
+  }))
+  const ask = () => {
+    const request = deaf.nextRequest()
+    const from = logPosition(room.next)
+    deaf.say('subscribe', { request, from, holesBefore: from, open: false }, room.id)
+    return request
+  }
+  const frameBytesMin = 64
+  const asks = LIMITS.outboundQueueBytesMax / frameBytesMin
+  for (let asked = 0; asked < asks; asked++) {
+    ask()
+    if (asked % 1_000 === 0) await deaf.beat()
+  }
+  strictEqual(await deaf.answer(ask()), 'tooMany')
+  const { outboundBytes } = world.gateway.memory()
+  ok(outboundBytes < LIMITS.outboundQueueBytesMax + 1_000, `${outboundBytes} bytes`)
+  deepStrictEqual(world.faults, [])
+})
+
 async function writeLarge(device: HandDevice, room: HandRoom, count: number): Promise<void> {
   const plaintext = new Uint8Array(60_000)
   const items = device.take(room, count).map((item) => ({ ...item, plaintext }))

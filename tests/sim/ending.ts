@@ -57,8 +57,10 @@ function judgeOpen(world: World): void {
   for (const [key, reader] of world.watch.readers) {
     const { finality, epochs } = reader.replay()
     for (const facts of finality.open) {
-      const seats = epochs.find(({ position }) => position === facts.position)?.seats
-      const there = world.devices.filter((device) => seats?.has(seatOf(device)) === true)
+      const epoch = epochs.find(({ position }) => position === facts.position)
+      // Who came in by the commit, in another leaf than before, has no vote on it (VOTE-2).
+      const isThere = (seat: string) => epoch?.seats.has(seat) && !epoch.entered.has(seat)
+      const there = world.devices.filter((device) => isThere(seatOf(device)))
       const silent = there.find((device) => isSilent(device, key, facts))
       const what = () => `${silent?.name} does not vote on ${facts.position} of ${key}`
       must('Converges', silent === undefined, what)
@@ -79,7 +81,7 @@ function isSilent(device: SimDevice, key: string, facts: OpenEpoch): boolean {
   return isElector(facts, { leaf, account: account.record.name })
 }
 
-/** Nothing is open, and everybody who is in a room can read it and has said everything. */
+/** Nothing is open, nobody on the way; who is in a room can read it and has said everything. */
 function isSettled(world: World): boolean {
   for (const [key, reader] of world.watch.readers) {
     const { finality, epochs, next } = reader.replay()
@@ -91,7 +93,13 @@ function isSettled(world: World): boolean {
       if (!isThere || room.outbox.length > 0 || room.joining !== null) return false
     }
   }
-  return world.devices.every(({ waiting }) => waiting.length === 0)
+  return world.devices.every(({ waiting, state }) =>
+    waiting.length === 0 && ![...state.rooms.values()].some(isUnderWay)
+  )
+}
+
+function isUnderWay({ record: { phase } }: RoomState): boolean {
+  return phase === 'joining' || phase === 'creating'
 }
 
 function seatOf(device: SimDevice): string {
@@ -281,14 +289,10 @@ function judgeDevice(device: SimDevice): void {
 }
 
 /** Who is in a room sits in its newest epoch, and no way in goes on for ever. */
-function judgeSeat(
-  { watch }: World,
-  device: SimDevice,
-  { key, record: { phase } }: RoomState,
-): void {
+function judgeSeat({ watch }: World, device: SimDevice, room: RoomState): void {
   const { name } = device
-  const isUnderWay = phase === 'joining' || phase === 'creating'
-  must('Converges', !isUnderWay, () => `${name} is still ${phase} in ${key}`)
+  const { key, record: { phase } } = room
+  must('Converges', !isUnderWay(room), () => `${name} is still ${phase} in ${key}`)
   const top = watch.readers.get(key)?.replay().epochs.at(-1)
   const isIn = phase !== 'live' || top?.seats.has(seatOf(device)) === true
   must('Converges', isIn, () => `${name} is ${phase} in ${key}, and has no seat`)

@@ -8,7 +8,8 @@ import { LIMITS } from '#core/base/limits.ts'
 import { listedInvitations } from '#core/device/invitations.ts'
 import { topEpoch } from '#core/device/chain.ts'
 import { ENGINE_LANE } from '#core/device/epoch-keys.ts'
-import type { DeviceState, PendingRequest, RoomEpoch, RoomState } from '#core/device/state.ts'
+import type { DeviceState, PendingRequest, RoomEpoch } from '#core/device/state.ts'
+import type { RoomState, Subscription } from '#core/device/state.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
 import type { PolicyInvitation } from '#core/policy/room-policy.ts'
@@ -142,9 +143,7 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
     recovery: record.recovery === null ? null : Number(record.recovery.position),
     joining: joining?.kind ?? null,
     opening: record.opening.length > 0,
-    subscription: subscription.kind === 'following'
-      ? ['following', Number(subscription.until)]
-      : [subscription.kind],
+    subscription: subscriptionShape(subscription),
     epoch: top === null ? null : Number(top.public.context.epoch),
     final: room.final === null ? null : epochShape(room.final, names),
     chain: room.chain.map((epoch) => ({
@@ -198,6 +197,11 @@ function itemShape({ record, inFlight }: RoomState['outbox'][number]): Plain {
 export function countsOf(listed: readonly PolicyInvitation[], names: Pseudonyms): Plain {
   const own = listed.filter(({ inviter }) => names.account(inviter) === 0).length
   return [own, listed.length - own]
+}
+
+function subscriptionShape(subscription: Subscription): Plain {
+  if (subscription.kind === 'asked') return ['asked', subscription.isCut]
+  return subscription.kind === 'none' ? ['none'] : ['following', Number(subscription.until)]
 }
 
 function epochShape(epoch: RoomEpoch, names: Pseudonyms): PlainRecord {

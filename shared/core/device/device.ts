@@ -20,8 +20,8 @@ import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
 import { openRoom, openRooms, reopenRoom } from '#core/device/opening.ts'
 import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
-import { breakRoom, markRead, refuseJoin, resubscribe } from '#core/device/room.ts'
-import { roomKey, subscribe } from '#core/device/room.ts'
+import { breakRoom, markRead, refuseJoin } from '#core/device/room.ts'
+import { roomKey, subscribe, subscriptionCut } from '#core/device/room.ts'
 import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
 import { readyReceived, redialDue, redirectReceived, sessionEnded } from '#core/device/session.ts'
 import { sessionOpened } from '#core/device/session.ts'
@@ -263,7 +263,7 @@ async function messageReceived(turn: Turn, message: Message): Promise<void> {
     case 'head':
       return await headReceived(turn, key, message.body)
     case 'catchUp':
-      return resubscribe(turn, key)
+      return subscriptionCut(turn, key)
     case 'askVote':
       return await voteAsked(turn, key, message.body.position)
     case 'group':

@@ -216,9 +216,11 @@ export async function subscribed(turn: Turn, key: string, body: Body<'subscribed
   const room = turn.room(key)
   if (room === null) return
   const { next: until, epochId, lastGenerations } = body
+  const isCut = room.subscription.kind === 'asked' && room.subscription.isCut
   turn.setRoom(key, { subscription: { kind: 'following', until, epochId, lastGenerations } })
   const { next, recovery } = room.record
   const isShorter = until < next || recovery !== null && until <= recovery.position
   if (isShorter) return breakRoom(turn, key, 'historyLost')
+  if (isCut) return resubscribe(turn, key)
   await goOn(turn, key)
 }

@@ -131,7 +131,7 @@ export function subscribe(turn: Turn, key: string): void {
   const { joining } = room
   const known = isStateLost(room) ? recovery?.position : null
   const entered = joining?.kind === 'welcome' ? joining.position : known ?? joinedAt
-  turn.setRoom(key, { subscription: { kind: 'asked' } })
+  turn.setRoom(key, { subscription: { kind: 'asked', isCut: false } })
   turn.send('subscribe', {
     request,
     from: next,
@@ -153,6 +153,15 @@ export function resubscribe(turn: Turn, key: string): void {
   if (room === null || room.subscription.kind === 'asked') return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   subscribe(turn, key)
+}
+
+/**
+ * The hub follows no more (HUB-5). *Its word comes on another stream than the answer to `subscribe`
+ * and may overtake it: whoever passed it by would wait for ever.*
+ */
+export function subscriptionCut(turn: Turn, key: string): void {
+  if (turn.room(key)?.subscription.kind !== 'asked') return resubscribe(turn, key)
+  turn.setRoom(key, { subscription: { kind: 'asked', isCut: true } })
 }
 
 /**

@@ -189,7 +189,8 @@ export interface OutboxItem {
 
 export type Subscription =
   | { readonly kind: 'none' }
-  | { readonly kind: 'asked' }
+  /** `isCut`: the hub has said meanwhile that it ended a subscription, maybe this one. */
+  | { readonly kind: 'asked'; readonly isCut: boolean }
   /** Caught up when the room's `next` has reached `until`. */
   | {
     readonly kind: 'following'
