@@ -145,9 +145,19 @@ export class DeviceDisk implements DeviceStore {
     return rowOf(this.#safe, table, key)
   }
 
-  /** What a power loss now would leave for sure. */
-  safeRows(table: DeviceTable, range: Range): readonly DeviceRecord[] {
-    return rowsOf(this.#safe, table, range)
+  /**
+   * Whether a power loss now would leave such a row for sure. *Asked for each frame that is sent:*
+   * the values are those of the store, to be looked at only.
+   */
+  hasSafeRow(
+    table: DeviceTable,
+    { from, to }: Pick<Range, 'from' | 'to'>,
+    isWanted: (value: Uint8Array) => boolean,
+  ): boolean {
+    for (const [key, value] of this.#safe.get(table) as Rows) {
+      if (key >= from && key < to && isWanted(value)) return true
+    }
+    return false
   }
 
   close(): Promise<void> {

@@ -3,7 +3,7 @@
  * what each of them looks at. Owns no fault and no decision; what the log means is `oracle.ts`,
  * what must hold at the end is `ending.ts`.
  */
-import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { EMPTY, equalBytes, toHex } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
@@ -69,6 +69,7 @@ export class Watch {
   readonly crypto: Crypto
   readonly readers = new Map<string, LogReader>()
   readonly rooms = new Map<string, RoomId>()
+  readonly #sealed = new WeakMap<Uint8Array, Uint8Array>()
   /** Positions below are on the disk, by room. */
   readonly #durable = new Map<string, bigint>()
   readonly #world: Watched
@@ -204,16 +205,22 @@ export class Watch {
     if (header === undefined) {
       return this.violated('NoFault', `${device.name} sends what is no sealed frame`)
     }
-    const range = { ...roomRange(key), limit: 100_000, descending: true }
-    const isStored = device.disk.safeRows('outbox', range).some(({ value }) => {
-      const record = decode(outboxRecordCodec, value)
-      return record.kind === 'decoded' && record.value.sealed !== null &&
-        equalBytes(record.value.sealed.bytes, bytes)
-    })
+    const isThis = (value: Uint8Array) => equalBytes(this.#sealedIn(value), bytes)
+    const isStored = device.disk.hasSafeRow('outbox', roomRange(key), isThis)
     this.#countSent(device, header, bytes)
     if (!isStored && !this.#isPast(device.room(key), header)) {
       this.violated('StoredBeforeSent', `${device.name} sends what it has not stored`)
     }
+  }
+
+  /** The sealed frame of a row of the outbox, empty where it has none; read once. */
+  #sealedIn(row: Uint8Array): Uint8Array {
+    const known = this.#sealed.get(row)
+    if (known !== undefined) return known
+    const record = decode(outboxRecordCodec, row)
+    const sealed = record.kind === 'decoded' ? record.value.sealed?.bytes : undefined
+    this.#sealed.set(row, sealed ?? EMPTY)
+    return sealed ?? EMPTY
   }
 
   /**
