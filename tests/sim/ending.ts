@@ -195,7 +195,13 @@ async function countWelcomes({ devices, stores: { directory } }: World): Promise
   for (const { state: { account } } of devices) {
     if (account.kind !== 'registered') continue
     const { name, device } = account.record
-    count += (await directory.readWelcomes(name, device)).length
+    const known = new Set<bigint>()
+    for (;;) {
+      const page = await directory.readWelcomes(name, device, known)
+      if (page.length === 0) break
+      for (const { id } of page) known.add(id)
+    }
+    count += known.size
   }
   return count
 }
