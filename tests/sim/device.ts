@@ -233,8 +233,11 @@ export class SimDevice {
         dialer.dial(endpoint, {
           ...listener,
           opened: (transport) =>
+            // Named one by one: a real transport is of a class, whose methods no copy has.
             listener.opened({
-              ...transport,
+              kind: transport.kind,
+              sendDatagram: (frame) => transport.sendDatagram(frame),
+              close: () => transport.close(),
               send: (frame) => {
                 sent(frame)
                 transport.send(frame)
