@@ -8,6 +8,7 @@ import { roomRange } from '#core/device/records.ts'
 import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
 import type { RoomView } from '#sdk'
 import { appShows, openPerson, type Person, roomShows, say, sees, signUp } from './people.ts'
+import { addBySpoiledWelcome, blindAliceAndBob } from './scene.ts'
 import { away, back, hasMember, isLive, isResynced, isWithout, judged } from './scene.ts'
 import { type Scene, talk, withScene } from './scene.ts'
 import { tamperingDialer } from './tampering.ts'
@@ -25,7 +26,7 @@ const lastJoined = ({ items }: RoomView): string | null => {
 }
 
 /** Carol is away; she is removed for good, and a commit that adds her again is final. */
-async function addedAgain(scene: Scene, add: () => Promise<void>): Promise<void> {
+async function addedAgain(scene: Scene, add: () => Promise<unknown>): Promise<void> {
   const { alice, carol, links, room, mallory, place } = scene
   await away(carol, links.carol)
   const removal = await mallory.change(place, { removes: [LEAF_OF_CAROL] })
@@ -37,14 +38,6 @@ async function addedAgain(scene: Scene, add: () => Promise<void>): Promise<void>
     await mallory.follow(place, place.next + 1n)
   }
   strictEqual(await judged(mallory, place, mallory.lastCommit(place).position), 'final')
-}
-
-/** Adds an account by a commit whose Welcome opens nothing. */
-async function addBySpoiledWelcome({ mallory, place }: Scene, account: AccountName) {
-  const { body } = await mallory.commit(place, { adds: [await mallory.claim(account)] })
-  const welcome = body.welcome.map((byte) => byte ^ 1)
-  mallory.say('submitCommit', { ...body, welcome }, place.id)
-  await mallory.position(body.request)
 }
 
 async function certificatesOf(person: Person, room: string): Promise<number> {
@@ -170,15 +163,13 @@ Deno.test(
   options,
   async () => {
     await withScene(
-      async ({ endpoint, alice, bob, carol, links, room, mallory, place, blinding }) => {
+      async (scene) => {
+        const { endpoint, alice, bob, carol, links, room, mallory, place } = scene
         await carol.sdk.close()
         await carol.store.apply([{ kind: 'delete', table: 'groups', key: room }], 'strict')
         await away(alice, links.alice)
         await away(bob, links.bob)
-        const { tree } = place.group.public
-        for (const key of [leafAt(tree, 0), leafAt(tree, 1), parentAt(tree, 1)]) {
-          if (key !== null) blinding.keys.push(key.encryptionKey)
-        }
+        blindAliceAndBob(scene)
         const { body } = await mallory.commit(place, { removes: [LEAF_OF_CAROL] })
         mallory.say('submitCommit', body, place.id)
         await mallory.position(body.request)

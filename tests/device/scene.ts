@@ -5,11 +5,12 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { createDialer } from '#browser/webtransport-dialer.ts'
 import { equalBytes, fromBase64Url } from '#core/base/bytes.ts'
-import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { AccountName, HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
 import type { Crypto } from '#core/crypto/crypto.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
+import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
 import { decode } from '#core/wire/codec.ts'
 import { type Verdict, verdictEntryCodec } from '#core/wire/log-entry.ts'
 import type { RoomView } from '#sdk'
@@ -96,6 +97,22 @@ export async function withScene(
   } finally {
     await hub.close()
   }
+}
+
+/** The next commits by hand can be followed by neither. */
+export function blindAliceAndBob({ place, blinding }: Scene): void {
+  const { tree } = place.group.public
+  for (const key of [leafAt(tree, 0), leafAt(tree, 1), parentAt(tree, 1)]) {
+    if (key !== null) blinding.keys.push(key.encryptionKey)
+  }
+}
+
+/** Adds an account by a commit whose Welcome opens nothing. */
+export async function addBySpoiledWelcome({ mallory, place }: Scene, account: AccountName) {
+  const { next, body } = await mallory.commit(place, { adds: [await mallory.claim(account)] })
+  const welcome = body.welcome.map((byte) => byte ^ 1)
+  mallory.say('submitCommit', { ...body, welcome }, place.id)
+  return { next, position: await mallory.position(body.request) }
 }
 
 export async function away(person: Person, link: CutLink): Promise<void> {

@@ -4,9 +4,9 @@
  */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import { type AccountName, leafIndex, type LogPosition } from '#core/base/ids.ts'
-import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
 import { cutLink } from '../support/cut-links.ts'
 import { appShows, openPerson, roomShows, signUp } from './people.ts'
+import { addBySpoiledWelcome, blindAliceAndBob } from './scene.ts'
 import { hasMember, isLive, isResynced, isWithout, judged, type Scene, talk } from './scene.ts'
 import { withScene } from './scene.ts'
 import { tamperingDialer } from './tampering.ts'
@@ -24,16 +24,14 @@ interface Commits {
 
 /** Carol is removed and added again by two commits that stand in the log before anybody votes. */
 async function removedAndAdded(
-  { links, mallory, place, blinding }: Scene,
+  scene: Scene,
   { isBlind }: { readonly isBlind: boolean },
 ): Promise<Commits> {
+  const { links, mallory, place } = scene
   const all = [links.alice, links.bob, links.carol]
   for (const link of all) link.hold()
   const removal = await mallory.change(place, { removes: [LEAF_OF_CAROL] })
-  const { tree } = place.group.public
-  for (const key of [leafAt(tree, 0), leafAt(tree, 1), parentAt(tree, 1)]) {
-    if (isBlind && key !== null) blinding.keys.push(key.encryptionKey)
-  }
+  if (isBlind) blindAliceAndBob(scene)
   const { body } = await mallory.commit(place, { adds: [await mallory.claim(CAROL)] })
   mallory.say('submitCommit', body, place.id)
   const addition = await mallory.position(body.request)
@@ -106,7 +104,8 @@ Deno.test(
   'JOIN-5: who is removed for good on its way in does not wait for ever',
   options,
   async () => {
-    await withScene(async ({ endpoint, mallory, place }) => {
+    await withScene(async (scene) => {
+      const { endpoint, mallory, place } = scene
       const asked = Promise.withResolvers<void>()
       const link = cutLink(tamperingDialer((message) => {
         if (message.kind !== 'subscribed') return message
@@ -116,11 +115,9 @@ Deno.test(
       }))
       const dave = await openPerson({ endpoint, dialer: link })
       await signUp(dave, 'dave')
-      const { next, body } = await mallory.commit(place, { adds: [await mallory.claim(DAVE)] })
-      // It opens nothing: Dave walks the log, to come in by a commit of his own.
-      const welcome = body.welcome.map((byte) => byte ^ 1)
-      mallory.say('submitCommit', { ...body, welcome }, place.id)
-      await mallory.follow(place, await mallory.position(body.request) + 1n)
+      // Dave walks the log, to come in by a commit of his own.
+      const { next, position } = await addBySpoiledWelcome(scene, DAVE)
+      await mallory.follow(place, position + 1n)
       mallory.adopt(place, next)
       await asked.promise
       const removal = await mallory.change(place, { removes: [LEAF_OF_DAVE] })

@@ -69,6 +69,7 @@ export class Watch {
   readonly crypto: Crypto
   readonly readers = new Map<string, LogReader>()
   readonly rooms = new Map<string, RoomId>()
+  /** Rows of outboxes that were read, and what they hold. */
   readonly #sealed = new WeakMap<Uint8Array, Uint8Array>()
   /** Positions below are on the disk, by room. */
   readonly #durable = new Map<string, bigint>()
