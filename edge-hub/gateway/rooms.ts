@@ -16,7 +16,7 @@ import { decodeState, emptyRoom, restoreRoom } from '#hub/sequencer/room-state.t
 const TERM = 1n as Term
 
 /** Handles one message about a room that is neither loading nor being created. */
-export type RoomHandler = (connection: Connection, room: Room, message: Message) => void
+type RoomHandler = (connection: Connection, room: Room, message: Message) => void
 
 /** The room of a frame, loading it if it is not in memory. */
 export function roomOf(hub: Hub, connection: Connection, id: RoomId): Room {

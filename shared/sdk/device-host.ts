@@ -33,7 +33,7 @@ export interface HostPorts {
 export type ViewEffect = Extract<DeviceEffect, { kind: 'showAccount' | 'showRoom' }>
 
 /** The answer to a command: of the machine, or that it did not take it or did not come to it. */
-export type CommandAnswer = CommandOutcome | { readonly kind: 'overloaded' | 'closed' }
+type CommandAnswer = CommandOutcome | { readonly kind: 'overloaded' | 'closed' }
 
 /** A command that has its answer got another: a programmer's error. */
 export class AnsweredTwice extends Error {}

@@ -44,7 +44,7 @@ const WORDS = new Set(
   failures beats heard hub online away redirects nextAttempt nextRequest requests
   keyPackages rooms register publish claim createRoom subscribe frame commit vote anchor
   group phase opening suite next headTime joinedAt recovery joining subscription following asked
-  epoch final leaf keys people chain own choice agree cannot voted leaves votes ms by added
+  epoch final leaf keys people chain own choice agree cannot voted votes ms by added
   began lastVoid outbox items purpose message profile roomsUnseen flying sealed placed
   refused jobs add revoke pending sent kept invitations links anchors hold racesLost unread
   readUpTo creating joinRefused live broken removed link welcome request version position

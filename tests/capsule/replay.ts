@@ -15,7 +15,7 @@ import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { effectFacts, inputFacts, shownFacts } from '#core/device/capsule-facts.ts'
 import { type Plain, Pseudonyms, shapeOf } from '#core/device/capsule-shape.ts'
 import { createDeviceMachine, type DeviceMachine } from '#core/device/device.ts'
-import type { DeviceInput } from '#core/device/io.ts'
+import type { DeviceInput, TimerName } from '#core/device/io.ts'
 import { roomKey } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import { invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
@@ -181,14 +181,14 @@ class Replay {
       case 'sessionOpened':
         return { kind, attempt, transport: textOf(input, 'transport') as 'memory' }
       case 'timerFired':
-        return { kind, timer: textOf(input, 'timer') as 'wake' }
+        return { kind, timer: textOf(input, 'timer') as TimerName }
       case 'networkChanged':
         return { kind, online: input['online'] === true }
       case 'storeFailed':
         return {
           kind,
           command: typeof input['id'] === 'number' ? input['id'] : null,
-          timer: typeof input['timer'] === 'string' ? input['timer'] as 'wake' : null,
+          timer: typeof input['timer'] === 'string' ? input['timer'] as TimerName : null,
         }
       case 'commandGiven': {
         const key = async (name: string) => roomKey((await this.#room(name, step)).id)

@@ -141,10 +141,10 @@ function freshRoom(id: StandInRoom['id']): RoomState {
 }
 
 function subscriptionOf(facts: Facts, epochId: ReturnType<typeof epochIdOf>) {
-  const [kind, until] = listOf(facts, 'subscription')
-  if (kind === 'asked') return { kind, isCut: until === true } as const
+  const [kind, detail] = listOf(facts, 'subscription')
+  if (kind === 'asked') return { kind, isCut: detail === true } as const
   if (kind !== 'following') return { kind: 'none' } as const
-  const position = logPosition(BigInt(Number(until)))
+  const position = logPosition(BigInt(Number(detail)))
   return { kind: 'following', until: position, epochId, lastGenerations: [] } as const
 }
 

@@ -2,7 +2,7 @@
  * A hub that says it is too much: what was asked waits for as long as it says, and goes then; and
  * one that ends what it was asked to follow.
  */
-import { deepStrictEqual, ok } from 'node:assert/strict'
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { startHub } from '../e2e/support/hub.ts'
 import { cutLink } from '../support/cut-links.ts'
 import { openPerson, roomShows, say, sees, sent, signUp, texts } from './people.ts'
@@ -74,6 +74,7 @@ Deno.test(
       endsNext = true
       await back(bob, link)
       await sees(bob, room, 'while he was away')
+      strictEqual(endsNext, false, 'a subscription ended')
       await say(alice, room, 'and after')
       await sees(bob, room, 'and after')
       for (const person of [alice, bob]) {

@@ -2,7 +2,7 @@
  * A hub that refuses what it takes, and one that refuses for ever: no refusal has a message said
  * twice (DEV-5), and none is waited out without end.
  */
-import { deepStrictEqual, strictEqual } from 'node:assert/strict'
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
@@ -11,6 +11,7 @@ import { BODIES, type Message } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
+import { talk } from './scene.ts'
 import { onEntries, refusingDialer, tamperingDialer } from './tampering.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
@@ -207,30 +208,48 @@ Deno.test(
   },
 )
 
-Deno.test(
-  'SES-6: what is asked in a session that ends is asked again in the next one',
-  options,
-  async () => {
-    const hub = await startHub()
-    const endpoint = `http://localhost:${hub.port}`
-    try {
-      for (const kind of ['createRoom', 'subscribe', 'submitFrame'] as const) {
+/** Everything that a device asks for a room, each named by its request. */
+const ASKED = [
+  'createRoom',
+  'subscribe',
+  'submitFrame',
+  'submitCommit',
+  'submitVote',
+  'leaveAnchor',
+  'requestGroup',
+] as const
+
+for (const kind of ASKED) {
+  Deno.test(
+    `SES-6: a ${kind} in a session that ends is asked again in the next one`,
+    options,
+    async () => {
+      const hub = await startHub()
+      const endpoint = `http://localhost:${hub.port}`
+      try {
         const given = { count: 0 }
-        const dialer = refusingDialer({
-          kind,
-          refusal: () => given.count === 1 ? { kind: 'notInThisState' } : null,
-          given,
-        })
-        const person = await openPerson({ endpoint, dialer })
-        await signUp(person, kind.toLowerCase())
-        const room = await person.sdk.createRoom({ title: 'Larks' })
-        await say(person, room, 'hello')
-        await sent(person, room, 'hello')
-        deepStrictEqual(person.faults, [])
-        await person.sdk.close()
+        const refusal = () => given.count === 1 ? { kind: 'notInThisState' } as const : null
+        const dialer = refusingDialer({ kind, refusal, given })
+        const isGuests = kind === 'requestGroup'
+        const host = await openPerson({ endpoint, ...isGuests ? {} : { dialer } })
+        const guest = await openPerson({ endpoint, ...isGuests ? { dialer } : {} })
+        await signUp(host, 'host')
+        await signUp(guest, 'guest')
+        const room = await host.sdk.createRoom({ title: 'Larks' })
+        await say(host, room, 'hello')
+        await sent(host, room, 'hello')
+        const link = await host.sdk.invite({ room })
+        await guest.sdk.joinByLink(link)
+        await roomShows(guest, room, ({ summary }) => summary.state === 'live', 'the guest in')
+        await talk(room, host, guest, 'both here')
+        ok(given.count > 1, 'it was asked again')
+        for (const person of [host, guest]) {
+          deepStrictEqual(person.faults, [])
+          await person.sdk.close()
+        }
+      } finally {
+        await hub.close()
       }
-    } finally {
-      await hub.close()
-    }
-  },
-)
+    },
+  )
+}

@@ -21,7 +21,7 @@ import { joinByLink } from '../support/hand-joiner.ts'
 import { appShows, openPerson, type Person, roomShows, say, sees, signUp } from './people.ts'
 
 /** Keys to which this crypto encrypts nothing that can be opened. */
-export class Blinding {
+class Blinding {
   readonly keys: Uint8Array[] = []
 
   over(port: Crypto): Crypto {

@@ -74,7 +74,7 @@ export class Chaos {
     'power loss': async () => {
       const device = this.#device()
       const lost = await device.losePower()
-      this.#world.watch.lostPower(device)
+      this.#world.watch.forget(device)
       this.#tell('power loss', `${device.name}, ${lost} transactions lost`)
     },
     'leader change': async () => {

@@ -18,9 +18,10 @@ import { AnsweredTwice, DeviceHost } from '#sdk/device-host.ts'
 import { projectRoom } from '#sdk/project.ts'
 import type { TimelineItem } from '#sdk/views.ts'
 import { type DeviceDisk, ReadFailed } from './device-disk.ts'
+import { seatWord } from './oracle.ts'
 
 export interface SimDeviceParts {
-  readonly ports: Omit<DevicePorts, 'clock'>
+  readonly ports: DevicePorts
   /** Of the world; the device's own may be wrong. */
   readonly clock: Clock
   readonly dialer: Dialer
@@ -34,7 +35,7 @@ export interface SimDeviceParts {
   answeredTwice(device: SimDevice): void
 }
 
-/** In a row. */
+/** Starts that fail in a row. */
 const FAILED_STARTS_MAX = 16
 
 interface Alarm {
@@ -84,17 +85,21 @@ export class SimDevice {
     return this.#host.waiting
   }
 
+  /** Its account and device as one word; its name where it has none. */
+  get seat(): string {
+    const { account } = this.state
+    return account.kind === 'registered'
+      ? seatWord(account.record.name, account.record.device)
+      : this.name
+  }
+
   room(key: string): RoomState | null {
     return this.state.rooms.get(key) ?? null
   }
 
   /** What a start now would find. */
   stored(): Promise<DeviceState> {
-    return loadDevice(this.#ports, this.disk, this.#parts.home)
-  }
-
-  get #ports(): DevicePorts {
-    return { ...this.#parts.ports, clock: this.#clock } as DevicePorts
+    return loadDevice(this.#parts.ports, this.disk, this.#parts.home)
   }
 
   /** The program ends at once, and begins again from its store. */
@@ -216,7 +221,7 @@ export class SimDevice {
         error instanceof AnsweredTwice
           ? this.#parts.answeredTwice(this)
           : this.#parts.faulted(this, error),
-    }, { machine: createDeviceMachine(this.#ports), initial, view: () => {} })
+    }, { machine: createDeviceMachine(this.#parts.ports), initial, view: () => {} })
   }
 
   #setAlarm(delayMs: number, ring: () => void): () => void {

@@ -1,6 +1,7 @@
 /**
  * The invariants of the simulation by name, each with what it says, and the error that a broken one
- * ends a run with. Owns no check: those of every tick are `watch.ts`, those of the end `ending.ts`.
+ * ends a run with. Owns no check: those of every tick are `watch.ts`, those of the end
+ * `ending*.ts`.
  */
 
 /** Each with what it says. */
@@ -38,4 +39,13 @@ export class Violation extends Error {
     super(`${invariant}: ${what} (${INVARIANTS[invariant]})`)
     this.invariant = invariant
   }
+}
+
+/** A violation where it does not hold. */
+export function must(
+  invariant: InvariantName,
+  holds: boolean,
+  what: () => string,
+): asserts holds {
+  if (!holds) throw new Violation(invariant, what())
 }

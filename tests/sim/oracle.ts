@@ -51,6 +51,12 @@ export function seatsOf(group: PublicGroup): ReadonlySet<string> {
   return seats
 }
 
+/** A room by its name, and its log. */
+export interface Place {
+  readonly key: string
+  readonly reader: LogReader
+}
+
 /** An epoch of the log, and the members in it. */
 export interface LogEpoch {
   readonly position: bigint
@@ -60,6 +66,8 @@ export interface LogEpoch {
   readonly entered: ReadonlySet<string>
   /** Of its frames so far. */
   readonly chains: Set<string>
+  /** Who committed; null for the genesis. */
+  readonly committer: string | null
   /** Who came in, or came back, by a commit of its own. */
   readonly returned: string | null
 }
@@ -132,6 +140,7 @@ export class LogReader {
       seats,
       entered: seats,
       chains: new Set(),
+      committer: null,
       returned: null,
     })
     reader.#chain(first)
@@ -212,11 +221,12 @@ export class LogReader {
     const { added, external, committer } = taken.change
     const seats = seatsOf(taken.group)
     const entered = new Set(added.flatMap(({ leaf }) => seatName(taken.group, leaf) ?? []))
-    const returned = external ? seatName(taken.group, committer) : null
+    const name = seatName(taken.group, committer)
+    const returned = external ? name : null
     if (returned !== null) entered.add(returned)
     const chains = new Set<string>()
     const { group } = taken
-    const epoch = { position, group, seats, entered, chains, returned }
+    const epoch = { position, group, seats, entered, chains, committer: name, returned }
     this.#epochs.push(epoch)
     this.#know(epoch)
   }
@@ -274,13 +284,5 @@ export class LogReader {
     const from = entry.position
     this.#epochs = this.#epochs.filter(({ position }) => position < from)
     this.#frames = this.#frames.filter(({ epoch }) => epoch.position < from)
-  }
-}
-
-/** What of a finality follows from the log above a position alone. */
-export function plainFinality({ final, open }: Finality) {
-  return {
-    final,
-    open: open.map(({ position, epochId, votes }) => ({ position, epochId, votes })),
   }
 }

@@ -3,7 +3,8 @@
  * the order of the phases and the report.
  */
 import { Chaos } from './chaos.ts'
-import { judgeEmptied, judgeEnd, settleWorld } from './ending.ts'
+import { judgeEnd, settleWorld } from './ending.ts'
+import { judgeEmptied } from './ending-hub.ts'
 import { Hostile } from './hostile.ts'
 import { Violation } from './invariants.ts'
 import type { Replay } from './oracle.ts'

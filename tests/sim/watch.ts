@@ -22,7 +22,7 @@ import type { AppendOutcome, RoomAppend, StoredEntry } from '#hub/ports.ts'
 import type { SimDevice } from './device.ts'
 import { findExcess, type HubDuties } from './hub-memory.ts'
 import { type InvariantName, Violation } from './invariants.ts'
-import { chainOf, LogReader, seatWord } from './oracle.ts'
+import { chainOf, LogReader } from './oracle.ts'
 
 /** Why an honest hub lets somebody not in. */
 const REFUSALS: ReadonlySet<string> = new Set([
@@ -245,12 +245,8 @@ export class Watch {
     this.#sent.set(name, bytes)
   }
 
-  gone(device: SimDevice): void {
-    this.#seen.delete(device)
-  }
-
-  /** The device went back to what was on its medium. */
-  lostPower(device: SimDevice): void {
+  /** It is gone, or went back to what was on its medium: what it was before counts no more. */
+  forget(device: SimDevice): void {
     this.#seen.delete(device)
   }
 
@@ -356,11 +352,10 @@ export class Watch {
       this.violated('SameEpochSameSecrets', `${device.name} in epoch ${context.epoch}`)
     }
     this.#authenticators.set(id, secret)
-    const seat = seatWord(account.record.name, account.record.device)
     const epoch = this.readers.get(room.key)?.known.get(id)
     if (epoch === undefined) {
       this.violated('OneOrder', `${device.name} is in an epoch that the log does not have`)
-    } else if (!epoch.seats.has(seat)) {
+    } else if (!epoch.seats.has(device.seat)) {
       this.violated('OnlyMembersHaveSecrets', `${device.name} in epoch ${context.epoch}`)
     }
   }

@@ -214,7 +214,7 @@ export class World {
     device.end()
     this.devices.splice(this.devices.indexOf(device), 1)
     this.network.cut(device.name)
-    this.watch.gone(device)
+    this.watch.forget(device)
   }
 
   // ---- Time -------------------------------------------------------------------------------

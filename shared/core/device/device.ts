@@ -179,7 +179,7 @@ async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
   await openRooms(turn)
 }
 
-/** What the hub had put off goes on (WIRE-5). */
+/** Rooms whose wait is over go on (WIRE-5, ROOM-7). */
 async function retryDue(turn: Turn): Promise<void> {
   for (const key of releaseRooms(turn)) {
     await reopenRoom(turn, key)

@@ -1,6 +1,6 @@
 /**
- * Waiting when the hub says that it is too much (WIRE-5): a room is held for as long as the refusal
- * asks, and then goes on by itself. Owns the time; what goes on is the caller's.
+ * Rooms that wait: where the hub says that it is too much (WIRE-5), for as long as it asks, or for
+ * a Welcome (ROOM-7). Then they go on by themselves. Owns the time; what goes on is the caller's.
  */
 import { LIMITS } from '#core/base/limits.ts'
 import type { RoomState } from '#core/device/state.ts'

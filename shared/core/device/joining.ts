@@ -269,9 +269,10 @@ export async function enterByWelcome(
 }
 
 /**
- * A commit at this position has added the device, with a Welcome that opens nothing: it comes in as
- * a member who lost the state of the group. *The others would see a member who hears nothing, and
- * could not add it again.* A log that it knew it must find again.
+ * A commit has added the device, at this position where it is known, with a Welcome that opens
+ * nothing or that did not come: it comes in as a member who lost the state of the group. *The
+ * others would see a member who hears nothing, and could not add it again.* A log that it knew it
+ * must find again.
  */
 export function enterByWalk(turn: Turn, key: string, position: LogPosition | null): void {
   const id = roomIdOfKey(key)

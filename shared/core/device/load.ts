@@ -1,6 +1,7 @@
 /**
  * From the store to the state of a device that starts (DEV-3). Owns reading; a record that does not
- * decode is left alone and its room is shown as broken.
+ * decode is left alone. A room whose own record does not is not shown; one whose group does not, is
+ * recovered where it was live, and else broken.
  */
 import { EMPTY } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'

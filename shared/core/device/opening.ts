@@ -1,6 +1,6 @@
 /**
- * What a room waits for when a session begins (ROOM-1, ROOM-6, JOIN-1): its genesis, its public
- * group, or its log. Owns the choice between them.
+ * What a room waits for when a session begins (ROOM-1, ROOM-6, ROOM-7, JOIN-1): its genesis, its
+ * public group, its Welcome, or its log. Owns the choice between them.
  */
 import { LIMITS } from '#core/base/limits.ts'
 import { holdFor } from '#core/device/hold.ts'
@@ -11,7 +11,7 @@ import type { Turn } from '#core/device/turn.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import { decode } from '#core/wire/codec.ts'
 
-/** Sends what all rooms wait for. */
+/** Asks for what all rooms wait for. */
 export async function openRooms(turn: Turn): Promise<void> {
   for (const key of inOrder(turn.state)) await openRoom(turn, key)
 }
@@ -46,7 +46,7 @@ export async function reopenRoom(turn: Turn, key: string): Promise<void> {
   else if (room.subscription.kind === 'none') await openRoom(turn, key)
 }
 
-/** Sends what a room waits for. */
+/** Asks for what a room waits for; a Welcome comes unasked. */
 export async function openRoom(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null || !turn.ready) return

@@ -93,7 +93,7 @@ export function withHeadOf(before: RoomState | null, room: RoomState): RoomState
 }
 
 /** How far the log was known to this device as a member; null where it never was in the room. */
-export function knownHead({ phase, next, headHash, recovery }: RoomRecord): RoomRecord['recovery'] {
+function knownHead({ phase, next, headHash, recovery }: RoomRecord): RoomRecord['recovery'] {
   const wasIn = phase === 'live' || phase === 'broken' || phase === 'removed'
   const isFurther = next > 0n && (recovery === null || next > recovery.position)
   return wasIn && isFurther ? { position: logPosition(next - 1n), hash: headHash } : recovery

@@ -66,8 +66,8 @@ async function welcomeDue(turn: Turn, key: string): Promise<void> {
     case 'creating':
       return acknowledge(turn, key, held)
     case 'broken':
-      // Neither the hub nor its log is in doubt: this device alone is lost.
-      if (held.isUsed || !isLost(room)) return acknowledge(turn, key, held)
+      // A log that is wrong is refused again on the walk.
+      if (held.isUsed || !isBrokenByGroup(room)) return acknowledge(turn, key, held)
       return await comeIn(turn, key, held)
     case 'removed':
       // The way in has led to the end of the log, or the hub knows of no seat.
@@ -89,8 +89,8 @@ function isNeedless(turn: Turn, room: RoomState, { position }: HeldWelcome): boo
     top !== null && ownLeafIn(turn, top) !== null
 }
 
-/** Broken by what this device has of the group. */
-function isLost({ record: { code } }: RoomState): boolean {
+/** Broken by what this device has of the group, or made of its log; not by what the hub did. */
+function isBrokenByGroup({ record: { code } }: RoomState): boolean {
   return code === 'unreadableState' || code.startsWith('commit:')
 }
 
