@@ -18,6 +18,7 @@ export type ProcessEvent =
   | { readonly kind: 'hubDraining' }
   | { readonly kind: 'hubStopped' }
   | { readonly kind: 'hubFaulted' }
+  | { readonly kind: 'checkFaulted' }
   | { readonly kind: 'memoryHeld'; readonly memory: HubMemory }
 
 export type HubEvent = GatewayEvent | AdapterEvent | ProcessEvent
@@ -76,6 +77,7 @@ const CATALOGUE: { readonly [K in HubEvent['kind']]: Row<K> } = {
   hubDraining: (sink) => sink.line(),
   hubStopped: (sink) => sink.line(),
   hubFaulted: (sink) => sink.line(),
+  checkFaulted: (sink) => sink.line(),
   memoryHeld(sink, { memory }) {
     for (const label of HELD) sink.level(label, memory[label])
   },

@@ -93,7 +93,11 @@ async function openParts(config: HubConfig, events: Events): Promise<Parts> {
       appVersion: APP_VERSION,
       features: [],
     },
-    effects: { observe, faulted: (error) => fault(events, error) },
+    effects: {
+      observe,
+      faulted: (error) => fault(events, error),
+      checkFaulted: (error) => checkFault(events, error),
+    },
   })
   const { publicKey } = key
   return { store: opened.store, certificates: source.certificates, gateway, publicKey }
@@ -104,6 +108,14 @@ function fault(events: Events, error: unknown): never {
   events.report({ kind: 'hubFaulted' })
   console.error(error)
   Deno.exit(70)
+}
+
+/** A fault of our own in a check: one submission is refused for it, and the hub goes on. */
+function checkFault(events: Events, error: unknown): void {
+  events.report({ kind: 'checkFaulted' })
+  // Only where it was thrown: its words may hold what somebody sent (HUB-7).
+  const stack = error instanceof Error ? error.stack ?? '' : ''
+  console.error(stack.split('\n').filter((line) => line.startsWith('    at ')).join('\n'))
 }
 
 interface Listeners {

@@ -93,7 +93,7 @@ export function hasRoomFor(connection: Connection, size: number): boolean {
 /** Answers what a room's queue had taken. */
 export function settle(hub: Hub, room: Room, arrival: Arrival, outcome: Outcome): void {
   const { connection, request, opcode, size } = arrival
-  if (arrival.asked.kind === 'submitCommit') room.judgingAtMs = null
+  if (room.commits.delete(arrival)) room.judgingAtMs = null
   room.queue.settle({ size, barrier: isBarrier(arrival) })
   endRequest(hub, connection, size)
   if (outcome.kind === 'accepted') {

@@ -187,8 +187,8 @@ export function endForStrangers(
 }
 
 function endAt(subscription: Subscription, until: bigint): void {
-  subscription.until = until
-  if (subscription.phase === 'live' || subscription.next >= until) finish(subscription)
+  subscription.until ??= until
+  if (subscription.phase === 'live' || subscription.next >= subscription.until) finish(subscription)
 }
 
 /** Ends without taking back what is queued. */

@@ -37,6 +37,7 @@ import { check, submit } from '#hub/gateway/submissions.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
 import { readUnread, welcomeReceived } from '#hub/gateway/welcomes.ts'
 import type { HubSession, HubSessionListener } from '#hub/ports.ts'
+import { isSameDevice } from '#hub/sequencer/group-view.ts'
 import { headView } from '#hub/sequencer/room-state.ts'
 
 export interface Gateway {
@@ -293,7 +294,10 @@ function claimKeyPackages(
 
 function roomMessage(hub: Hub, connection: Connection, room: Room, message: Message): void {
   const allowed = authorize(seatOf(connection, room), connection.actor, message.kind)
-  if (allowed.kind === 'refused') return deny(hub, connection, message, allowed.refusal)
+  if (allowed.kind === 'refused') {
+    const isOpen = message.kind === 'subscribe' && hasCommit(connection, room)
+    return deny(hub, connection, message, isOpen ? UNDECIDED : allowed.refusal)
+  }
   const opcode = BODIES[message.kind][0]
   switch (message.kind) {
     case 'submitFrame':
@@ -324,6 +328,18 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
       return deny(hub, connection, message, { kind: 'notAllowed' })
   }
 }
+
+/**
+ * A commit of the device, given in this session or one before, may bring it in yet (JOIN-5). *It
+ * would believe a no, and be a member without knowing.*
+ */
+function hasCommit({ actor: { device } }: Connection, { commits }: Room): boolean {
+  return [...commits].some(({ connection: { actor } }) =>
+    actor.device !== null && device !== null && isSameDevice(actor.device, device)
+  )
+}
+
+const UNDECIDED: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
 
 /** Rooms stay for ever and cost their creator one frame: each device begins few (HUB-5). */
 function spendCreation(hub: Hub, connection: Connection): Refusal | null {

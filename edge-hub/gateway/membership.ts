@@ -19,16 +19,15 @@ export function publishToMembers(hub: Hub, room: Room, decision: Decision): void
     for (const subscription of room.subscribers) showFrames(subscription)
   }
   let rest: readonly StoredEntry[] = entries
-  for (const { position, final } of verdicts) {
+  for (const { position, epochs } of verdicts) {
     const behind = rest.findIndex((stored) => stored.position === position) + 1
     publish(hub, room, rest.slice(0, behind))
     rest = rest.slice(behind)
-    endJoins(room, final)
-    const views = [final, ...room.sequenced.epochs]
+    endJoins(room, epochs)
     endForStrangers(
       room,
       position + 1n,
-      (connection) => hasLeaf(connection, views) || mayJoin(connection, room, views),
+      (connection) => hasLeaf(connection, epochs) || mayJoin(connection, room, epochs),
     )
   }
   publish(hub, room, rest)
@@ -40,7 +39,8 @@ function hasLeaf(connection: Connection, views: readonly EpochView[]): boolean {
 }
 
 /** The right to follow as a newcomer ends when the join is final (JOIN-1). */
-function endJoins(room: Room, final: EpochView): void {
+function endJoins(room: Room, [final]: readonly EpochView[]): void {
+  if (final === undefined) return
   for (const { connection } of room.subscribers) {
     if (hasLeaf(connection, [final])) connection.joining.delete(room.key)
   }

@@ -62,6 +62,8 @@ export interface HubEffects {
   observe(event: GatewayEvent): void
   /** A fault of our own: state may be wrong, the process should end. */
   faulted(error: unknown): void
+  /** A check of a submission threw, and it is refused: nothing had been changed for it. */
+  checkFaulted(error: unknown): void
 }
 
 export interface GatewayPorts {
@@ -224,6 +226,8 @@ export interface Room {
   /** Messages that wait while the room is loading or its genesis is on the way. */
   held: HeldMessage[]
   creating: boolean
+  /** Commits that have no answer yet. */
+  readonly commits: Set<Arrival>
   readonly subscribers: Set<Subscription>
   /** The room's time while a commit is being judged: that of its entry; null: none is. */
   judgingAtMs: TimeMs | null
@@ -252,6 +256,7 @@ export function createRoom(id: RoomId, key: string, sequenced: SequencedRoom): R
     queue: createRoomQueue(),
     held: [],
     creating: false,
+    commits: new Set(),
     subscribers: new Set(),
     judgingAtMs: null,
     verdictDue: false,

@@ -19,6 +19,7 @@ export function submit(hub: Hub, room: Room, arrival: Arrival): void {
     return refuse(hub, connection, { request, opcode, refusal })
   }
   if (arrival.asked.kind === 'createRoom') room.creating = true
+  if (arrival.asked.kind === 'submitCommit') room.commits.add(arrival)
   beginRequest(hub, connection, size)
   check(hub, room)
 }

@@ -34,10 +34,10 @@ export interface Finalised {
   readonly epoch: OpenEpoch
 }
 
-/** A verdict, and the last final epoch behind it. */
+/** A verdict, and the epochs of the room behind it: the last final one, then those still open. */
 export interface PlacedVerdict {
   readonly position: LogPosition
-  readonly final: EpochView
+  readonly epochs: readonly EpochView[]
 }
 
 /** What was decided on a batch. Nothing of it counts before the log has stored it (HUB-3). */
@@ -206,7 +206,7 @@ export class Draft {
       this.#finality = outcome.finality
       if (outcome.kind === 'final') this.#makeFinal(outcome.epoch)
       else this.#makeVoid(outcome.epochs)
-      this.#verdicts.push({ position, final: this.#epochs[0] as EpochView })
+      this.#verdicts.push({ position, epochs: this.#epochs })
     }
   }
 

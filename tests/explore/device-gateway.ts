@@ -231,7 +231,7 @@ function hubOf({ nowMs }: Snapshot, { log, faulted }: HubParts): Hub {
     log,
     directory: null as never,
     identity: IDENTITY,
-    effects: { observe: () => {}, faulted },
+    effects: { observe: () => {}, faulted, checkFaulted: faulted },
   })
   return Object.assign(
     hub,

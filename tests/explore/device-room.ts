@@ -117,7 +117,7 @@ async function makeRoom(): Promise<Beginning> {
     log: noting(stores.log, kept),
     directory: stores.directory,
     identity: IDENTITY,
-    effects: { observe: () => {}, faulted },
+    effects: { observe: () => {}, faulted, checkFaulted: faulted },
   })
   const people: Person[] = []
   for (const [seat, name] of NAMES.entries()) {

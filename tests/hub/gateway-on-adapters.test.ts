@@ -61,7 +61,11 @@ async function startHub(dataDir: string): Promise<RunningHub> {
     log: store.log,
     directory: store.directory,
     identity: { domain: DOMAIN, publicKey, secretKey, appVersion: 1, features: [] },
-    effects: { observe, faulted: (error) => void faults.push(error) },
+    effects: {
+      observe,
+      faulted: (error) => void faults.push(error),
+      checkFaulted: (error) => void faults.push(error),
+    },
   })
   const webSocket = createWebSocketListener({ observe })
   const http = await startHttp({

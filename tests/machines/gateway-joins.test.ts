@@ -425,3 +425,37 @@ Deno.test('JOIN-8: the anchors of one invitation are few in a minute', async () 
   strictEqual(await alice.answer(await alice.leaveAnchor(room, purpose.id)), 'accepted')
   deepStrictEqual(world.faults, [])
 })
+
+Deno.test('JOIN-5: who asks while its own commit is not stored is told to come again', async () => {
+  const { world, bob, room, secret } = await invited()
+  const replayed = await replay(
+    bob,
+    room.id,
+    await groupAnswer(bob, await asked(bob, room.id, secret)),
+  )
+  const { body } = await externalCommit(bob, replayed, secret)
+  const gate = Promise.withResolvers<void>()
+  world.log.hold = gate.promise
+  bob.say('submitCommit', body, room.id)
+  await world.settled()
+  await leave(bob)
+  // Meanwhile the link ends.
+  world.clock.advance(3_600_000)
+  const back = new HandDevice(world.parts, bob.self)
+  await back.connect(world.dialer())
+  const [zero, later] = [logPosition(0n), { kind: 'unavailable', retryAfterMs: 1_000 }]
+  const ask = () => {
+    const request = back.nextRequest()
+    back.say('subscribe', { request, from: zero, holesBefore: zero, open: false }, room.id)
+    return request
+  }
+  const link = await refusalTo(back, await asked(back, room.id, secret))
+  deepStrictEqual(link, { kind: 'invitationSpent' })
+  deepStrictEqual(await refusalTo(back, ask()), later)
+  world.log.hold = null
+  gate.resolve()
+  await world.settled()
+  ask()
+  strictEqual((await back.hear('subscribed')).body.leaf, 1)
+  deepStrictEqual(world.faults, [])
+})

@@ -328,6 +328,20 @@ Deno.test('HUB-5: requests in flight of a session are bounded, and all are answe
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('SEAL-6: a burst with the largest header that there may be is judged', async () => {
+  const { world, alice, room } = await begin()
+  const content = new Uint8Array(1_024)
+  const extensions = Array.from({ length: 16 }, (_, id) => ({ id, critical: false, content }))
+  for (const bytes of await alice.seal(room, 2)) {
+    const frame = decodeSealedFrame(bytes)
+    ok(frame?.authenticator.kind === 'burst')
+    const changed = encodeSealedFrame({ ...frame, header: { ...frame.header, extensions } })
+    strictEqual(await alice.answer(alice.submit(room, changed)), 'wrongSignature')
+  }
+  await alice.write(room)
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('LOG-5: what a sender had seen counts, however far the room has grown', async () => {
   const { world, alice, room } = await begin()
   const [first] = room.entries

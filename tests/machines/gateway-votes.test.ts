@@ -255,6 +255,33 @@ Deno.test('SEQ-6: who came in and was removed in open epochs follows on', async 
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('SEQ-6: verdicts of one turn reach who is in some epoch between them', async () => {
+  const { world, alice, bob, carol, room, bobs, carols } = await three()
+  const made = await carol.makeKeyPackage()
+  // Dave says nothing, so that what Bob follows is final after two seconds, all at once.
+  await add(alice, room, await world.device('dave'), [
+    { device: bob, room: bobs },
+    { device: carol, room: carols },
+  ])
+  const commits = [await alice.change(room, { removes: [leafIndex(2)] })]
+  await agree({ device: bob, room: bobs })
+  const adds = [{ keyPackage: made.keyPackage, certificate: carol.self.certificate }]
+  commits.push(await alice.change(room, { adds }))
+  await agree({ device: bob, room: bobs })
+  commits.push(await alice.change(room, { removes: [leafIndex(2)] }))
+  const votedAt = await agree({ device: bob, room: bobs })
+  await wait(world, LIMITS.verdictWaitMs)
+  await carol.beat()
+  strictEqual(carols.next, votedAt + 1n + BigInt(commits.length))
+  deepStrictEqual(verdictsOf(carols).slice(-3), commits.map((position) => `final ${position}`))
+  await alice.follow(room, carols.next)
+  // That was the last of it for her.
+  await alice.write(room)
+  await carol.beat()
+  strictEqual(carols.next, room.next - 1n)
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('VOTE-5, VOTE-9: a frame that came too early waits, measured', async () => {
   const { world, alice, bob, room, bobs } = await three()
   const position = await alice.change(room, {})

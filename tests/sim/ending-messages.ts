@@ -7,7 +7,7 @@ import { decodeInviteLink } from '#core/identity/invitation.ts'
 import { FALSE_TEXT, FALSE_TITLE } from '../support/hostile-speech.ts'
 import type { SimDevice } from './device.ts'
 import { must } from './invariants.ts'
-import type { LogReader, Place } from './oracle.ts'
+import type { LogFrame, LogReader, Place } from './oracle.ts'
 import type { FaultName } from './plan.ts'
 import type { Workload } from './workload.ts'
 import type { World } from './world.ts'
@@ -162,20 +162,33 @@ function cameBackBetween(
 /** Texts by position, each of who signed it; no two devices show different ones. */
 async function textsOf(world: World, { key, reader }: Judged): Promise<Map<number, string>> {
   const texts = new Map<number, string>()
-  const { frames } = reader.replay()
-  const kept = new Map(frames.map(({ position, sender }) => [Number(position), sender]))
+  const { frames, voidFrames } = reader.replay()
+  const bySender = (list: readonly LogFrame[]) =>
+    new Map(list.map(({ position, sender }) => [Number(position), sender]))
+  const [kept, dropped] = [bySender(frames), bySender(voidFrames)]
   for (const device of world.devices) {
     for (const { position, text, author } of await messagesOf(device, key)) {
       const known = texts.get(position) ?? text
       must('OneOrder', known === text, () => `${position} is "${known}" and "${text}"`)
-      const isThere = kept.has(position)
+      const isThere = kept.has(position) || wasOut(reader, { device, since: position })
       must('DeliveredOnce', isThere, () => `${device.name} shows "${text}", void at ${position}`)
-      const isTrue = kept.get(position)?.split('/')[0] === author && text !== FALSE_TEXT
+      const sender = kept.get(position) ?? dropped.get(position)
+      const isTrue = sender?.split('/')[0] === author && text !== FALSE_TEXT
       must('TrueNames', isTrue, () => `${device.name} shows "${text}" of ${author}`)
       texts.set(position, text)
     }
   }
   return texts
+}
+
+/** Who is out of a room keeps what it was shown in open epochs: no void reaches it (VOTE-5). */
+function wasOut(
+  reader: LogReader,
+  { device, since }: { readonly device: SimDevice; readonly since: number },
+): boolean {
+  return reader.replay().epochs.some(({ position, seats }) =>
+    position > since && !seats.has(device.seat)
+  )
 }
 
 async function messagesOf(device: SimDevice, key: string) {

@@ -72,7 +72,7 @@ export interface LogEpoch {
   readonly returned: string | null
 }
 
-/** A frame of the log that is not void. */
+/** A frame of the log. */
 export interface LogFrame {
   readonly position: bigint
   readonly sender: string
@@ -87,7 +87,9 @@ export interface Replay {
   readonly finality: Finality
   /** All that are not void, oldest first; the last is the newest. */
   readonly epochs: readonly LogEpoch[]
+  /** Of these epochs. */
   readonly frames: readonly LogFrame[]
+  readonly voidFrames: readonly LogFrame[]
   /** Of the verdicts. */
   readonly voids: readonly bigint[]
   readonly finals: number
@@ -116,6 +118,7 @@ export class LogReader {
   #finality: Finality
   #epochs: LogEpoch[]
   #frames: LogFrame[] = []
+  readonly #voidFrames: LogFrame[] = []
   readonly #voids: bigint[] = []
   #finals = 0
 
@@ -154,6 +157,7 @@ export class LogReader {
       finality: this.#finality,
       epochs: this.#epochs,
       frames: this.#frames,
+      voidFrames: this.#voidFrames,
       voids: this.#voids,
       finals: this.#finals,
     }
@@ -283,6 +287,7 @@ export class LogReader {
     this.#voids.push(stored.position)
     const from = entry.position
     this.#epochs = this.#epochs.filter(({ position }) => position < from)
+    this.#voidFrames.push(...this.#frames.filter(({ epoch }) => epoch.position >= from))
     this.#frames = this.#frames.filter(({ epoch }) => epoch.position < from)
   }
 }

@@ -134,6 +134,7 @@ export class World {
       effects: {
         observe: () => {},
         faulted: (error) => this.watch.violated('NoFault', `the hub: ${textOf(error)}`),
+        checkFaulted: (error) => this.watch.violated('NoFault', `a check: ${textOf(error)}`),
       },
     }
     this.#gateway = createGateway(ports)

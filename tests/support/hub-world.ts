@@ -85,6 +85,7 @@ export function createHubWorld(seed = 1, given: MemoryHubPorts | null = null): H
     effects: {
       observe: (event) => void events.push(event),
       faulted: (error) => void faults.push(error),
+      checkFaulted: (error) => void faults.push(error),
     },
   }
   const parts = { crypto, clock, entropy, domain: DOMAIN }

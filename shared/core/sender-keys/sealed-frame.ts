@@ -88,7 +88,8 @@ const signedCodec = struct({
   commitment: fixed(32),
   ciphertextHash: fixed(32),
 })
-const burstLeafCodec = struct({ index: u16, signed: opaque(4_096) })
+/** `signed` is shorter than the frame, whose header it repeats and whose text it hashes. */
+const burstLeafCodec = struct({ index: u16, signed: opaque(LIMITS.sealedFrameSizeMax) })
 const burstCodec = struct({
   room: fixed(32),
   epochId: opaque(48, 32),
