@@ -59,9 +59,8 @@ export async function makeRoom(hub: HubProcess, members: number): Promise<MadeRo
     identity: { domain: DOMAIN, publicKey, secretKey, appVersion: 1, features: [] },
     effects: {
       observe: () => {},
-      faulted(error) {
-        throw error
-      },
+      faulted,
+      checkFaulted: faulted,
     },
   })
   const pass = () => {
@@ -229,4 +228,8 @@ function directDialer(gateway: Gateway): Dialer {
       return { abort: close }
     },
   }
+}
+
+function faulted(error: unknown): never {
+  throw error
 }

@@ -9,6 +9,7 @@ import { createDeviceMachine } from '#core/device/device.ts'
 import type { Command, LinkLimits } from '#core/device/io.ts'
 import { loadDevice } from '#core/device/load.ts'
 import { roomRange } from '#core/device/records.ts'
+import { checkedTitle } from '#core/device/room.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import type { DeviceStore } from '#core/device/store.ts'
 import { timelineEntries } from '#core/device/timeline.ts'
@@ -39,7 +40,7 @@ export function readInvite(fragment: string): InvitePreview | null {
   if (link === null) return null
   wipe(link.secret)
   const { title, inviter, hubDomain } = link
-  return { title: title === '' ? null : title, inviter, hubDomain }
+  return { title: checkedTitle(title), inviter, hubDomain }
 }
 
 /** One account on one device. Commands reject with `KalandraError`. */

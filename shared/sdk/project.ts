@@ -6,11 +6,10 @@ import { toHex } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'
 import { ownInvitations } from '#core/device/invitations.ts'
 import { membersOf } from '#core/device/members.ts'
-import { isRemoved, needsResync } from '#core/device/chain.ts'
+import { hasNoLeaf, needsResync } from '#core/device/chain.ts'
 import { caughtUp } from '#core/device/room.ts'
-import type { AccountRecord } from '#core/device/records.ts'
 import { retryInMs } from '#core/device/session.ts'
-import type { DeviceState, RoomState } from '#core/device/state.ts'
+import { type DeviceState, registeredOf, type RoomState } from '#core/device/state.ts'
 import { queuedEntry, type TimelineEntry } from '#core/device/timeline.ts'
 import type { AccountView, AppView, ConnectionView, MemberView } from '#sdk/views.ts'
 import type { RoomSummary, RoomView, TimelineItem } from '#sdk/views.ts'
@@ -73,7 +72,7 @@ function roomPhase(state: DeviceState, room: RoomState): RoomSummary['state'] {
   const { phase } = room.record
   if (phase !== 'live') return phase
   if (room.joining !== null) return 'syncing'
-  if (isRemoved({ registered: registeredOf(state) }, room)) return 'removed'
+  if (hasNoLeaf({ registered: registeredOf(state) }, room)) return 'removed'
   const behind = room.subscription.kind === 'following' && !caughtUp(room)
   return behind || needsResync(room) ? 'syncing' : 'live'
 }
@@ -94,10 +93,6 @@ function summary(state: DeviceState, room: RoomState): RoomSummary {
     lastAuthor: record.last?.author ?? null,
     lastTime: waiting?.time ?? record.last?.time ?? record.createdAt,
   }
-}
-
-function registeredOf({ account }: DeviceState): AccountRecord | null {
-  return account.kind === 'registered' ? account.record : null
 }
 
 function people(room: RoomState): ReadonlySet<string> {

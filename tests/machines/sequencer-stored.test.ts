@@ -115,7 +115,7 @@ Deno.test('GROUP-5: a verdict that only time makes due is stored with its state'
   const decision = run(room, [], { nowMs: LATER_MS })
   deepStrictEqual(kinds(decision), ['verdict'])
   strictEqual(decodeState(decision.state as Uint8Array)?.finality.open.length, 0)
-  deepStrictEqual(decision.verdicts.map(({ position, final }) => [position, final.origin]), [
+  deepStrictEqual(decision.verdicts.map(({ position, epochs }) => [position, epochs[0]?.origin]), [
     [room.next - 1n, origin],
   ])
   const { time } = room

@@ -29,9 +29,8 @@ export async function judgeMessages(world: World, judged: Judged): Promise<void>
   })
   const again = places.filter(([at, text]) => at !== firstPlace(places, text))
   for (const [at, text] of again) {
-    const author = world.devices.find(({ name }) => text.startsWith(`${name} `))
     const first = firstPlace(places, text)
-    const isRight = author !== undefined && cameBackBetween(reader, { author, from: first, to: at })
+    const isRight = cameBackBetween(reader, { from: first, to: at })
     must('DeliveredOnce', isRight, () => `"${text}" stands at ${first} and ${at} in ${key}`)
   }
   const order = places.filter((place) => !again.includes(place)).map(([, text]) => text)
@@ -151,12 +150,17 @@ function firstPlace(places: readonly (readonly [number, string])[], text: string
  */
 function cameBackBetween(
   reader: LogReader,
-  { author, from, to }: { readonly author: SimDevice; readonly from: number; readonly to: number },
+  { from, to }: { readonly from: number; readonly to: number },
 ): boolean {
-  const seat = author.seat
-  const between = reader.replay().epochs.filter(({ position }) => from < position && position < to)
-  const out = between.findIndex(({ seats }) => !seats.has(seat))
-  return out >= 0 && between.slice(out).some(({ returned }) => returned === seat)
+  const { epochs, frames } = reader.replay()
+  // Its person may sit elsewhere by now.
+  const [seat, again] = [from, to].map((at) =>
+    frames.find(({ position }) => position === BigInt(at))?.sender
+  )
+  const between = epochs.filter(({ position }) => from < position && position < to)
+  const out = between.findIndex(({ seats }) => seat !== undefined && !seats.has(seat))
+  return seat === again && out >= 0 &&
+    between.slice(out).some(({ returned }) => returned === seat)
 }
 
 /** Texts by position, each of who signed it; no two devices show different ones. */

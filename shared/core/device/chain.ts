@@ -48,10 +48,10 @@ export function ownLeafIn(self: Self, epoch: Pick<RoomEpoch, 'public'>): LeafInd
 }
 
 /**
- * True where the newest epoch is known and this device is not in it: it was removed, if only by a
- * commit that is not final, and was not brought in again above that.
+ * True where the newest epoch is known and this device is not in it: it is not in yet, or was
+ * removed, if only by a commit that is not final, and not brought in again above that.
  */
-export function isRemoved(self: Self, room: RoomState): boolean {
+export function hasNoLeaf(self: Self, room: RoomState): boolean {
   const top = topEpoch(room)
   return top !== null && ownLeafIn(self, top) === null
 }

@@ -5,6 +5,7 @@
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import { idOfEpoch, ownLeafIn, topEpoch } from '#core/device/chain.ts'
+import { breakRoom } from '#core/device/ends.ts'
 import { exportKeys } from '#core/device/epoch-keys.ts'
 import { pushEpoch, updateEpoch } from '#core/device/epochs.ts'
 import { externalPubOf } from '#core/device/external.ts'
@@ -13,7 +14,6 @@ import { dropWelcome, enterRoom } from '#core/device/joining.ts'
 import { keepCertificates } from '#core/device/members.ts'
 import { noteMembership } from '#core/device/membership-events.ts'
 import { queueProfile, requeueOutbox } from '#core/device/outbox.ts'
-import { breakRoom } from '#core/device/room.ts'
 import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
 import { commitAdopted, dropStalePending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -26,7 +26,6 @@ import { changedNodes } from '#core/mls/ratchet-tree.ts'
 import type { CommitChange } from '#core/mls/staged-commit.ts'
 import { judgeCommit, judgeProposal } from '#core/policy/commit-rules.ts'
 import { appendCommit, type VoteChoice } from '#core/policy/finality.ts'
-import { identityOf, leafOfDevice, rosterOf } from '#core/policy/roster.ts'
 import { decode } from '#core/wire/codec.ts'
 import { type CommitEntry, commitEntryCodec, proposalEntryCodec } from '#core/wire/log-entry.ts'
 
@@ -38,7 +37,6 @@ interface Followed {
   /** Null where it holds no secret of the epoch that the commit makes. */
   readonly group: Group | null
   readonly isOwn: boolean
-  readonly removesSelf: boolean
 }
 
 type NotFollowed = { readonly kind: 'refused'; readonly code: string }
@@ -57,7 +55,7 @@ export async function commitReceived(
   if (decoded.kind === 'malformed') return breakRoom(turn, key, 'malformed')
   const entry = decoded.value
   if (contradicts(turn, key, entry.seen)) return breakRoom(turn, key, 'fork')
-  const followed = await follow(room, top, { entry, placed, ownLeaf: ownLeafIn(turn, top) })
+  const followed = await follow(room, top, { entry, placed })
   if (followed.kind === 'refused') return breakRoom(turn, key, `commit:${followed.code}`)
   const judged = await judgeCommit(turn.ports.crypto, {
     room: room.id,
@@ -86,19 +84,16 @@ export async function commitReceived(
     change: followed.change,
     external: judged.external,
   })
-  await afterCommit(turn, key, { followed, placed })
+  const isPutOut = ownLeafIn(turn, top) !== null &&
+    ownLeafIn(turn, { public: followed.after }) === null
+  await afterCommit(turn, key, { followed, placed, isPutOut })
 }
 
 /** The welcomed group where the walk has come to its commit; else what the log itself gives. */
 async function follow(
   room: RoomState,
   top: RoomEpoch,
-  { entry, placed, ownLeaf }: {
-    readonly entry: CommitEntry
-    readonly placed: PlacedEntry
-    /** Also where this device has no secrets of the epoch. */
-    readonly ownLeaf: number | null
-  },
+  { entry, placed }: { readonly entry: CommitEntry; readonly placed: PlacedEntry },
 ): Promise<Followed | NotFollowed> {
   const { commit } = entry
   const { pending, joining } = room
@@ -109,7 +104,7 @@ async function follow(
     if (taken.kind === 'commit') {
       const { group, change } = taken
       const after = group.public
-      return { kind: 'followed', after, change, group, isOwn, removesSelf: false }
+      return { kind: 'followed', after, change, group, isOwn }
     }
   }
   // What this device cannot follow, or is not in, everybody can still judge.
@@ -117,25 +112,12 @@ async function follow(
   if (seen.kind === 'refused') return { kind: 'refused', code: seen.code }
   if (seen.kind === 'proposal') return { kind: 'refused', code: 'wrongKind' }
   const { change, group: after } = seen
-  const removesSelf = !isOwn && goesBy(change, ownLeaf, after)
   const held = isOwn ? pending.next : heldAt(joining, placed)
   // A Welcome to another epoch than the commit makes is none.
   if (held === null || !isSameEpoch(after, held.public)) {
-    return { kind: 'followed', after, change, group: null, isOwn, removesSelf }
+    return { kind: 'followed', after, change, group: null, isOwn }
   }
-  return { kind: 'followed', after: held.public, change, group: held, isOwn, removesSelf }
-}
-
-/**
- * Whether this device has no place after a commit that removes its leaf. It has one where the
- * commit is its own resync, made before a Welcome gave it another state.
- */
-function goesBy(change: CommitChange, ownLeaf: number | null, after: PublicGroup): boolean {
-  const own = change.removed.find(({ leaf }) => leaf === ownLeaf)
-  const identity = own === undefined ? null : identityOf(own.leafNode)
-  if (own === undefined || identity === null) return own !== undefined
-  const { account, device } = identity
-  return leafOfDevice(rosterOf(after.tree), account, device) === null
+  return { kind: 'followed', after: held.public, change, group: held, isOwn }
 }
 
 function isSameEpoch(a: PublicGroup, b: PublicGroup): boolean {
@@ -192,7 +174,12 @@ async function choiceOn({ group }: Followed, { groupInfo }: CommitEntry): Promis
 async function afterCommit(
   turn: Turn,
   key: string,
-  { followed, placed }: { readonly followed: Followed; readonly placed: PlacedEntry },
+  { followed, placed, isPutOut }: {
+    readonly followed: Followed
+    readonly placed: PlacedEntry
+    /** The commit takes the seat that this device had. */
+    readonly isPutOut: boolean
+  },
 ): Promise<void> {
   dropStalePending(turn, key)
   const room = turn.room(key)
@@ -202,7 +189,7 @@ async function afterCommit(
   const isByOwn = (joining?.kind === 'link' || joining?.kind === 'recovery') && followed.isOwn
   if (isWelcomed && followed.group === null) dropWelcome(turn, key)
   else if (isWelcomed || isByOwn) enterRoom(turn, key, placed)
-  if (followed.removesSelf) {
+  if (isPutOut) {
     for (const job of room.jobs) turn.fail(job.command, 'roomNotLive')
     turn.setRoom(key, { jobs: [] })
   }

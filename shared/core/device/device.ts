@@ -8,11 +8,17 @@ import type { RequestId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { fillKeyPackages, register, registered, registrationRefused } from '#core/device/account.ts'
 import { signedUp, signUp } from '#core/device/account.ts'
+import { breakRoom, refuseJoin, wayInEnded } from '#core/device/ends.ts'
 import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
-import type { Command, DeviceEffect, DeviceInput, RequiredChange } from '#core/device/io.ts'
-import { leaveRoom } from '#core/device/epochs.ts'
+import type {
+  Command,
+  DeviceEffect,
+  DeviceInput,
+  RequiredChange,
+  TimerName,
+} from '#core/device/io.ts'
 import { groupPartReceived, groupRefused, joinByLink } from '#core/device/joining.ts'
 import { anchorAnswered, anchorOutdated, anchorRefused } from '#core/device/invitations.ts'
 import { addMember, invite, keyPackagesReceived } from '#core/device/membership.ts'
@@ -20,8 +26,7 @@ import { revokeInvitation } from '#core/device/membership.ts'
 import { createRoom } from '#core/device/create.ts'
 import { openRoom, openRooms, reopenRoom } from '#core/device/opening.ts'
 import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
-import { breakRoom, markRead, refuseJoin } from '#core/device/room.ts'
-import { roomKey, subscribe, subscriptionCut } from '#core/device/room.ts'
+import { hasLink, markRead, roomKey, subscribe, subscriptionCut } from '#core/device/room.ts'
 import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
 import { readyReceived, redialDue, redirectReceived, sessionEnded } from '#core/device/session.ts'
 import { sessionOpened } from '#core/device/session.ts'
@@ -42,7 +47,13 @@ export function createDeviceMachine(ports: DevicePorts): DeviceMachine {
   return {
     async step(state, input, nowMs) {
       const turn = new Turn(ports, state, nowMs)
-      await take(turn, input)
+      const mark = turn.mark()
+      try {
+        await take(turn, input)
+      } catch (error) {
+        turn.rewind(mark)
+        stepFaulted(turn, input, error)
+      }
       turn.flushRecords()
       return { state: turn.state, changes: turn.changes, effects: turn.effects }
     },
@@ -53,6 +64,22 @@ export function createDeviceMachine(ports: DevicePorts): DeviceMachine {
       return { kind: 'storeFailed', command, timer }
     },
   }
+}
+
+/**
+ * A fault of ours that no room answers for: the step never happened, and nobody waits for it. *A
+ * command without an answer hangs for ever, and a timer that is not armed again holds every room.*
+ */
+function stepFaulted(turn: Turn, input: DeviceInput, error: unknown): void {
+  turn.effect({ kind: 'reportFault', error })
+  if (input.kind === 'commandGiven') turn.fail(input.id, 'internal')
+  else if (input.kind === 'timerFired') armAgain(turn, input.timer)
+  else turn.hangUp()
+}
+
+/** The machine takes a timer whose step did not happen for armed, and would arm it no more. */
+function armAgain(turn: Turn, timer: TimerName): void {
+  turn.effect({ kind: 'armTimer', timer, atMs: turn.nowMs + LIMITS.redialDelayMsMin })
 }
 
 async function take(turn: Turn, input: DeviceInput): Promise<void> {
@@ -157,12 +184,11 @@ type StoreFailure = Extract<DeviceInput, { kind: 'storeFailed' }>
 
 /**
  * Nothing of the step was stored: the session starts anew from what is stored (DEV-7), and a timer
- * whose step it was fires again. *The machine takes it for armed, and would arm it no more.*
+ * whose step it was fires again.
  */
 function storeFailed(turn: Turn, { command, timer }: StoreFailure): void {
   turn.fail(command, 'storeFailed')
-  const atMs = turn.nowMs + LIMITS.redialDelayMsMin
-  if (timer !== null) turn.effect({ kind: 'armTimer', timer, atMs })
+  if (timer !== null) armAgain(turn, timer)
   turn.hangUp()
 }
 
@@ -182,15 +208,17 @@ async function sessionReady(turn: Turn, body: Body<'ready'>): Promise<void> {
 /** Rooms whose wait is over go on (WIRE-5, ROOM-7). */
 async function retryDue(turn: Turn): Promise<void> {
   for (const key of releaseRooms(turn)) {
-    await reopenRoom(turn, key)
-    await goOn(turn, key)
+    await guarded(turn, key, async () => {
+      await reopenRoom(turn, key)
+      await goOn(turn, key)
+    })
   }
   await welcomesDue(turn)
 }
 
 async function wakeDue(turn: Turn): Promise<void> {
   turn.set({ wakeAtMs: Number.POSITIVE_INFINITY })
-  for (const key of turn.state.rooms.keys()) await goOn(turn, key)
+  for (const key of turn.state.rooms.keys()) await guarded(turn, key, () => goOn(turn, key))
   await welcomesDue(turn)
 }
 
@@ -207,20 +235,24 @@ async function framesReceived(
     const frame = parseFrame(bytes)
     if (frame.kind === 'malformed') continue
     const decoded = decodeMessage(frame)
-    if (decoded.kind === 'message') await guardedMessage(turn, decoded.message)
+    if (decoded.kind !== 'message') continue
+    const { message } = decoded
+    await guarded(turn, roomKey(message.room), async () => {
+      await messageReceived(turn, message)
+      await welcomesDue(turn)
+    })
   }
 }
 
-/** A fault of ours in one frame stops its room and nothing else: the other frames still count. */
-async function guardedMessage(turn: Turn, message: Message): Promise<void> {
+/** A fault of ours in one room stops that room and nothing else: the other frames still count. */
+async function guarded(turn: Turn, key: string, work: () => Promise<void>): Promise<void> {
   const mark = turn.mark()
   try {
-    await messageReceived(turn, message)
-    await welcomesDue(turn)
+    await work()
   } catch (error) {
     turn.rewind(mark)
     turn.effect({ kind: 'reportFault', error })
-    breakRoom(turn, roomKey(message.room), 'internal')
+    breakRoom(turn, key, 'internal')
   }
 }
 
@@ -349,7 +381,7 @@ function sessionRefused(turn: Turn, refusal: Refusal): void {
   if (session.kind !== 'authenticating' && session.kind !== 'greeting') return
   const final = refusal.kind === 'unknownDevice' || refusal.kind === 'wrongSignature' ||
     refusal.kind === 'unknownVersion'
-  turn.effect({ kind: 'hangUp', attempt: session.attempt })
+  turn.hangUp()
   if (final) turn.set({ session: { kind: 'refused', code: refusal.kind } })
   turn.effect({ kind: 'showAccount' })
 }
@@ -366,13 +398,12 @@ async function subscribeRefused(turn: Turn, key: string, refusal: Refusal): Prom
   if (room === null) return
   turn.setRoom(key, { subscription: { kind: 'none' } })
   if (holdRoom(turn, key, refusal)) return
-  const { phase, opening, code } = room.record
+  const isJoining = room.record.phase === 'joining'
   const isNoMember = refusal.kind === 'unknownRoom' || refusal.kind === 'notAllowed'
-  if (phase === 'joining' && opening.length === 0 && isNoMember) {
-    // Who was added and is no member any more was removed again.
-    leaveRoom(turn, key)
-  } else if (phase === 'joining') {
-    refuseJoin(turn, key, code === '' ? refusal.kind : code)
+  if (isJoining && (isNoMember || hasLink(room.record))) {
+    wayInEnded(turn, key, refusal.kind)
+  } else if (isJoining) {
+    refuseJoin(turn, key, refusal.kind)
   } else if (refusal.kind === 'unknownRoom') {
     await seatLost(turn, key)
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')

@@ -17,18 +17,13 @@ import {
   provisionalRecordCodec,
 } from '#core/device/records.ts'
 import { roomRange, timelineRange } from '#core/device/records.ts'
-import { endUnderWay, wipeGroups } from '#core/device/room.ts'
-import type { ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
+import { endUnderWay, isStored, wipeGroups } from '#core/device/room.ts'
+import type { ProvisionalEpoch, RoomEpoch } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { changedNodes, type NodeChanges } from '#core/mls/ratchet-tree.ts'
 import { encodeGroupHead, encodePublicHead } from '#core/mls/state-codec.ts'
 import { encode } from '#core/wire/codec.ts'
 import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
-
-/** True where records of the room's epochs are kept; on the way in they are only in memory. */
-function isStored(room: RoomState): boolean {
-  return room.joining === null
-}
 
 /** The first epoch that this device knows of a room; what was known before is deleted. */
 export function beginEpochs(turn: Turn, key: string, final: RoomEpoch): void {
@@ -112,7 +107,13 @@ export function forgetEpochs(turn: Turn, key: string): void {
   if (room === null) return
   doubtOutbox(turn, key)
   const epochs = [...room.chain, ...(room.final === null ? [] : [room.final])]
-  turn.setRoom(key, { final: null, chain: [], certificates: new Map(), typing: [] })
+  turn.setRoom(key, {
+    final: null,
+    chain: [],
+    finality: null,
+    certificates: new Map(),
+    typing: [],
+  })
   // Also where nothing is known: what cannot be read is there, and would be read with what follows.
   turn.delete('groups', key)
   for (const table of ['groups', 'nodes', 'chains', 'certificates'] as const) {
@@ -126,16 +127,6 @@ export function forgetEpochs(turn: Turn, key: string): void {
 export function forgetRoom(turn: Turn, key: string): void {
   endUnderWay(turn, key)
   forgetEpochs(turn, key)
-}
-
-/** This device is out for good: nothing of the group is kept (SEQ-6). */
-export function leaveRoom(turn: Turn, key: string): void {
-  forgetRoom(turn, key)
-  const opening = turn.room(key)?.record.opening ?? EMPTY
-  turn.effect({ kind: 'wipe', secrets: [opening] })
-  turn.setRecord(key, { phase: 'removed', opening: EMPTY })
-  turn.setRoom(key, { finality: null, subscription: { kind: 'none' } })
-  turn.effect({ kind: 'showAccount' })
 }
 
 /** The group of an epoch has changed within it, its tree has not. */

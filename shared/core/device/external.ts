@@ -4,19 +4,19 @@
  */
 import { LIMITS } from '#core/base/limits.ts'
 import {
+  hasNoLeaf,
   idOfEpoch,
   isOut,
-  isRemoved,
   needsResync,
   ownLeafIn,
   topEpoch,
 } from '#core/device/chain.ts'
+import { wayInEnded } from '#core/device/ends.ts'
 import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
 import { leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
 import type { AccountRecord } from '#core/device/records.ts'
-import { leaveRoom } from '#core/device/epochs.ts'
-import { caughtUp, refuseJoin } from '#core/device/room.ts'
+import { caughtUp } from '#core/device/room.ts'
 import type { RoomEpoch, RoomState } from '#core/device/state.ts'
 import {
   dropStalePending,
@@ -67,7 +67,7 @@ function isDue(turn: Turn, room: RoomState): boolean {
   const isLost = room.record.phase === 'live' && topEpoch(room)?.group === null
   if (room.joining === null && !isLost) return false
   // Its removal may become void yet.
-  if (isRemoved(turn, room)) return isOut(turn, room)
+  if (hasNoLeaf(turn, room)) return isOut(turn, room)
   if (room.joining !== null || needsResync(room)) return true
   const since = room.chain.find(({ group }) => group === null)
   if (since === undefined) return false
@@ -86,9 +86,7 @@ async function commitEntry(
   const removed = ownLeafIn(turn, top)
   // Who was removed meanwhile has nothing to come back to.
   if (removed === null && room.joining?.kind !== 'link') {
-    const { phase, opening, code } = room.record
-    const isByLink = phase === 'joining' && opening.length > 0
-    return isByLink ? refuseJoin(turn, room.key, code) : leaveRoom(turn, room.key)
+    return wayInEnded(turn, room.key, 'unknownRoom')
   }
   if (externalKey === null) return
   const template = leafTemplate(turn, account, suite)

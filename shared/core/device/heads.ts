@@ -4,7 +4,8 @@
  */
 import { equalBytes } from '#core/base/bytes.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { breakRoom, isFollowed } from '#core/device/room.ts'
+import { breakRoom } from '#core/device/ends.ts'
+import { isFollowed } from '#core/device/room.ts'
 import type { ChainedHash } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { type Head, verifyHead } from '#core/identity/head.ts'

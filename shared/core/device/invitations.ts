@@ -98,11 +98,13 @@ export function invitationJob(
   if (room.record.phase !== 'live') return fail('roomNotLive')
   if (!areLimits(limits)) return fail('badLimits')
   if (!turn.ready || !caughtUp(room)) return fail('offline')
-  const listed = listedInvitations(room).filter(({ expiresAt }) => expiresAt > turn.nowMs)
-  const own = listed.filter(({ inviter }) => inviter === account.name).length +
-    room.jobs.filter(({ kind }) => kind === 'invite').length
+  const waiting = [...room.pending?.jobs ?? [], ...room.jobs].flatMap((job) =>
+    job.kind === 'invite' ? [job.invitation] : []
+  )
+  const listed = [...withoutOver(turn, room, account), ...waiting]
+  const own = listed.filter(({ inviter }) => inviter === account.name)
   const isFull = listed.length >= LIMITS.invitationsPerRoomMax ||
-    own >= LIMITS.invitationsPerAccountMax
+    own.length >= LIMITS.invitationsPerAccountMax
   if (isFull) return fail('tooMany')
   return newInvitation(turn, room, { account, limits, command })
 }
@@ -170,21 +172,50 @@ export function revocationJob(
   return { kind: 'revoke', id, command }
 }
 
-/** The policy after these jobs: with what they bring, without what they take and what is over. */
+/**
+ * Listed invitations but those whose time is over: own ones by the own clock, those of others only
+ * where the hub's clock says so, too, since nobody may delete them before (POLICY-2).
+ */
+function withoutOver(
+  turn: Turn,
+  room: RoomState,
+  account: AccountRecord,
+): readonly PolicyInvitation[] {
+  const isOwn = ({ inviter, inviterRootHash }: PolicyInvitation) =>
+    inviter === account.name && equalBytes(inviterRootHash, account.rootHash)
+  return listedInvitations(room).filter((each) =>
+    each.expiresAt > (isOwn(each) ? turn.nowMs : room.record.headTime)
+  )
+}
+
+/**
+ * The policy after these jobs: with what they bring, without what they take. What is over stays for
+ * a day, where there is room for it. `full`: it would be too large (POLICY-2).
+ */
 export function policyAfter(
   turn: Turn,
   room: RoomState,
   jobs: readonly CommitJob[],
-): readonly PolicyInvitation[] | null {
+): readonly PolicyInvitation[] | null | 'full' {
   const added = jobs.flatMap((job) => job.kind === 'invite' ? [job.invitation] : [])
   const gone = jobs.flatMap((job) => job.kind === 'revoke' ? [job.id] : [])
-  if (added.length === 0 && gone.length === 0) return null
-  const kept = listedInvitations(room).filter(({ id, expiresAt }) =>
-    expiresAt + LIMITS.invitationReusedMsMin > turn.nowMs &&
-    !gone.some((each) => equalBytes(each, id)) &&
-    !added.some((each) => equalBytes(each.id, id))
-  )
-  return [...kept, ...added]
+  const account = turn.registered
+  if (account === null || added.length === 0 && gone.length === 0) return null
+  const after = (before: readonly PolicyInvitation[]) => [
+    ...before.filter(({ id }) =>
+      ![...gone, ...added.map((job) => job.id)].some((each) => equalBytes(each, id))
+    ),
+    ...added,
+  ]
+  const isRecent = ({ expiresAt }: PolicyInvitation) =>
+    expiresAt + LIMITS.invitationReusedMsMin > turn.nowMs
+  const fits = (all: readonly PolicyInvitation[]) =>
+    all.length <= LIMITS.invitationsPerRoomMax &&
+    all.filter(({ inviter }) => inviter === account.name).length <= LIMITS.invitationsPerAccountMax
+  const kept = after(listedInvitations(room).filter(isRecent))
+  if (fits(kept) || added.length === 0) return kept
+  const least = after(withoutOver(turn, room, account))
+  return fits(least) ? least : 'full'
 }
 
 /** The commit of a link stands in the log: it is kept, and given once it has an anchor. */

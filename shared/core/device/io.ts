@@ -36,6 +36,8 @@ export type Command =
 export type CommandError =
   | RefusalCode
   | 'badName'
+  /** A programmer's error: nothing of it was done. */
+  | 'internal'
   | 'badTitle'
   | 'badText'
   | 'badLink'
@@ -84,7 +86,7 @@ export type DeviceEffect =
   | { readonly kind: 'settleCommand'; readonly id: number; readonly outcome: CommandOutcome }
   | { readonly kind: 'showAccount' }
   | { readonly kind: 'showRoom'; readonly room: string }
-  /** A programmer's error in one frame: that frame's room is stopped, nothing else. */
+  /** A programmer's error: the room in which it was is stopped, or the step never happened. */
   | { readonly kind: 'reportFault'; readonly error: unknown }
   /** Secrets that no state holds any more. */
   | { readonly kind: 'wipe'; readonly secrets: readonly Uint8Array[] }

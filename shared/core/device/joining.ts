@@ -10,12 +10,13 @@ import { LIMITS } from '#core/base/limits.ts'
 import { suiteById } from '#core/crypto/suites.ts'
 import { DEFAULT_SUITE, dropKeyPackage } from '#core/device/account.ts'
 import { idOfEpoch } from '#core/device/chain.ts'
+import { leaveRoom, refuseJoin } from '#core/device/ends.ts'
 import { beginEpochs, forgetEpochs, forgetRoom, storeEpochs } from '#core/device/epochs.ts'
 import { type CheckedCertificate, keepCertificates } from '#core/device/members.ts'
 import { landOutbox } from '#core/device/outbox.ts'
 import { withOutboxOf } from '#core/device/outbox-items.ts'
 import type { RoomRecord } from '#core/device/records.ts'
-import { endUnderWay, newRoom, refuseJoin, roomKey, subscribe } from '#core/device/room.ts'
+import { checkedTitle, hasLink, newRoom, roomKey, subscribe } from '#core/device/room.ts'
 import { atBeginning, isStateLost, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { commitLost } from '#core/device/submit.ts'
@@ -71,7 +72,8 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     phase: 'joining',
     suite,
     domain: hubDomain,
-    title: link.title === '' ? null : link.title,
+    // Nobody has signed it.
+    title: checkedTitle(link.title),
     opening: secret,
     inviterRootHash: link.inviterRootHash,
     createdAt: turn.nowMs,
@@ -132,7 +134,7 @@ function walkAsMember(
     phase: 'joining',
     ...atBeginning(room.record),
   })
-  turn.setRoom(key, { joining: { kind: 'recovery' }, finality: null, recent: [] })
+  turn.setRoom(key, { joining: { kind: 'recovery' }, recent: [] })
   subscribe(turn, key)
 }
 
@@ -370,21 +372,16 @@ export function enterRoom(turn: Turn, key: string, placed: PlacedEntry): void {
   turn.effect({ kind: 'showAccount' })
 }
 
-/** The commit that brought this device in is void: it begins anew, where it can. */
+/** The commit that brought this device in is void: it begins anew by its link, or is out. */
 export async function rejoin(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   if (room === null) return
-  const isByLink = room.record.opening.length > 0
-  // What was asked of the room waits for the way in, where there is one.
-  if (isByLink) commitLost(turn, key)
-  else endUnderWay(turn, key)
+  if (!hasLink(room.record)) return leaveRoom(turn, key)
+  // What was asked of the room waits for the way in.
+  commitLost(turn, key)
   forgetEpochs(turn, key)
-  turn.setRoom(key, { finality: null, asked: [], subscription: { kind: 'none' } })
-  turn.setRecord(key, {
-    phase: isByLink ? 'joining' : 'removed',
-    joinedAt: null,
-    ...atBeginning(room.record),
-  })
+  turn.setRoom(key, { asked: [], subscription: { kind: 'none' } })
+  turn.setRecord(key, { phase: 'joining', joinedAt: null, ...atBeginning(room.record) })
   turn.effect({ kind: 'showAccount' })
-  if (isByLink) await requestGroup(turn, key)
+  await requestGroup(turn, key)
 }

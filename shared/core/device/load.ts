@@ -74,7 +74,7 @@ async function loadRoom(
     certificates: await loadCertificates(store, row.key),
   }
   const { phase } = room.record
-  if (phase !== 'live' && phase !== 'creating' && phase !== 'broken') return room
+  if (phase !== 'live' && phase !== 'creating') return room
   const epochs = account === null ? null : await loadEpochs(ports.crypto, store, { room, account })
   if (epochs !== null) return { ...room, ...epochs }
   if (phase === 'live') return recovering(room)

@@ -8,6 +8,7 @@ import { type AccountName, DEVICE_ID_LENGTH, type DeviceId, leafIndex } from '#c
 import type { LeafIndex } from '#core/base/ids.ts'
 import type { CertificateRecord } from '#core/device/records.ts'
 import { certificateRecordCodec } from '#core/device/records.ts'
+import { isStored } from '#core/device/room.ts'
 import type { Member, RoomEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { isAttested, type VerifiedCertificate } from '#core/identity/certificate.ts'
@@ -112,7 +113,7 @@ export async function keepCertificates(
     const devices = certificate.devices.map(({ device, name }) => ({ device, name }))
     const record: CertificateRecord = { format: STRUCTURE_VERSION, attested, devices }
     known.set(hash, record)
-    if (room.joining === null) storeCertificate(turn, key, hash, record)
+    if (isStored(room)) storeCertificate(turn, key, hash, record)
   }
   turn.setRoom(key, { certificates: known })
 }

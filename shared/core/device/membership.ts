@@ -14,7 +14,8 @@ import { invitationJob, policyAfter, revocationJob } from '#core/device/invitati
 import type { LinkLimits } from '#core/device/io.ts'
 import { caughtUp } from '#core/device/room.ts'
 import type { CommitJob, RoomState } from '#core/device/state.ts'
-import { seenIn, setPending, submissionOf, submitPending } from '#core/device/submit.ts'
+import { type MadeCommit, seenIn, setPending, submissionOf } from '#core/device/submit.ts'
+import { submitPending } from '#core/device/submit.ts'
 import { cipherSuiteOf, type Turn } from '#core/device/turn.ts'
 import { voteToSpeak } from '#core/device/votes.ts'
 import { parseAccountName } from '#core/identity/account-name.ts'
@@ -183,8 +184,32 @@ async function commitJobs(
   countMax: number = LIMITS.membersPerCommitMax,
 ): Promise<void> {
   const batch = jobs.slice(0, countMax)
+  const proposals = proposalsOf(turn, room, { group, jobs: batch })
+  const kept = proposals && await commitOf(turn, room, { group, jobs: batch, proposals })
+  const submission = kept === null ? null : await submissionOf(room, kept)
+  if (kept !== null && submission !== null) {
+    turn.setRoom(room.key, { jobs: jobs.slice(batch.length) })
+    return setPending(turn, room.key, kept, submission)
+  }
+  // One bad job must not take the others with it.
+  if (batch.length > 1) {
+    return await commitJobs(turn, room, { group, jobs }, Math.floor(batch.length / 2))
+  }
+  const rest = jobs.slice(1)
+  const code = proposals === null ? 'tooMany' : kept === null ? 'malformed' : 'oversized'
+  for (const job of batch) turn.fail(job.command, code)
+  const left = turn.setRoom(room.key, { jobs: rest })
+  if (rest.length > 0) await commitJobs(turn, left, { group, jobs: rest })
+}
+
+/** Null where the group refuses it. */
+async function commitOf(
+  turn: Turn,
+  room: RoomState,
+  { group, jobs, proposals }: Committing & { readonly proposals: readonly Proposal[] },
+): Promise<MadeCommit | null> {
   const making = {
-    proposals: proposalsOf(turn, room, { group, jobs: batch }),
+    proposals,
     path: 'always',
     authenticatedData: encode(seenCodec, seenIn(room)),
     wireFormat: 'publicMessage',
@@ -199,30 +224,23 @@ async function commitJobs(
   const made = whole.kind === 'refused' && references.length > 0
     ? await makeCommit(group, making)
     : whole
-  const certificates = batch.flatMap((job) => job.kind === 'add' ? [job.certificate] : [])
-  const kept = made.kind === 'refused' ? null : {
+  if (made.kind === 'refused') return null
+  const certificates = jobs.flatMap((job) => job.kind === 'add' ? [job.certificate] : [])
+  return {
     commit: made.message,
     welcome: made.welcome,
     next: made.next,
     certificates: unique(certificates),
-    jobs: batch,
+    jobs,
   }
-  const submission = kept === null ? null : await submissionOf(room, kept)
-  if (kept !== null && submission !== null) {
-    turn.setRoom(room.key, { jobs: jobs.slice(batch.length) })
-    return setPending(turn, room.key, kept, submission)
-  }
-  // One bad job must not take the others with it.
-  if (batch.length > 1) {
-    return await commitJobs(turn, room, { group, jobs }, Math.floor(batch.length / 2))
-  }
-  const rest = jobs.slice(1)
-  for (const job of batch) turn.fail(job.command, kept === null ? 'malformed' : 'oversized')
-  const left = turn.setRoom(room.key, { jobs: rest })
-  if (rest.length > 0) await commitJobs(turn, left, { group, jobs: rest })
 }
 
-function proposalsOf(turn: Turn, room: RoomState, { group, jobs }: Committing): Proposal[] {
+/** Null where the policy has no room for them. */
+function proposalsOf(
+  turn: Turn,
+  room: RoomState,
+  { group, jobs }: Committing,
+): readonly Proposal[] | null {
   const proposals: Proposal[] = []
   for (const job of jobs) {
     if (job.kind !== 'add') continue
@@ -230,6 +248,7 @@ function proposalsOf(turn: Turn, room: RoomState, { group, jobs }: Committing): 
     if (keyPackage !== undefined) proposals.push({ kind: 'add', keyPackage })
   }
   const invitations = policyAfter(turn, room, jobs)
+  if (invitations === 'full') return null
   if (invitations !== null) {
     const extensions = withPolicy(group.public.context.extensions, { invitations })
     proposals.push({ kind: 'groupContextExtensions', extensions })

@@ -5,7 +5,7 @@
 import { LIMITS } from '#core/base/limits.ts'
 import { holdFor } from '#core/device/hold.ts'
 import { enterByWalk, requestGroup } from '#core/device/joining.ts'
-import { subscribe } from '#core/device/room.ts'
+import { hasLink, subscribe } from '#core/device/room.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { BODIES } from '#core/wire/bodies.ts'
@@ -31,8 +31,8 @@ function inOrder({ rooms }: DeviceState): readonly string[] {
  * True for who was added and began anew on its way in: its Welcome comes again in this session,
  * unless a void took it back.
  */
-function isWaiting({ record: { phase, opening }, joining }: RoomState): boolean {
-  return phase === 'joining' && opening.length === 0 && joining === null
+function isWaiting({ record, joining }: RoomState): boolean {
+  return record.phase === 'joining' && !hasLink(record) && joining === null
 }
 
 /**
@@ -57,7 +57,7 @@ export async function openRoom(turn: Turn, key: string): Promise<void> {
     if (body.kind === 'malformed') return
     const request = turn.request({ kind: 'createRoom', room: key })
     turn.send('createRoom', { ...body.value, request }, room.id)
-  } else if (phase === 'joining' && opening.length > 0) {
+  } else if (phase === 'joining' && hasLink(room.record)) {
     await requestGroup(turn, key)
   } else if (phase === 'live' || phase === 'joining') {
     subscribe(turn, key)

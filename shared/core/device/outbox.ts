@@ -20,7 +20,7 @@ import { isNew } from '#core/device/repeats.ts'
 import { voteToSpeak } from '#core/device/votes.ts'
 import { keepItems, newItem, replaceItems, storeItem } from '#core/device/outbox-items.ts'
 import type { OutboxRecord } from '#core/device/records.ts'
-import { addItem, caughtUp, resubscribe, roomUri } from '#core/device/room.ts'
+import { addItem, caughtUp, checkedTitle, resubscribe, roomUri } from '#core/device/room.ts'
 import type { OutboxItem, PlacedEntry, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { entryBodyHash } from '#core/wire/log-entry.ts'
@@ -57,12 +57,13 @@ export async function sendMessage(
 /** Tells the members the room's title, which the hub must not know (ROOM-11). */
 export async function queueProfile(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
-  if (room === null || room.record.title === null) return
+  const title = checkedTitle(room?.record.title ?? '')
+  if (room === null || title === null) return
   // One that stands in the log already was said before whoever is new could read it.
   const isUnsaid = ({ purpose, sequencedAt, refused }: OutboxRecord) =>
     purpose === 'profile' && sequencedAt === null && refused === ''
   if (room.outbox.some(({ record }) => isUnsaid(record))) return
-  const content = roomProfileContent({ ...contentOptions(turn, room), title: room.record.title })
+  const content = roomProfileContent({ ...contentOptions(turn, room), title })
   enqueue(turn, key, { localId: '', purpose: 'profile', content: encodeContent(content) })
   await pumpOutbox(turn, key)
 }

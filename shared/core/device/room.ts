@@ -1,12 +1,12 @@
 /**
- * Rooms of this device: their fresh state, asking the hub for their entries, marking what was read,
- * and how they end. Owns phases and subscriptions; making one is `create.ts`, following entries is
- * `follow.ts`, sending is `outbox.ts`, membership is `membership.ts`.
+ * Rooms of this device: their fresh state, what may be asked of it, asking the hub for their
+ * entries, and marking what was read. Owns subscriptions; making one is `create.ts`, following
+ * entries is `follow.ts`, sending is `outbox.ts`, membership is `membership.ts`, ending is
+ * `ends.ts`.
  */
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { doubtOutbox } from '#core/device/outbox-items.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
 import { pendingKey, timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
@@ -109,6 +109,21 @@ export function atBeginning(record: RoomRecord) {
   }
 }
 
+/** True for a member, also one whose removal is not final; false on any way in. */
+export function isIn({ record, joining }: RoomState): boolean {
+  return record.phase === 'live' && joining === null
+}
+
+/** True where the group of the room is kept in the store; on the way in it is only in memory. */
+export function isStored({ record, joining }: RoomState): boolean {
+  return record.phase !== 'joining' && joining === null
+}
+
+/** True for who comes by a link and is not in for good: its secret is kept as long. */
+export function hasLink({ phase, opening }: RoomRecord): boolean {
+  return phase !== 'creating' && opening.length > 0
+}
+
 /** True for a member whose state of the group is lost: what is said meanwhile is its loss. */
 export function isStateLost({ record, joining }: RoomState): boolean {
   return record.phase === 'live' && joining?.kind === 'recovery'
@@ -202,37 +217,6 @@ export function markRead(turn: Turn, key: string, position: number): void {
   turn.setRecord(key, {
     readUpTo: readUpTo > room.record.readUpTo ? readUpTo : room.record.readUpTo,
     unread: all ? 0 : room.record.unread,
-  })
-  turn.effect({ kind: 'showAccount' })
-}
-
-/** A room that cannot be followed any further, with the reason (DEV-9). */
-export function breakRoom(turn: Turn, key: string, code: string): void {
-  const room = turn.room(key)
-  if (room === null) return
-  if (room.record.phase === 'joining') {
-    return refuseJoin(turn, key, code === 'internal' || code === 'fork' ? code : 'brokenLog')
-  }
-  endUnderWay(turn, key)
-  turn.setRecord(key, { phase: 'broken', code })
-  turn.setRoom(key, { subscription: { kind: 'none' } })
-  turn.effect({ kind: 'showAccount' })
-}
-
-/** The way into a room has ended before it was entered; nothing of it is kept (JOIN-7). */
-export function refuseJoin(turn: Turn, key: string, code: string): void {
-  const room = turn.room(key)
-  if (room === null || room.record.phase !== 'joining') return
-  endUnderWay(turn, key)
-  doubtOutbox(turn, key)
-  turn.effect({ kind: 'wipe', secrets: [room.record.opening] })
-  turn.setRecord(key, { phase: 'joinRefused', code, opening: new Uint8Array(0) })
-  turn.setRoom(key, {
-    final: null,
-    chain: [],
-    finality: null,
-    certificates: new Map(),
-    subscription: { kind: 'none' },
   })
   turn.effect({ kind: 'showAccount' })
 }

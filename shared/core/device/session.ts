@@ -146,7 +146,7 @@ export function heartbeatDue(turn: Turn): void {
     turn.nowMs - request.sentAtMs > LIMITS.requestMsMax
   )
   if (silentMs > LIMITS.sessionSilenceMsMax || owed) {
-    turn.effect({ kind: 'hangUp', attempt: session.attempt })
+    turn.hangUp()
     return
   }
   if (session.kind === 'ready') {
@@ -203,7 +203,7 @@ export function redirectReceived(turn: Turn, endpoint: string): void {
   const { attempt, state } = turn
   // Only a hub that has proven its key may send the device away, and never out of TLS.
   if (attempt === null || state.session.kind === 'greeting') return
-  turn.effect({ kind: 'hangUp', attempt })
+  turn.hangUp()
   const isOrigin = /^https?:\/\/[^/\s]+$/.test(endpoint)
   const isDowngrade = state.home.startsWith('https:') && !endpoint.startsWith('https:')
   if (state.redirects >= LIMITS.redirectsMax || !isOrigin || isDowngrade) return

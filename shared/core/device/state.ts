@@ -307,6 +307,11 @@ export interface DeviceState {
   readonly rooms: ReadonlyMap<string, RoomState>
 }
 
+/** The account once the hub has attested it; null before. */
+export function registeredOf({ account }: DeviceState): AccountRecord | null {
+  return account.kind === 'registered' ? account.record : null
+}
+
 /** The state of a device that has stored nothing yet. */
 export function emptyState(home: string): DeviceState {
   return {

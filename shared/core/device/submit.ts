@@ -9,7 +9,7 @@ import { idOfEpoch, topEpoch } from '#core/device/chain.ts'
 import { holdRoom } from '#core/device/hold.ts'
 import { linkListed } from '#core/device/invitations.ts'
 import { pendingKey, pendingRecordCodec } from '#core/device/records.ts'
-import { resubscribe, wipeGroups } from '#core/device/room.ts'
+import { isStored, resubscribe, wipeGroups } from '#core/device/room.ts'
 import type { CommitJob, PendingCommit, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { type Group, makeGroupInfo } from '#core/mls/group.ts'
@@ -79,7 +79,7 @@ export function setPending(
   if (room === null || top === null) return
   const { commit, next, jobs } = made
   const before = idOfEpoch(top)
-  if (room.joining === null) {
+  if (isStored(room)) {
     const { leafWidth, nodes } = changedNodes(top.public.tree, next.public.tree)
     const head = encodeGroupHead(next)
     const record = { format: STRUCTURE_VERSION, commit, submission, before, head, leafWidth }

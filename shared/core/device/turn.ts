@@ -11,7 +11,12 @@ import { suiteById } from '#core/crypto/suites.ts'
 import type { CommandError, DeviceEffect, RequiredChange } from '#core/device/io.ts'
 import { accountRecordCodec, roomRecordCodec } from '#core/device/records.ts'
 import type { AccountRecord, RoomRecord } from '#core/device/records.ts'
-import type { DeviceState, PendingRequest, RoomState } from '#core/device/state.ts'
+import {
+  type DeviceState,
+  type PendingRequest,
+  registeredOf,
+  type RoomState,
+} from '#core/device/state.ts'
 import type { DeviceTable, Durability } from '#core/device/store.ts'
 import { type CipherSuite, cipherSuite } from '#core/mls/cipher-suite.ts'
 import { BurstCache } from '#core/sender-keys/burst-cache.ts'
@@ -130,7 +135,7 @@ export class Turn {
 
   /** The account once the hub has attested it; null before. */
   get registered(): AccountRecord | null {
-    return this.state.account.kind === 'registered' ? this.state.account.record : null
+    return registeredOf(this.state)
   }
 
   storeAccount(record: AccountRecord): void {

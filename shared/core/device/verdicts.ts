@@ -6,10 +6,11 @@
 import { EMPTY } from '#core/base/bytes.ts'
 import type { LogPosition } from '#core/base/ids.ts'
 import { isOut } from '#core/device/chain.ts'
-import { finaliseEpoch, leaveRoom, voidEpochs } from '#core/device/epochs.ts'
+import { breakRoom, leaveRoom } from '#core/device/ends.ts'
+import { finaliseEpoch, voidEpochs } from '#core/device/epochs.ts'
 import { rejoin } from '#core/device/joining.ts'
 import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
-import { breakRoom } from '#core/device/room.ts'
+import { hasLink, isIn } from '#core/device/room.ts'
 import type { PlacedEntry } from '#core/device/state.ts'
 import { dropStalePending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -59,11 +60,11 @@ function epochFinal(turn: Turn, key: string): void {
   const { final, record } = room
   turn.setRoom(key, { asked: room.asked.filter((position) => position > final.position) })
   // A walk comes by what is over; at its end it shows whether this device is in the room.
-  if (record.phase !== 'live' || room.joining !== null) return
+  if (!isIn(room)) return
   // Who was brought in again above its own removal stays.
   if (isOut(turn, room)) return leaveRoom(turn, key)
   // Whoever is in for good needs the link no more.
-  if (record.opening.length > 0 && final.group !== null) {
+  if (hasLink(record) && final.group !== null) {
     turn.effect({ kind: 'wipe', secrets: [record.opening] })
     turn.setRecord(key, { opening: EMPTY })
   }
@@ -82,7 +83,7 @@ async function epochsVoid(
   turn.setRoom(key, { jobs: [...jobs, ...room.jobs] })
   turn.effect({ kind: 'showAccount' })
   // On a walk its end shows whether this device is in the room.
-  if (room.record.phase !== 'live' || room.joining !== null) return
+  if (!isIn(room)) return
   if (isOut(turn, room)) await rejoin(turn, key)
 }
 

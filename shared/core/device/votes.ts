@@ -10,7 +10,7 @@ import { roomSuite } from '#core/device/epoch-keys.ts'
 import { isHeld } from '#core/device/hold.ts'
 import { finalityKey } from '#core/device/records.ts'
 import { memberAt } from '#core/device/members.ts'
-import { addItem, caughtUp } from '#core/device/room.ts'
+import { addItem, caughtUp, isIn, isStored } from '#core/device/room.ts'
 import type { PlacedEntry, ProvisionalEpoch, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { castVote, type Finality, finalityCodec, finalityRecord } from '#core/policy/finality.ts'
@@ -22,7 +22,7 @@ import { voteEntryCodec } from '#core/wire/log-entry.ts'
 /** Replaces what the log says of the room's epochs, in memory and in the store. */
 export function setFinality(turn: Turn, key: string, finality: Finality): void {
   const room = turn.setRoom(key, { finality })
-  if (room.joining === null) storeFinality(turn, key, finality)
+  if (isStored(room)) storeFinality(turn, key, finality)
 }
 
 export function storeFinality(turn: Turn, key: string, finality: Finality): void {
@@ -91,8 +91,7 @@ export async function pumpVotes(turn: Turn, key: string): Promise<void> {
 }
 
 function mayVote(turn: Turn, room: RoomState): boolean {
-  const isIn = room.record.phase === 'live' && room.joining === null
-  return turn.ready && isIn && caughtUp(room) && !isHeld(turn, room)
+  return turn.ready && isIn(room) && caughtUp(room) && !isHeld(turn, room)
 }
 
 /** Votes that are not in the log are due again: the hub may have taken none of them. */

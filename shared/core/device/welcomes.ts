@@ -8,7 +8,7 @@ import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { ownLeafIn, topEpoch } from '#core/device/chain.ts'
 import { dropKeyPackagesOf, enterByWalk, enterByWelcome } from '#core/device/joining.ts'
-import { roomKey } from '#core/device/room.ts'
+import { hasLink, roomKey } from '#core/device/room.ts'
 import type { HeldWelcome, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import type { Body } from '#core/wire/bodies.ts'
@@ -108,7 +108,7 @@ async function comeIn(turn: Turn, key: string, held: HeldWelcome): Promise<void>
 }
 
 function isByLink(room: RoomState | null): boolean {
-  return room?.record.phase === 'joining' && room.record.opening.length > 0
+  return room?.record.phase === 'joining' && hasLink(room.record)
 }
 
 /** A session before this one has begun with it. */

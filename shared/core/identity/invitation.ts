@@ -24,7 +24,7 @@ export function invitationKeyPair(crypto: Crypto, secret: Uint8Array, room: Room
     length: 32,
   })
   const pair = crypto.signatureKeyPair('ed25519', seed)
-  wipe(extracted)
+  wipe(extracted, seed)
   return pair
 }
 
