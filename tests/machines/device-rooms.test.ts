@@ -1,6 +1,6 @@
 /** Many rooms of one device when a session begins, without a hub. */
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
-import type { HubDomain, RoomId, TimeMs } from '#core/base/ids.ts'
+import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import { openRooms } from '#core/device/opening.ts'
@@ -30,7 +30,7 @@ function roomOf(number: number, nextOutboxKey: number): RoomState {
     inviterRootHash: new Uint8Array(0),
     createdAt: nowMs,
   })
-  return { ...room, record: { ...room.record, nextOutboxKey } }
+  return { ...room, record: { ...room.record, joinedAt: logPosition(1n), nextOutboxKey } }
 }
 
 /** Numbers of the rooms in the order in which they are asked for. */
@@ -57,7 +57,9 @@ Deno.test('HUB-5: of more rooms than a session follows the own come first', asyn
   const others = Array.from({ length: count }, (_, index) => roomOf(index, 0))
   const own = roomOf(count, 1)
   const order = await asked([...others, own])
-  strictEqual(order.length, count + 1)
   deepStrictEqual(order.slice(0, 3), [count, 0, 1])
+  strictEqual(order.length, LIMITS.subscriptionsForOthersMax, 'the others have no more places')
+  const many = Array.from({ length: count }, (_, index) => roomOf(index, 1))
+  strictEqual((await asked(many)).length, count, 'the hub says which are too many')
   deepStrictEqual(await asked([roomOf(0, 0), own]), [0, count])
 })

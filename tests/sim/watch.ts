@@ -329,7 +329,8 @@ export class Watch {
       }
       finals.set(room.key, isIn ? position : 0n)
     }
-    const isOut = record.phase === 'removed' || record.phase === 'joinRefused'
+    const isOut = record.phase === 'removed' || record.phase === 'joinRefused' ||
+      record.phase === 'broken'
     if (isOut && secretsOfRoom(room).length > 0) {
       this.violated('OnlyMembersHaveSecrets', `${device.name} is ${record.phase} in ${room.key}`)
     }

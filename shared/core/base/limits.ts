@@ -19,6 +19,8 @@ export const LIMITS = {
   handshakeMsMax: 10_000,
   sessionsMax: 4_096,
   subscriptionsPerSessionMax: 1_024,
+  /** Of these, rooms in which a device has done nothing of its own accord. */
+  subscriptionsForOthersMax: 960,
   requestsInFlightMax: 1_024,
   redirectsMax: 3,
   framesPerTurnMax: 4_096,

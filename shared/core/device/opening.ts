@@ -5,7 +5,7 @@
 import { LIMITS } from '#core/base/limits.ts'
 import { holdFor } from '#core/device/hold.ts'
 import { enterByWalk, requestGroup } from '#core/device/joining.ts'
-import { hasLink, subscribe } from '#core/device/room.ts'
+import { hasLink, isOwn, subscribe } from '#core/device/room.ts'
 import type { DeviceState, RoomState } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { BODIES } from '#core/wire/bodies.ts'
@@ -16,15 +16,14 @@ export async function openRooms(turn: Turn): Promise<void> {
   for (const key of inOrder(turn.state)) await openRoom(turn, key)
 }
 
-/**
- * Where there are more rooms than a session follows, those first in which the person has spoken.
- * *Whoever adds somebody to many rooms would keep it from its own.*
- */
+/** Where there are more rooms than a session follows, the own ones first. */
 function inOrder({ rooms }: DeviceState): readonly string[] {
   const keys = [...rooms.keys()]
-  if (rooms.size <= LIMITS.subscriptionsPerSessionMax) return keys
-  const isOwn = (key: string) => rooms.get(key)?.record.nextOutboxKey !== 0
-  return [...keys.filter(isOwn), ...keys.filter((key) => !isOwn(key))]
+  if (rooms.size <= LIMITS.subscriptionsForOthersMax) return keys
+  const own = keys.filter((key) => isOwn(rooms.get(key) as RoomState))
+  const others = new Set(keys)
+  for (const key of own) others.delete(key)
+  return [...own, ...others]
 }
 
 /**

@@ -7,6 +7,7 @@
 import { fromBase64Url, toBase64Url } from '#core/base/bytes.ts'
 import { type HubDomain, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { holdFor } from '#core/device/hold.ts'
 import type { RoomRecord, TimelineRecord } from '#core/device/records.ts'
 import { pendingKey, timelineKey, timelineRecordCodec } from '#core/device/records.ts'
 import type { RoomState } from '#core/device/state.ts'
@@ -124,6 +125,13 @@ export function hasLink({ phase, opening }: RoomRecord): boolean {
   return phase !== 'creating' && opening.length > 0
 }
 
+/** True for a room that the person made, came into by a link, or has spoken or invited in. */
+export function isOwn({ record }: RoomState): boolean {
+  const { phase, joinedAt, inviterRootHash, nextOutboxKey, links } = record
+  const isMaker = joinedAt === null && phase !== 'joining'
+  return isMaker || inviterRootHash.length > 0 || nextOutboxKey > 0 || links.length > 0
+}
+
 /** True for a member whose state of the group is lost: what is said meanwhile is its loss. */
 export function isStateLost({ record, joining }: RoomState): boolean {
   return record.phase === 'live' && joining?.kind === 'recovery'
@@ -141,6 +149,8 @@ export function subscribe(turn: Turn, key: string): void {
   const room = turn.room(key)
   if (room === null || !turn.ready || room.subscription.kind === 'asked') return
   if (!isFollowed(room)) return
+  // Whoever adds somebody to many rooms would keep it from its own.
+  if (!isOwn(room) && isCrowded(turn)) return holdFor(turn, key, LIMITS.retryMsMax)
   const request = turn.request({ kind: 'subscribe', room: key })
   const { next, joinedAt, recovery } = room.record
   const { joining } = room
@@ -153,6 +163,14 @@ export function subscribe(turn: Turn, key: string): void {
     holesBefore: entered === null ? logPosition(0n) : logPosition(entered + 1n),
     open: false,
   }, room.id)
+}
+
+/** No further room of others has a place in this session. */
+function isCrowded({ state: { rooms } }: Turn): boolean {
+  if (rooms.size <= LIMITS.subscriptionsForOthersMax) return false
+  let count = 0
+  for (const { subscription } of rooms.values()) if (subscription.kind !== 'none') count++
+  return count >= LIMITS.subscriptionsForOthersMax
 }
 
 /** True for a room whose log this device takes. */
