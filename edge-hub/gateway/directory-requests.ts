@@ -66,6 +66,10 @@ export async function register(hub: Hub, certificate: Uint8Array): Promise<Regis
     })
     const attested = attachAttestation(certificate, attestation)
     if (attested === null) return refused({ kind: 'badCertificate' })
+    // What is stored is given to others under the bound of a certificate (DIR-4).
+    if (attested.length > LIMITS.certificateSizeMax) {
+      return refused({ kind: 'oversized', sizeMax: LIMITS.certificateSizeMax })
+    }
     const outcome = await directory.register({ account, rootHash, certificate: attested })
     if (outcome === 'nameTaken') return refused({ kind: 'nameTaken' })
     return { kind: 'registered', attestation, isNew: true }

@@ -6,6 +6,7 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { concat } from '#core/base/bytes.ts'
 import { type AccountName, type EpochId, logPosition, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { makeCommit } from '#core/mls/commit-make.ts'
 import { processMessage, proposeUpdate } from '#core/mls/messages.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
@@ -18,7 +19,7 @@ import { judgeVote, makeVote, NO_MAC, readVote } from '#core/policy/vote.ts'
 import { big, named, opaque, signContent } from './by-hand.ts'
 import { byLink, invitationOf, inviting, linkKey } from './policy-links.ts'
 import * as people from './policy-people.ts'
-import { bytes, crypto, NOW } from './policy-people.ts'
+import { bytes, crypto, HASH, NOW } from './policy-people.ts'
 
 const ann = await people.deviceOf('ann')
 const ben = await people.deviceOf('ben')
@@ -311,4 +312,24 @@ Deno.test('ROOM-1, POLICY-1: a first epoch has the id of its room, and our types
   strictEqual(await judge({ extensions: [required, { ...policy, type: 0xf011 }] }), 'group')
   // A leaf of epoch 0 is signed for its KeyPackage: nothing but the context names the group.
   strictEqual(await judge({ groupId: bytes(32) }), 'group')
+})
+
+Deno.test('RFC 9420 12.4.3.1: whom no Welcome can carry the tree is not added', async () => {
+  const { group } = await withBen()
+  const template = people.largeTemplateOf(cem, LIMITS.mlsExtensionSizeMax - 16)
+  const keyPackage = await people.keyPackageOf(cem, template)
+  const making = {
+    proposals: [{ kind: 'add', keyPackage }],
+    path: 'always',
+    authenticatedData: HASH,
+    wireFormat: 'publicMessage',
+    psks: () => null,
+    timeMs: NOW,
+    entropy: people.entropy,
+  } as const
+  const within = { ratchetTree: true, externalPub: false }
+  const made = await makeCommit(group, { ...making, welcome: within })
+  deepStrictEqual(made, { kind: 'refused', code: 'tooLarge' })
+  const beside = await makeCommit(group, { ...making, welcome: { ...within, ratchetTree: false } })
+  strictEqual(beside.kind, 'committed')
 })

@@ -314,6 +314,28 @@ Deno.test('GROUP-3: of what one commit brings, nothing is below the rest', async
   await people.adding(room, founder, [renewed, phone])
 })
 
+Deno.test('GROUP-3: no leaf is larger than any suite makes one', async () => {
+  const { room, group } = await withBen()
+  const within = people.largeTemplateOf(ann, 12_000)
+  const small = await people.commitOf(room, group, { template: within })
+  strictEqual((await people.submit(room, { made: small })).kind, 'judged')
+  const template = people.largeTemplateOf(ann, LIMITS.leafSizeMax)
+  const renewed = await people.commitOf(room, group, { template })
+  await refused(room, { made: renewed }, 'leafSize')
+  const keyPackage = await people.keyPackageOf(cem, people.largeTemplateOf(cem, LIMITS.leafSizeMax))
+  const add = await people.commitOf(room, group, { proposals: [{ kind: 'add', keyPackage }] })
+  await refused(room, { made: add, certificates: [cem.certificate] }, 'leafSize')
+  const update = await proposeUpdate(group, {
+    template,
+    authenticatedData: HASH,
+    wireFormat: 'publicMessage',
+    entropy: people.entropy,
+  })
+  ok(update.kind === 'sent')
+  const proposed = await publicProcess(room.group, update.message, { timeMs: NOW })
+  ok(proposed.kind === 'proposal' && !judgeProposal(room.group, proposed.cached))
+})
+
 // ---- Proposals --------------------------------------------------------------------------------
 
 Deno.test('GROUP-4: PSKs are no part of a room’s commits', async () => {

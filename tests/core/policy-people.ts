@@ -145,6 +145,15 @@ export function templateOf(device: Device, suite = QUICK, lie: IdentityLie = {})
   }
 }
 
+/** A leaf with an extension of its own that is so large. */
+export function largeTemplateOf(device: Device, length: number): LeafTemplate {
+  const type = 0xf0ff
+  const template = templateOf(device)
+  const extensions = [...template.capabilities.extensions, type]
+  const capabilities = { ...template.capabilities, extensions }
+  return { ...template, capabilities, extensions: [{ type, body: new Uint8Array(length) }] }
+}
+
 const SECONDS = BigInt(NOW) / 1_000n
 const lifetime = { notBefore: SECONDS - 3_600n, notAfter: SECONDS + 3_600n }
 

@@ -4,7 +4,7 @@
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { logPosition } from '#core/base/ids.ts'
 import type { Body, Message } from '#core/wire/bodies.ts'
-import { type Change, onEntries, tamperingDialer } from './tampering.ts'
+import { type Change, onEntries, type TamperingDialer, tamperingDialer } from './tampering.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
 
@@ -212,6 +212,33 @@ Deno.test('DEV-9: a fault of ours in one room leaves the others alone', options,
     await sees(bob, sound, 'still here')
     strictEqual(bob.faults.length, 1)
     for (const person of [alice, bob, carol]) await person.sdk.close()
+  } finally {
+    await hub.close()
+  }
+})
+
+Deno.test('ROOM-6: entries that are none are nothing', options, async () => {
+  const hub = await startHub()
+  const endpoint = `http://localhost:${hub.port}`
+  try {
+    let count = 0
+    const dialer: TamperingDialer = tamperingDialer((message) => {
+      const { kind, room } = message
+      if (kind !== 'subscribed') return message
+      dialer.say(message)
+      dialer.say({ kind: 'entries', room, body: { first: logPosition(0n), entries: [] } })
+      count++
+      return null
+    })
+    const alice = await openPerson({ endpoint, dialer })
+    await signUp(alice, 'alice')
+    const room = await alice.sdk.createRoom({ title: 'Larks' })
+    await roomShows(alice, room, (view) => view.summary.state === 'live', 'a live room')
+    await say(alice, room, 'here')
+    await sees(alice, room, 'here')
+    ok(count > 0)
+    deepStrictEqual(alice.faults, [])
+    await alice.sdk.close()
   } finally {
     await hub.close()
   }

@@ -65,3 +65,38 @@ Deno.test('DEV-9: a fault of ours when a time has come stops one room', async ()
   deepStrictEqual(states(), ['Faulty broken', 'Sound live'])
   strictEqual(alice.faults.length, 1)
 })
+
+Deno.test('DEV-9: a Welcome that meets a fault of ours comes again', async () => {
+  const world = calmWorld(13)
+  let faults = 0
+  const alice = await openInWorld(world, 'alice')
+  const bob = await openInWorld(world, 'bob', {
+    crypto: (port) => ({
+      ...port,
+      decapsulate(...args) {
+        if (faults-- > 0) throw new Error('a fault')
+        return port.decapsulate(...args)
+      },
+    }),
+  })
+  const people = [alice, bob]
+  for (const { name, sdk } of people) {
+    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
+  }
+  const states = () => bob.sdk.view().rooms.map(({ state }) => state)
+  for (const [title, fault] of [['Sound', 0], ['Faulty', 1]] as const) {
+    const room = await told(world, people, alice.sdk.createRoom({ title }))
+    await rest(world, people, FINAL_MS)
+    faults = fault
+    await told(world, people, alice.sdk.addMember({ room, account: 'bob@hub.example' }))
+    await rest(world, people, FINAL_MS)
+  }
+  deepStrictEqual(states(), ['live'])
+  strictEqual(bob.faults.length, 1)
+  bob.sdk.networkChanged(false)
+  await bob.sdk.close()
+  const again = await openInWorld(world, 'bob', { store: bob.store })
+  await rest(world, [alice, again], FINAL_MS)
+  deepStrictEqual(again.sdk.view().rooms.map(({ state }) => state), ['live', 'live'])
+  deepStrictEqual([...alice.faults, ...again.faults], [])
+})

@@ -57,6 +57,8 @@ export const LIMITS = {
   devicesPerAccountMax: 16,
   certificateSizeMax: 32_768,
   keyPackageSizeMax: 16_384,
+  /** Of a leaf in the tree of a room, encoded (GROUP-3). */
+  leafSizeMax: 16_384,
   keyPackagesPerDeviceMax: 64,
   keyPackagesPerPublishMax: 64,
   keyPackagesLow: 8,

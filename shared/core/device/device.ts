@@ -8,7 +8,7 @@ import type { RequestId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { fillKeyPackages, register, registered, registrationRefused } from '#core/device/account.ts'
 import { signedUp, signUp } from '#core/device/account.ts'
-import { breakRoom, refuseJoin, wayInEnded } from '#core/device/ends.ts'
+import { breakRoom, guarded, refuseJoin, wayInEnded } from '#core/device/ends.ts'
 import { entriesReceived, goOn, subscribed } from '#core/device/follow.ts'
 import { headReceived } from '#core/device/heads.ts'
 import { holdRoom, releaseRooms } from '#core/device/hold.ts'
@@ -74,6 +74,7 @@ function stepFaulted(turn: Turn, input: DeviceInput, error: unknown): void {
   turn.effect({ kind: 'reportFault', error })
   if (input.kind === 'commandGiven') turn.fail(input.id, 'internal')
   else if (input.kind === 'timerFired') armAgain(turn, input.timer)
+  else if (input.kind === 'sessionClosed') sessionEnded(turn)
   else turn.hangUp()
 }
 
@@ -237,23 +238,17 @@ async function framesReceived(
     const decoded = decodeMessage(frame)
     if (decoded.kind !== 'message') continue
     const { message } = decoded
-    await guarded(turn, roomKey(message.room), async () => {
+    await guarded(turn, keyOf(turn, message), async () => {
       await messageReceived(turn, message)
       await welcomesDue(turn)
     })
   }
 }
 
-/** A fault of ours in one room stops that room and nothing else: the other frames still count. */
-async function guarded(turn: Turn, key: string, work: () => Promise<void>): Promise<void> {
-  const mark = turn.mark()
-  try {
-    await work()
-  } catch (error) {
-    turn.rewind(mark)
-    turn.effect({ kind: 'reportFault', error })
-    breakRoom(turn, key, 'internal')
-  }
+/** The room that a message is about: an answer is about that of its question. */
+function keyOf(turn: Turn, { room, body }: Message): string {
+  const pending = 'request' in body ? turn.state.requests.get(body.request as RequestId) : undefined
+  return pending !== undefined && 'room' in pending ? pending.room : roomKey(room)
 }
 
 /** What a hub may say before the session is ready; before that it has not been proven (SES-2). */

@@ -53,3 +53,24 @@ export function breakRoom(turn: Turn, key: string, code: string): void {
   }
   endRoom(turn, key, { phase: 'broken', code })
 }
+
+/**
+ * A fault of ours in one room stops that room and nothing else: the step goes on without it. False
+ * where it did.
+ */
+export async function guarded(
+  turn: Turn,
+  key: string,
+  work: () => Promise<void>,
+): Promise<boolean> {
+  const mark = turn.mark()
+  try {
+    await work()
+    return true
+  } catch (error) {
+    turn.rewind(mark)
+    turn.effect({ kind: 'reportFault', error })
+    breakRoom(turn, key, 'internal')
+    return false
+  }
+}

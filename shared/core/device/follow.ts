@@ -50,7 +50,8 @@ export async function entriesReceived(
   }
   const room = turn.room(key)
   if (room === null || !isFollowed(room)) return
-  turn.send('acknowledge', { position: logPosition(room.record.next - 1n) }, room.id)
+  const { next } = room.record
+  if (next > 0n) turn.send('acknowledge', { position: logPosition(next - 1n) }, room.id)
   await goOn(turn, key)
 }
 

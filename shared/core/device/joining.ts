@@ -186,6 +186,7 @@ async function groupReceived(turn: Turn, room: RoomState, answer: GroupAnswer): 
   const checked = await checkCertificates(turn, group, answer.certificates)
   if (checked === null) return refuseJoin(turn, key, 'badCertificate')
   const { position, entryHash } = anchor
+  if (position > BigInt(Number.MAX_SAFE_INTEGER)) return refuseJoin(turn, key, 'badAnchor')
   const { recovery } = room.record
   const isFork = recovery?.position === position && !equalBytes(recovery.hash, entryHash)
   if (isFork) return refuseJoin(turn, key, 'fork')

@@ -3,6 +3,7 @@
  * public group, its Welcome, or its log. Owns the choice between them.
  */
 import { LIMITS } from '#core/base/limits.ts'
+import { guarded } from '#core/device/ends.ts'
 import { holdFor } from '#core/device/hold.ts'
 import { enterByWalk, requestGroup } from '#core/device/joining.ts'
 import { hasLink, isOwn, subscribe } from '#core/device/room.ts'
@@ -13,7 +14,7 @@ import { decode } from '#core/wire/codec.ts'
 
 /** Asks for what all rooms wait for. */
 export async function openRooms(turn: Turn): Promise<void> {
-  for (const key of inOrder(turn.state)) await openRoom(turn, key)
+  for (const key of inOrder(turn.state)) await guarded(turn, key, () => openRoom(turn, key))
 }
 
 /** Where there are more rooms than a session follows, the own ones first. */

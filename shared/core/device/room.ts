@@ -169,7 +169,9 @@ export function subscribe(turn: Turn, key: string): void {
 function isCrowded({ state: { rooms } }: Turn): boolean {
   if (rooms.size <= LIMITS.subscriptionsForOthersMax) return false
   let count = 0
-  for (const { subscription } of rooms.values()) if (subscription.kind !== 'none') count++
+  for (const room of rooms.values()) {
+    if (room.subscription.kind !== 'none' && !isOwn(room)) count++
+  }
   return count >= LIMITS.subscriptionsForOthersMax
 }
 

@@ -7,6 +7,7 @@ import { EMPTY } from '#core/base/bytes.ts'
 import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { ownLeafIn, topEpoch } from '#core/device/chain.ts'
+import { guarded } from '#core/device/ends.ts'
 import { dropKeyPackagesOf, enterByWalk, enterByWelcome } from '#core/device/joining.ts'
 import { hasLink, roomKey } from '#core/device/room.ts'
 import type { HeldWelcome, RoomState } from '#core/device/state.ts'
@@ -54,7 +55,12 @@ export async function welcomesDue(turn: Turn): Promise<void> {
   for (const key of turn.state.welcomes.keys()) await welcomeDue(turn, key)
 }
 
+/** One that meets a fault of ours comes again with the next session. */
 async function welcomeDue(turn: Turn, key: string): Promise<void> {
+  if (!await guarded(turn, key, () => lookAt(turn, key))) letGo(turn, key)
+}
+
+async function lookAt(turn: Turn, key: string): Promise<void> {
   const held = turn.state.welcomes.get(key)
   const room = turn.room(key)
   if (held === undefined) return
@@ -67,7 +73,7 @@ async function welcomeDue(turn: Turn, key: string): Promise<void> {
       return acknowledge(turn, key, held)
     case 'broken':
       // A log that is wrong is refused again on the walk.
-      if (held.isUsed || !isBrokenByGroup(room)) return acknowledge(turn, key, held)
+      if (held.isUsed || isBrokenByHub(room)) return acknowledge(turn, key, held)
       return await comeIn(turn, key, held)
     case 'removed':
       // The way in has led to the end of the log, or the hub knows of no seat.
@@ -89,9 +95,9 @@ function isNeedless(turn: Turn, room: RoomState, { position }: HeldWelcome): boo
     top !== null && ownLeafIn(turn, top) !== null
 }
 
-/** Broken by what this device has of the group, or made of its log; not by what the hub did. */
-function isBrokenByGroup({ record: { code } }: RoomState): boolean {
-  return code === 'unreadableState' || code.startsWith('commit:')
+/** The hub has shown two logs, or has given the room away. */
+function isBrokenByHub({ record: { code } }: RoomState): boolean {
+  return code === 'fork' || code === 'moved'
 }
 
 /** By the Welcome; where it opens nothing by the log, once no other way is under way. */

@@ -4,6 +4,7 @@
  */
 import { assert } from '#core/base/assert.ts'
 import { wipe } from '#core/base/bytes.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import type { TimeMs } from '#core/base/ids.ts'
 import type { Entropy } from '#core/base/ports.ts'
 import { type MadePath, makePath, wipePath } from '#core/mls/commit-path.ts'
@@ -26,10 +27,11 @@ import {
 import type { Psk } from '#core/mls/psk.ts'
 import { type PublicGroup, publicGroupOf } from '#core/mls/public-group.ts'
 import { membershipTag, signContent } from '#core/mls/public-message.ts'
-import { leafAt, parentAt } from '#core/mls/ratchet-tree.ts'
+import { leafAt, parentAt, type RatchetTree } from '#core/mls/ratchet-tree.ts'
 import { secretsOfTree } from '#core/mls/secret-tree.ts'
 import { type CommitChange, listContext, nextContext } from '#core/mls/staged-commit.ts'
 import { confirmedTranscriptHash } from '#core/mls/transcript.ts'
+import { encodeRatchetTree } from '#core/mls/tree-codec.ts'
 import { leafToNode } from '#core/mls/tree-math.ts'
 import { makeWelcome, type WelcomeContents } from '#core/mls/welcome-make.ts'
 
@@ -95,8 +97,18 @@ export async function makeCommit(
       entropy: making.entropy,
     })
     : null
+  if (applied.added.length > 0 && !fitsWelcome(path?.tree ?? applied.tree, making)) {
+    if (path !== null) wipe(...path.privateKeys.map(([, key]) => key))
+    if (path !== null) wipePath(path.secrets)
+    return refuse('tooLarge')
+  }
   const made = { applied, path, psks, sent: collected.sent, listed: collected.listed }
   return await finishCommit(group, making, made)
+}
+
+/** Whether the Welcome can carry the tree, where it is to. */
+function fitsWelcome(tree: RatchetTree, { welcome }: CommitMaking): boolean {
+  return !welcome.ratchetTree || encodeRatchetTree(tree).length <= LIMITS.mlsExtensionSizeMax
 }
 
 function judgeMaking(

@@ -13,7 +13,7 @@ import { type VerifiedCertificate, verifyCertificate } from '#core/identity/cert
 import { groupIdOf } from '#core/identity/genesis.ts'
 import { type LeafIdentity, leafIsCertified } from '#core/identity/leaf-identity.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
-import type { LeafNode } from '#core/mls/leaf-node.ts'
+import { type LeafNode, leafNode as leafNodeCodec } from '#core/mls/leaf-node.ts'
 import type { Proposal } from '#core/mls/proposal.ts'
 import { isFreeFor } from '#core/mls/proposal-list.ts'
 import type { CachedProposal, PublicGroup } from '#core/mls/public-group.ts'
@@ -113,7 +113,7 @@ export function judgeProposal(before: PublicGroup, { sender, proposal }: CachedP
       !equalBytes(other.proposal.leafNode.encryptionKey, encryptionKey))
   )
   return isAlone && isFreeFor(before.tree, sender.leaf, proposal.leafNode) &&
-    isSameIdentity(old, proposal.leafNode) &&
+    isSameIdentity(old, proposal.leafNode) && isOfSize(proposal.leafNode) &&
     identity.manifestVersion === highestManifest(identity, { before: roster, after: roster }) &&
     isSameBody(admissionBody(old.extensions), admissionBody(proposal.leafNode.extensions))
 }
@@ -193,6 +193,7 @@ function judgeProposals({ proposals }: CommitChange): CommitFault | null {
 function judgeLeaves(leaves: readonly TouchedLeaf[], rosters: Rosters): CommitFault | null {
   for (const touched of leaves) {
     const { leafNode, identity, old, isAdded } = touched
+    if (!isOfSize(leafNode)) return 'leafSize'
     if (isAdded && admissionBody(leafNode.extensions) !== null) return 'admission'
     const renewal = old === null ? null : judgeRenewal(touched, old)
     if (renewal !== null) return renewal
@@ -205,6 +206,11 @@ function judgeLeaves(leaves: readonly TouchedLeaf[], rosters: Rosters): CommitFa
     if (identity.manifestVersion < highestManifest(identity, rosters)) return 'oldManifest'
   }
   return null
+}
+
+/** *A few large leaves would make the tree too large to be given to anybody who is added.* */
+function isOfSize(leaf: LeafNode): boolean {
+  return encode(leafNodeCodec, leaf).length <= LIMITS.leafSizeMax
 }
 
 function judgeRenewal({ leafNode, identity }: TouchedLeaf, old: LeafNode): CommitFault | null {

@@ -50,6 +50,8 @@ export const COMMIT_FAULTS = {
   extensions: 19,
   /** More leaves at once, or in the room, or epochs without a verdict, than there may be. */
   tooMany: 20,
+  /** A leaf that is larger than any suite makes one. */
+  leafSize: 21,
 } as const
 export type CommitFault = keyof typeof COMMIT_FAULTS
 
