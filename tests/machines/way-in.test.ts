@@ -4,17 +4,20 @@
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { fromBase64Url } from '#core/base/bytes.ts'
-import type { RoomId } from '#core/base/ids.ts'
+import { NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import type { Dialer } from '#core/device/transport.ts'
+import type { Dialer, SessionListener } from '#core/device/transport.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
-import { bodyKind } from '#core/wire/bodies.ts'
+import { BODIES, bodyKind, decodeMessage, encodeMessage } from '#core/wire/bodies.ts'
+import { parseFrame } from '#core/wire/frame.ts'
 import { calmWorld, openInWorld, rest, told, type WorldPerson } from '../capsule/world.ts'
 import { HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
 
 /** Time in which a commit becomes final. */
 const FINAL_MS = 4_000
+/** What a busy hub asks for. */
+const BUSY_MS = 5_000
 
 /** A dialer through which no entry of a log comes. */
 function withoutEntries(dialer: Dialer): Dialer {
@@ -82,4 +85,67 @@ Deno.test('ROOM-7, JOIN-5: a way in by a Welcome ends, whatever a restart took o
   await rest(world, now, FINAL_MS)
   strictEqual(stateOf(again), 'live')
   deepStrictEqual([alice, dave, anew, again].flatMap(({ faults }) => faults), [])
+})
+
+Deno.test('JOIN-1, WIRE-5: who waits for a group does not ask for it again', async () => {
+  const world = calmWorld(7)
+  const asked: RequestId[] = []
+  const held: (() => void)[] = []
+  let hearing: SessionListener | null = null
+  let isHolding = false
+  /** The first request is refused; the answers to others are held for as long as the test wants. */
+  const dialer = (way: Dialer): Dialer => ({
+    dial: (endpoint, listener) =>
+      way.dial(endpoint, {
+        ...listener,
+        opened(transport) {
+          hearing = listener
+          listener.opened({
+            ...transport,
+            send(bytes) {
+              const frame = parseFrame(bytes)
+              const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
+              const message = decoded?.kind === 'message' ? decoded.message : null
+              if (message?.kind !== 'requestGroup') return transport.send(bytes)
+              const { request } = message.body
+              if (asked.push(request) > 1) return transport.send(bytes)
+              const [opcode] = BODIES.requestGroup
+              const refusal = { kind: 'tooMany', retryAfterMs: BUSY_MS } as const
+              const body = { request, opcode, refusal }
+              hearing?.framesReceived([encodeMessage('refused', NO_ROOM, body)])
+            },
+          })
+        },
+        framesReceived(frames) {
+          const isGroup = frames.some((frame) => bodyKind(frame[1] ?? 0) === 'group')
+          if (isHolding && isGroup) held.push(() => listener.framesReceived(frames))
+          else listener.framesReceived(frames)
+        },
+      }),
+  })
+  const alice = await openInWorld(world, 'alice')
+  const bob = await openInWorld(world, 'bob', { dialer })
+  const people = [alice, bob]
+  for (const { name, sdk } of people) {
+    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
+  }
+  const room = await told(world, people, alice.sdk.createRoom({ title: 'Larks' }))
+  await rest(world, people, FINAL_MS)
+  const fragment = await told(world, people, alice.sdk.invite({ room }))
+  await told(world, people, bob.sdk.joinByLink(fragment))
+  // The next session asks at once, and its answer is late.
+  isHolding = true
+  bob.sdk.networkChanged(false)
+  bob.sdk.networkChanged(true)
+  world.network.cut('bob')
+  await rest(world, people, BUSY_MS)
+  // Meanwhile the room has a newer group.
+  await told(world, people, alice.sdk.invite({ room, limits: { usesMax: 1, lifetimeMs: 60_000 } }))
+  await rest(world, people, FINAL_MS)
+  isHolding = false
+  for (const give of held) give()
+  await rest(world, people, FINAL_MS)
+  strictEqual(stateOf(bob), 'live')
+  strictEqual(asked.length, 2)
+  deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })

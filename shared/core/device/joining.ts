@@ -86,12 +86,16 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
   turn.done(command, room.key)
 }
 
-/** Asks for the public group, with a proof of the link for this very session (JOIN-1). */
+/**
+ * Asks for the public group, with a proof of the link for this very session (JOIN-1). Once at a
+ * time: *the hub lets a newcomer follow from behind the group that it gave last.*
+ */
 export async function requestGroup(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
   const account = turn.registered
-  const { session } = turn.state
+  const { session, requests } = turn.state
   if (room === null || account === null || session.kind !== 'ready') return
+  for (const asked of requests.values()) if (asked.kind === 'group' && asked.room === key) return
   const { crypto } = turn.ports
   const pair = invitationKeyPair(crypto, room.record.opening, room.id)
   const id = invitationId(crypto, pair.publicKey)
