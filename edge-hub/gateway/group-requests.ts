@@ -21,6 +21,7 @@ import { type Connection, type GroupSending, type Hub, nowMs } from '#hub/gatewa
 import type { Room } from '#hub/gateway/model.ts'
 import { letFollow, seatOf } from '#hub/gateway/seats.ts'
 import type { RoomLog, StoredAnchor, StoredCertificate, StoredEntry } from '#hub/ports.ts'
+import { leafOf } from '#hub/sequencer/group-view.ts'
 import { finalView, headView } from '#hub/sequencer/room-state.ts'
 
 const OPCODE = BODIES.requestGroup[0]
@@ -192,14 +193,19 @@ async function answerOf(
       return { kind: 'oversized', sizeMax: LIMITS.groupAnswerSizeMax }
     }
     const { purpose } = asked.body
-    // A member follows as such, and no longer than it is one.
-    if (purpose.kind !== 'member' && seatOf(connection, asked.room)?.isMember !== true) {
+    // A member follows as such, and no longer than it is one; a void may end what is open.
+    if (purpose.kind !== 'member' && !isSeated(connection, asked.room)) {
       const invitation = purpose.kind === 'invitation' ? purpose.id.slice() : null
       letFollow(connection, asked.room, { from: made.position + 1n, invitation })
     }
     return { bytes: made.bytes }
   }
   return UNAVAILABLE
+}
+
+/** In every epoch that may come to stand. */
+function isSeated({ actor: { device } }: Connection, { sequenced: { epochs } }: Room): boolean {
+  return device !== null && epochs.every((view) => leafOf(view, device) !== null)
 }
 
 interface MadeAnswer {

@@ -36,9 +36,13 @@ export function roomOf(hub: Hub, connection: Connection, id: RoomId): Room {
   return room
 }
 
-/** Loads a room that nobody speaks about, so that time decides what is open in it (VOTE-3). */
-export async function wakeRoom(hub: Hub, id: RoomId): Promise<void> {
+/**
+ * Loads a room that nobody speaks about, so that time decides what is open in it (VOTE-3). False
+ * where it cannot be read now.
+ */
+export async function wakeRoom(hub: Hub, id: RoomId): Promise<boolean> {
   if (!hub.rooms.has(keyOf(id))) await load(hub, placeFor(hub, id))
+  return hub.rooms.has(keyOf(id))
 }
 
 /** A room that is about to be loaded. */

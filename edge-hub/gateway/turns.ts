@@ -40,8 +40,11 @@ async function run(hub: Hub): Promise<void> {
     for (const stored of before) act(hub, stored)
     flush(hub)
     before = []
-    if (storing !== null) before = await storing
-    else if (hub.ready.size === 0) break
+    if (storing !== null) {
+      before = await storing
+      // In the same step as what is said of it: nobody sees the one without the other.
+      for (const stored of before) installed(hub, stored)
+    } else if (hub.ready.size === 0) break
   }
   // In the same step as the last look at `ready`: what gets ready later starts a new run.
   hub.turnRunning = false
@@ -72,7 +75,7 @@ function decide(hub: Hub, room: Room, checked: readonly Checked[]): Decision {
   })
 }
 
-/** Stores a turn and installs what was stored. */
+/** Stores a turn; what of it was stored counts from then on. */
 async function store(hub: Hub, parts: readonly Part[]): Promise<readonly Stored[]> {
   const growing = parts.filter(({ decision }) => decision.entries.length > 0)
   const startedMs = nowMs(hub)
@@ -89,15 +92,13 @@ async function store(hub: Hub, parts: readonly Part[]): Promise<readonly Stored[
     const index = growing.indexOf(part)
     if (index < 0) return { kind: 'stored', part }
     const outcome = outcomes?.[index]
-    if (outcome?.kind === 'appended') {
-      installed(hub, part)
-      return { kind: 'stored', part }
-    }
+    if (outcome?.kind === 'appended') return { kind: 'stored', part }
     return { kind: 'notStored', part, conflict: outcome !== undefined }
   })
 }
 
-function installed(hub: Hub, { room, decision }: Part): void {
+function installed(hub: Hub, { kind, part: { room, decision } }: Stored): void {
+  if (kind !== 'stored' || decision.entries.length === 0) return
   install(room.sequenced, decision)
   if (room.phase === 'absent') room.phase = 'open'
   if (room.phase === 'gone') return
@@ -137,9 +138,12 @@ function act(hub: Hub, stored: Stored): void {
   for (const [index, { arrival, submission }] of checked.entries()) {
     const decided = decision.outcomes[index]
     assert(decided !== undefined, 'each submission has its outcome')
-    const kept = stored.kind === 'stored' || decided.kind === 'refused'
-    settle(hub, room, arrival, kept ? decided : failed)
-    if (submission.kind === 'frame') noteStall(hub, room, { leaf: submission.leaf, decided })
+    // Also a refusal rests on what stood before it in the turn.
+    const isKept = stored.kind === 'stored'
+    settle(hub, room, arrival, isKept ? decided : failed)
+    if (isKept && submission.kind === 'frame') {
+      noteStall(hub, room, { leaf: submission.leaf, decided })
+    }
   }
   if (stored.kind === 'stored') spread(hub, room, decision)
   else if (stored.conflict) conflicted(hub, room)

@@ -101,7 +101,9 @@ async function wake(hub: Hub, { welcomes, actor: { device: owner } }: Connection
   const { account, device } = owner
   const rooms = await hub.ports.directory.readHoldingRooms(account, device).catch(() => null)
   if (rooms === null) welcomes.isUnread = true
-  for (const room of someOf(hub, rooms ?? [])) await wakeRoom(hub, room)
+  for (const room of someOf(hub, rooms ?? [])) {
+    if (!await wakeRoom(hub, room)) welcomes.isUnread = true
+  }
 }
 
 /** All, or as many as are woken, from any place on: nobody can put others before them. */

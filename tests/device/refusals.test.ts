@@ -3,6 +3,7 @@
  * twice (DEV-5), and none is waited out without end.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
+import { epoch } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { createNobleCrypto } from '#core/crypto/noble.ts'
 import type { Dialer } from '#core/device/transport.ts'
@@ -11,7 +12,7 @@ import { BODIES, type Message } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, sees, sent, signUp, texts } from './people.ts'
-import { talk } from './scene.ts'
+import { isResynced, talk } from './scene.ts'
 import { onEntries, refusingDialer, tamperingDialer } from './tampering.ts'
 
 const options = { sanitizeOps: false, sanitizeResources: false }
@@ -182,6 +183,29 @@ Deno.test(
       await sent(again, room, 'sealed')
       deepStrictEqual(texts(await sees(alice, room, 'sealed')), ['hello', 'before', 'sealed'])
       await again.sdk.close()
+    })
+  },
+)
+
+Deno.test(
+  'SEQ-2, DEV-5: an own commit whose second copy was refused is followed',
+  options,
+  async () => {
+    const given = { count: 0 }
+    let isOnce = false
+    const refusal = () => {
+      const isNow = isOnce
+      isOnce = false
+      return isNow ? { kind: 'staleEpoch', epoch: epoch(99n) } as const : null
+    }
+    const dialer = refusingDialer({ kind: 'submitCommit', refusal, given, isTaken: true })
+    await withPair({ dialer }, async ({ alice, carol, room }) => {
+      isOnce = true
+      await carol.sdk.invite({ room })
+      strictEqual(given.count, 1, 'it was not made again')
+      await talk(room, alice, carol, 'and on')
+      const view = await sees(carol, room, 'and on!')
+      strictEqual(isResynced(view), false)
     })
   },
 )

@@ -72,10 +72,12 @@ export function onEntries(
  * A dialer that refuses requests of a kind in the hub's place: `given` counts them, and where
  * `refusal` answers null they go to the hub.
  */
-export function refusingDialer({ kind, refusal, given }: {
+export function refusingDialer({ kind, refusal, given, isTaken = false }: {
   readonly kind: BodyKind
   readonly refusal: () => Refusal | null
   readonly given: { count: number }
+  /** The hub has it all the same. */
+  readonly isTaken?: boolean
 }): Dialer {
   const dialer = createDialer()
   return {
@@ -93,6 +95,7 @@ export function refusingDialer({ kind, refusal, given }: {
               if (request !== null) given.count++
               const said = request === null ? null : refusal()
               if (request === null || said === null) return transport.send(bytes)
+              if (isTaken) transport.send(bytes)
               const body = { request, opcode: BODIES[kind][0], refusal: said }
               Promise.resolve().then(() =>
                 listener.framesReceived([encodeMessage('refused', NO_ROOM, body)])

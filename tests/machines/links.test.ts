@@ -94,3 +94,18 @@ Deno.test('ROOM-11: the title of a link is nobody’s word, and breaks nothing',
   for (const { sdk } of people) strictEqual(sdk.view().rooms[0]?.state, 'live')
   deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })
+
+Deno.test('ROOM-8: each of several links that one commit lists is given', async () => {
+  const world = calmWorld(14)
+  const alice = await openInWorld(world, 'alice')
+  await told(world, [alice], alice.sdk.signUp({ name: 'alice', deviceName: 'phone' }))
+  const room = await told(world, [alice], alice.sdk.createRoom({ title: 'Larks' }))
+  await rest(world, [alice], FINAL_MS)
+  const limits = { usesMax: 1, lifetimeMs: SHORT_MS }
+  // The first commit is under way when the others come, which go together.
+  const asked = Promise.all([1, 2, 3].map(() => alice.sdk.invite({ room, limits })))
+  const given = await told(world, [alice], asked)
+  strictEqual(new Set(given).size, 3)
+  for (const fragment of given) ok(decodeInviteLink(fragment) !== null)
+  deepStrictEqual(alice.faults, [])
+})

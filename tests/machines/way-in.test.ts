@@ -149,3 +149,20 @@ Deno.test('JOIN-1, WIRE-5: who waits for a group does not ask for it again', asy
   strictEqual(asked.length, 2)
   deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })
+
+Deno.test('ID-4: who asks for a name again, while the hub looks at it, has it once', async () => {
+  const world = calmWorld(15)
+  const alice = await openInWorld(world, 'alice')
+  const signUp = () => alice.sdk.signUp({ name: 'alice', deviceName: 'phone' })
+  let isDone = false
+  const first = signUp().finally(() => isDone = true)
+  const codes = new Set<string>()
+  while (!isDone) {
+    await signUp().catch(({ code }) => codes.add(code))
+    await world.tick(1)
+    alice.passTime()
+  }
+  strictEqual(await first, 'alice@hub.example')
+  deepStrictEqual([...codes], ['alreadyRegistered'])
+  strictEqual(alice.sdk.view().account.kind, 'registered')
+})

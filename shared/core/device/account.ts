@@ -29,25 +29,29 @@ import { STRUCTURE_VERSION } from '#core/wire/structure.ts'
 /** The suite of rooms where nobody asks for another. */
 export const DEFAULT_SUITE = 0xf003
 
-/** Chooses a name (ID-1); the certificate follows as soon as the hub has greeted. */
+/**
+ * Chooses a name (ID-1); the certificate follows as soon as the hub has greeted. False where it is
+ * answered already.
+ */
 export function signUp(
   turn: Turn,
   command: number,
   wanted: { readonly name: string; readonly deviceName: string },
-): void {
+): boolean {
   const { kind } = turn.state.account
   if (kind === 'registered' || kind === 'registering' || kind === 'wanted') {
     turn.fail(command, 'alreadyRegistered')
-    return
+    return false
   }
   const deviceName = wanted.deviceName.trim()
   const tooLong = deviceName.length > LIMITS.deviceNameMax
   if (!isUserName(wanted.name) || deviceName.length === 0 || tooLong) {
     turn.fail(command, 'badName')
-    return
+    return false
   }
   turn.set({ account: { kind: 'wanted', name: wanted.name, deviceName, command } })
   turn.effect({ kind: 'showAccount' })
+  return true
 }
 
 /** Makes certificate and keys once the hub's domain is known, and asks for the name (ID-4). */
@@ -151,7 +155,8 @@ export function signedUp(turn: Turn): void {
 export function registrationRefused(turn: Turn, refusal: Refusal): void {
   const { account, session } = turn.state
   if (account.kind !== 'registering') return
-  if (refusal.kind === 'tooMany' || refusal.kind === 'unavailable') {
+  const isOpen = refusal.kind === 'notInThisState'
+  if (refusal.kind === 'tooMany' || refusal.kind === 'unavailable' || isOpen) {
     // An answer may have been lost: the root is kept, and the next session asks again.
     if ('attempt' in session) turn.effect({ kind: 'hangUp', attempt: session.attempt })
     return

@@ -125,7 +125,7 @@ function isCurrent(turn: Turn, attempt: number): boolean {
 async function takeCommand(turn: Turn, id: number, command: Command): Promise<void> {
   switch (command.kind) {
     case 'signUp':
-      signUp(turn, id, command)
+      if (!signUp(turn, id, command)) return
       if (turn.state.session.kind === 'guest') return await register(turn)
       return dial(turn)
     case 'createRoom':
@@ -184,12 +184,13 @@ function endSession(turn: Turn): void {
 type StoreFailure = Extract<DeviceInput, { kind: 'storeFailed' }>
 
 /**
- * Nothing of the step was stored: the session starts anew from what is stored (DEV-7), and a timer
- * whose step it was fires again.
+ * Nothing of the step was stored: the session starts anew from what is stored (DEV-7), what it has
+ * said since is not heard, and a timer whose step it was fires again.
  */
 function storeFailed(turn: Turn, { command, timer }: StoreFailure): void {
   turn.fail(command, 'storeFailed')
   if (timer !== null) armAgain(turn, timer)
+  turn.set({ deafTo: turn.attempt })
   turn.hangUp()
 }
 
@@ -230,7 +231,7 @@ async function framesReceived(
   attempt: number,
   frames: readonly Uint8Array[],
 ): Promise<void> {
-  if (!isCurrent(turn, attempt)) return
+  if (!isCurrent(turn, attempt) || turn.state.deafTo === attempt) return
   heard(turn)
   for (const bytes of frames) {
     const frame = parseFrame(bytes)

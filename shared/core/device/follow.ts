@@ -62,8 +62,9 @@ export async function goOn(turn: Turn, key: string): Promise<void> {
   reconcileGenerations(turn, key)
   await pumpVotes(turn, key)
   await pumpEntry(turn, key)
-  await pumpCommits(turn, key)
+  // A commit holds up what is said: the hub may put it off for long.
   await pumpOutbox(turn, key)
+  await pumpCommits(turn, key)
   await pumpAnchors(turn, key)
 }
 

@@ -66,10 +66,11 @@ function fragmentOf(room: RoomState, id: Uint8Array): string | null {
   return room.record.links.find((link) => equalBytes(link.id, id))?.fragment ?? null
 }
 
-/** An own link that can be given once more: good for a day, and not used up. */
+/** An own link that can be given once more: it has an anchor, is good for a day, not used up. */
 function goodLink(turn: Turn, room: RoomState, account: AccountName): string | null {
   for (const link of ownInvitations(room, account)) {
-    const isGood = link.expiresAt > turn.nowMs + LIMITS.invitationReusedMsMin &&
+    const isAnchored = room.record.anchors.some(({ id }) => toBase64Url(id) === link.id)
+    const isGood = isAnchored && link.expiresAt > turn.nowMs + LIMITS.invitationReusedMsMin &&
       link.uses < link.usesMax
     if (isGood && link.fragment !== null) return link.fragment
   }
@@ -227,7 +228,9 @@ export function linkListed(
   const room = turn.room(key)
   if (room === null) return
   const { id } = job.invitation
-  const listed = policyOf(topEpoch(room)?.public.context.extensions ?? [])
+  // Those that came by the same commit are not listed in the epoch before.
+  const after = room.pending?.next.public ?? topEpoch(room)?.public
+  const listed = policyOf(after?.context.extensions ?? [])
   const kept = room.record.links.filter((link) =>
     listed !== null && findInvitation(listed, link.id) !== null && !equalBytes(link.id, id)
   )

@@ -16,7 +16,7 @@ import { type CheckedCertificate, keepCertificates } from '#core/device/members.
 import { landOutbox } from '#core/device/outbox.ts'
 import { withOutboxOf } from '#core/device/outbox-items.ts'
 import type { RoomRecord } from '#core/device/records.ts'
-import { checkedTitle, hasLink, newRoom, roomKey, subscribe } from '#core/device/room.ts'
+import { checkedTitle, hasLink, newRoom, roomKey, subscribe, unfollow } from '#core/device/room.ts'
 import { atBeginning, isStateLost, roomIdOfKey, wipeGroups, withHeadOf } from '#core/device/room.ts'
 import type { HeldWelcome, PlacedEntry, RoomState } from '#core/device/state.ts'
 import { commitLost } from '#core/device/submit.ts'
@@ -67,6 +67,7 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     return turn.done(command, roomKey(id))
   }
   if (existing !== null) forgetRoom(turn, existing.key)
+  unfollow(turn, roomKey(id))
   const room = newRoom({
     id,
     phase: 'joining',
@@ -133,6 +134,7 @@ function walkAsMember(
   const room = turn.room(key)
   if (room === null) return
   forgetEpochs(turn, key)
+  unfollow(turn, key)
   turn.setRecord(key, {
     ...from,
     phase: 'joining',
@@ -264,6 +266,7 @@ export async function enterByWelcome(
   if (joined === null || room === null || roomKey(room) !== key) return false
   const existing = turn.room(key)
   if (existing !== null) forgetRoom(turn, key)
+  unfollow(turn, key)
   const fresh = addedRoom(turn, room, {
     suite: joined.group.public.suite.id,
     title: existing?.record.title ?? null,
@@ -385,7 +388,8 @@ export async function rejoin(turn: Turn, key: string): Promise<void> {
   // What was asked of the room waits for the way in.
   commitLost(turn, key)
   forgetEpochs(turn, key)
-  turn.setRoom(key, { asked: [], subscription: { kind: 'none' } })
+  turn.setRoom(key, { asked: [] })
+  unfollow(turn, key)
   turn.setRecord(key, { phase: 'joining', joinedAt: null, ...atBeginning(room.record) })
   turn.effect({ kind: 'showAccount' })
   await requestGroup(turn, key)

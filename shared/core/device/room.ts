@@ -182,6 +182,12 @@ export function isFollowed(room: RoomState): boolean {
   return phase === 'live' || phase === 'creating'
 }
 
+/** The room is followed no more, as far as this device is concerned. */
+export function unfollow(turn: Turn, key: string): void {
+  turn.dropQuestions(key)
+  if (turn.room(key) !== null) turn.setRoom(key, { subscription: { kind: 'none' } })
+}
+
 /** Begins to follow anew, unless the hub has been asked already. */
 export function resubscribe(turn: Turn, key: string): void {
   const room = turn.room(key)

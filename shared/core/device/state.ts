@@ -297,6 +297,8 @@ export interface DeviceState {
   readonly endpoint: string
   readonly redirects: number
   readonly nextAttempt: number
+  /** A session that is over here: what it had said before was not stored. */
+  readonly deafTo: number | null
   /** When rooms go on by themselves; infinite where none waits. */
   readonly wakeAtMs: number
   readonly nextRequest: number
@@ -323,6 +325,7 @@ export function emptyState(home: string): DeviceState {
     endpoint: home,
     redirects: 0,
     nextAttempt: 1,
+    deafTo: null,
     wakeAtMs: Number.POSITIVE_INFINITY,
     nextRequest: 1,
     requests: new Map(),

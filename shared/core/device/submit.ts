@@ -161,7 +161,9 @@ export function commitRefused(turn: Turn, key: string, refusal: Refusal): boolea
   const isRace = isStale || RACE_LOST.has(refusal.kind)
   const { jobs, next } = room.pending
   if (isRace) {
-    commitLost(turn, key)
+    // An earlier copy of it may be what went before: the log says so, or drops it.
+    if (refusal.kind === 'staleEpoch') dropStalePending(turn, key)
+    else commitLost(turn, key)
     const racesLost = room.racesLost + 1
     turn.setRoom(key, { racesLost })
     const retryAfterMs = LIMITS.redialDelayMsMin * 2 ** Math.min(racesLost, 16)

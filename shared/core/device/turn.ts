@@ -242,6 +242,17 @@ export class Turn {
     return pending
   }
 
+  /**
+   * What was asked about following a room, or its group, is asked no more. *The answer would be
+   * taken for that to a later question.*
+   */
+  dropQuestions(room: string): void {
+    const isOver = (pending: PendingRequest) =>
+      (pending.kind === 'subscribe' || pending.kind === 'group') && pending.room === room
+    const requests = [...this.state.requests].filter(([, pending]) => !isOver(pending))
+    if (requests.length < this.state.requests.size) this.set({ requests: new Map(requests) })
+  }
+
   /** A part of an answer has come: the rest of it is waited for anew. */
   heardOf(id: RequestId): void {
     const pending = this.state.requests.get(id)

@@ -84,7 +84,9 @@ async function lookAt(turn: Turn, key: string): Promise<void> {
       return await comeIn(turn, key, held)
     default:
       // One way in at a time: a Welcome may be of a seat that is lost, and the link still open.
-      if (!held.isUsed && !isByLink(room)) await comeIn(turn, key, held)
+      if (!held.isUsed && !isByLink(room) && room?.pending?.sent !== true) {
+        await comeIn(turn, key, held)
+      }
   }
 }
 
