@@ -9,15 +9,13 @@ import { findInvitation, type PolicyInvitation, policyOf } from '#core/policy/ro
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { accept, background, beginRequest, endRequest } from '#hub/gateway/answering.ts'
-import { refusalOf, refuse } from '#hub/gateway/answering.ts'
+import { refusalOf, refuse, UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { type Connection, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
-import { LIMITS } from '#core/base/limits.ts'
 import type { StoredAnchor } from '#hub/ports.ts'
 import { type EpochView, isSameDevice } from '#hub/sequencer/group-view.ts'
 import { finalView, headView } from '#hub/sequencer/room-state.ts'
 
 const OPCODE = BODIES.leaveAnchor[0]
-const UNAVAILABLE: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
 const BAD: Refusal = { kind: 'badAnchor' }
 
 export interface AnchorAsked {

@@ -33,6 +33,9 @@ export function send<K extends BodyKind>(
   sendFrame(hub, connection, encodeMessage(message.kind, message.room ?? NO_ROOM, message.body))
 }
 
+/** What the hub could not do now it may be asked again (WIRE-5). */
+export const UNAVAILABLE: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
+
 /** What a refusal answers; request 0 for a frame that had none (WIRE-5). */
 export interface Refused {
   readonly request: RequestId

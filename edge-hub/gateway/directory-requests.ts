@@ -20,14 +20,12 @@ import { identityOf } from '#core/policy/roster.ts'
 import { BODIES, type Body } from '#core/wire/bodies.ts'
 import { decode, encode } from '#core/wire/codec.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { refusalOf } from '#hub/gateway/answering.ts'
+import { refusalOf, UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { readKeyPackage } from '#hub/gateway/key-packages.ts'
 import { type Hub, nowMs, REGISTRATION_RATE } from '#hub/gateway/model.ts'
 import { spend } from '#hub/gateway/rate.ts'
 import type { StoredAccount, StoredKeyPackage } from '#hub/ports.ts'
 import { type Author, isSameDevice } from '#hub/sequencer/group-view.ts'
-
-const UNAVAILABLE: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
 
 export type Registration =
   | { readonly kind: 'registered'; readonly attestation: Uint8Array; readonly isNew: boolean }

@@ -13,7 +13,7 @@ import { BODIES, type Body, decodeMessage, encodeMessage } from '#core/wire/bodi
 import { isSessionKind, type Message } from '#core/wire/bodies.ts'
 import { type Frame, parseFrame } from '#core/wire/frame.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
-import { background, beginRequest, endRequest, flush } from '#hub/gateway/answering.ts'
+import { background, beginRequest, endRequest, flush, UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { accept, hasRoomFor, isBusy, refusalOf, refuse, send } from '#hub/gateway/answering.ts'
 import { authorize } from '#hub/gateway/authorize.ts'
 import { leaveAnchor } from '#hub/gateway/anchors.ts'
@@ -37,7 +37,6 @@ import { check, submit } from '#hub/gateway/submissions.ts'
 import { runTurns } from '#hub/gateway/turns.ts'
 import { readUnread, welcomeReceived } from '#hub/gateway/welcomes.ts'
 import type { HubSession, HubSessionListener } from '#hub/ports.ts'
-import { isSameDevice } from '#hub/sequencer/group-view.ts'
 import { headView } from '#hub/sequencer/room-state.ts'
 
 export interface Gateway {
@@ -296,7 +295,7 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
   const allowed = authorize(seatOf(connection, room), connection.actor, message.kind)
   if (allowed.kind === 'refused') {
     const isOpen = message.kind === 'subscribe' && hasCommit(connection, room)
-    return deny(hub, connection, message, isOpen ? UNDECIDED : allowed.refusal)
+    return deny(hub, connection, message, isOpen ? UNAVAILABLE : allowed.refusal)
   }
   const opcode = BODIES[message.kind][0]
   switch (message.kind) {
@@ -333,13 +332,9 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
  * A commit of the device, given in this session or one before, may bring it in yet (JOIN-5). *It
  * would believe a no, and be a member without knowing.*
  */
-function hasCommit({ actor: { device } }: Connection, { commits }: Room): boolean {
-  return [...commits].some(({ connection: { actor } }) =>
-    actor.device !== null && device !== null && isSameDevice(actor.device, device)
-  )
+function hasCommit({ actor }: Connection, { commits }: Room): boolean {
+  return [...commits].some(({ connection }) => connection.actor.key === actor.key)
 }
-
-const UNDECIDED: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
 
 /** Rooms stay for ever and cost their creator one frame: each device begins few (HUB-5). */
 function spendCreation(hub: Hub, connection: Connection): Refusal | null {

@@ -15,7 +15,7 @@ import { decode } from '#core/wire/codec.ts'
 import { commitEntryCodec, genesisEntryCodec } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
 import { background, beginRequest, endRequest } from '#hub/gateway/answering.ts'
-import { refusalOf, refuse, send } from '#hub/gateway/answering.ts'
+import { refusalOf, refuse, send, UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { readGroup } from '#hub/gateway/load-group.ts'
 import { type Connection, type GroupSending, type Hub, nowMs } from '#hub/gateway/model.ts'
 import type { Room } from '#hub/gateway/model.ts'
@@ -29,7 +29,6 @@ const OPCODE = BODIES.requestGroup[0]
 const READING_MAX = 4
 /** A new version may come while one is read; then the newest is read. */
 const ATTEMPTS = 3
-const UNAVAILABLE: Refusal = { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs }
 
 export interface GroupAsked {
   readonly room: Room

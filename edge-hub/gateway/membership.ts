@@ -23,7 +23,7 @@ export function publishToMembers(hub: Hub, room: Room, decision: Decision): void
     const behind = rest.findIndex((stored) => stored.position === position) + 1
     publish(hub, room, rest.slice(0, behind))
     rest = rest.slice(behind)
-    endJoins(room, epochs)
+    endJoins(room, epochs.slice(0, 1))
     endForStrangers(
       room,
       position + 1n,
@@ -39,10 +39,9 @@ function hasLeaf(connection: Connection, views: readonly EpochView[]): boolean {
 }
 
 /** The right to follow as a newcomer ends when the join is final (JOIN-1). */
-function endJoins(room: Room, [final]: readonly EpochView[]): void {
-  if (final === undefined) return
+function endJoins(room: Room, final: readonly EpochView[]): void {
   for (const { connection } of room.subscribers) {
-    if (hasLeaf(connection, [final])) connection.joining.delete(room.key)
+    if (hasLeaf(connection, final)) connection.joining.delete(room.key)
   }
 }
 

@@ -6,6 +6,7 @@ import type { LogPosition, RoomId, Term, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { BODIES, type Message } from '#core/wire/bodies.ts'
 import { background, beginRequest, endRequest, refuse } from '#hub/gateway/answering.ts'
+import { UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { requestOf } from '#hub/gateway/requests.ts'
 import { type Connection, createRoom, type HeldMessage, type Hub } from '#hub/gateway/model.ts'
 import { isIdle, type Room } from '#hub/gateway/model.ts'
@@ -134,7 +135,7 @@ async function load(hub: Hub, room: Room): Promise<void> {
       refuse(hub, connection, {
         request: requestOf(message),
         opcode: BODIES[message.kind][0],
-        refusal: { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs },
+        refusal: UNAVAILABLE,
       })
     }
     return

@@ -5,7 +5,7 @@
  */
 import { assert } from '#core/base/assert.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import { flush, settle } from '#hub/gateway/answering.ts'
+import { flush, settle, UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { askAbout, hasElectorHere } from '#hub/gateway/asking.ts'
 import { cutAll } from '#hub/gateway/fan-out.ts'
 import { headMoved } from '#hub/gateway/heads.ts'
@@ -131,10 +131,7 @@ function appendOf({ room, decision }: Part): RoomAppend {
 function act(hub: Hub, stored: Stored): void {
   const { part } = stored
   const { room, checked, decision } = part
-  const failed: Outcome = {
-    kind: 'refused',
-    refusal: { kind: 'unavailable', retryAfterMs: LIMITS.headIntervalMs },
-  }
+  const failed: Outcome = { kind: 'refused', refusal: UNAVAILABLE }
   for (const [index, { arrival, submission }] of checked.entries()) {
     const decided = decision.outcomes[index]
     assert(decided !== undefined, 'each submission has its outcome')

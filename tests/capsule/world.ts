@@ -101,3 +101,34 @@ export async function told<T>(
   for (let turns = 0; turns < 40 && !isDone; turns++) await rest(world, people, 500)
   return await done
 }
+
+/** Time in which a commit becomes final. */
+export const FINAL_MS = 4_000
+
+/** People with an account each, and the name of a live room of the first of them. */
+export async function gathered(
+  world: World,
+  people: readonly [WorldPerson, ...WorldPerson[]],
+): Promise<string> {
+  await signUp(world, people)
+  return await roomOf(world, people, 'Larks')
+}
+
+/** An account for each. */
+export async function signUp(world: World, people: readonly WorldPerson[]): Promise<void> {
+  for (const { name, sdk } of people) {
+    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
+  }
+}
+
+/** A live room of the first of these people. */
+export async function roomOf(
+  world: World,
+  people: readonly [WorldPerson, ...WorldPerson[]],
+  title: string,
+): Promise<string> {
+  const [host] = people
+  const room = await told(world, people, host.sdk.createRoom({ title }))
+  await rest(world, people, FINAL_MS)
+  return room
+}

@@ -39,6 +39,20 @@ async function withBen() {
   return await people.adding(room, founder, [ben])
 }
 
+/** An Update of a member's leaf, as everybody takes it. */
+async function proposedBy(member: Group, room: Room, template?: people.LeafTemplate) {
+  const sent = await proposeUpdate(member, {
+    authenticatedData: HASH,
+    wireFormat: 'publicMessage',
+    entropy: people.entropy,
+    ...template && { template },
+  })
+  ok(sent.kind === 'sent')
+  const taken = await publicProcess(room.group, sent.message, { timeMs: NOW })
+  ok(taken.kind === 'proposal')
+  return taken
+}
+
 // ---- Genesis ----------------------------------------------------------------------------------
 
 Deno.test('ROOM-1, GROUP-1: a genesis opens exactly its own room', async () => {
@@ -280,14 +294,8 @@ Deno.test('GROUP-3: no leaf comes or is renewed below the highest manifest', asy
   const add = [{ kind: 'add', keyPackage }] as const
   const pathless = await people.commitOf(both, grown, { proposals: add, path: 'whenRequired' })
   await refused(both, { made: pathless, certificates: [cem.certificate] }, 'oldManifest')
-  const update = await proposeUpdate(grown, {
-    authenticatedData: HASH,
-    wireFormat: 'publicMessage',
-    entropy: people.entropy,
-  })
-  ok(update.kind === 'sent')
-  const proposed = await publicProcess(both.group, update.message, { timeMs: NOW })
-  ok(proposed.kind === 'proposal' && !judgeProposal(both.group, proposed.cached))
+  const proposed = await proposedBy(grown, both)
+  ok(!judgeProposal(both.group, proposed.cached))
   // Under the new certificate, which lists it, it may.
   const renewed = people.withCertificateOf(ann, phone)
   const template = people.templateOf(renewed)
@@ -325,15 +333,8 @@ Deno.test('GROUP-3: no leaf is larger than any suite makes one', async () => {
   const keyPackage = await people.keyPackageOf(cem, people.largeTemplateOf(cem, LIMITS.leafSizeMax))
   const add = await people.commitOf(room, group, { proposals: [{ kind: 'add', keyPackage }] })
   await refused(room, { made: add, certificates: [cem.certificate] }, 'leafSize')
-  const update = await proposeUpdate(group, {
-    template,
-    authenticatedData: HASH,
-    wireFormat: 'publicMessage',
-    entropy: people.entropy,
-  })
-  ok(update.kind === 'sent')
-  const proposed = await publicProcess(room.group, update.message, { timeMs: NOW })
-  ok(proposed.kind === 'proposal' && !judgeProposal(room.group, proposed.cached))
+  const proposed = await proposedBy(group, room, template)
+  ok(!judgeProposal(room.group, proposed.cached))
 })
 
 // ---- Proposals --------------------------------------------------------------------------------
@@ -351,16 +352,8 @@ Deno.test('GROUP-4: PSKs are no part of a room’s commits', async () => {
 Deno.test('GROUP-4: a standalone proposal is an Update that changes nobody', async () => {
   const { room, founder } = await people.found(ann)
   const laptop = await enterByLink(room, { host: founder, device: ben, inviter: ann })
-  const sending = { authenticatedData: HASH, entropy: people.entropy }
-  const judge = async (template?: ReturnType<typeof people.templateOf>) => {
-    const sent = await proposeUpdate(laptop.group, {
-      ...sending,
-      wireFormat: 'publicMessage',
-      ...template && { template },
-    })
-    ok(sent.kind === 'sent')
-    const taken = await publicProcess(laptop.room.group, sent.message, { timeMs: NOW })
-    ok(taken.kind === 'proposal')
+  const judge = async (template?: people.LeafTemplate) => {
+    const taken = await proposedBy(laptop.group, laptop.room, template)
     return { ...taken, good: judgeProposal(laptop.room.group, taken.cached) }
   }
   const own = await judge()
@@ -378,18 +371,8 @@ Deno.test('GROUP-4: a standalone proposal is an Update that changes nobody', asy
 
 Deno.test('GROUP-4: a leaf has one Update in an epoch, with a key of its own', async () => {
   const { room, group } = await withBen()
-  const propose = async (of: Group, signatureSecret: Uint8Array) => {
-    const member = { ...of, signatureSecret }
-    const sent = await proposeUpdate(member, {
-      authenticatedData: new Uint8Array(0),
-      wireFormat: 'publicMessage',
-      entropy: people.entropy,
-    })
-    ok(sent.kind === 'sent')
-    const taken = await publicProcess(room.group, sent.message, { timeMs: NOW })
-    ok(taken.kind === 'proposal')
-    return taken
-  }
+  const propose = (of: Group, signatureSecret: Uint8Array) =>
+    proposedBy({ ...of, signatureSecret }, room)
   const first = await propose(group, group.signatureSecret)
   ok(judgeProposal(room.group, first.cached))
   const second = await propose(group, group.signatureSecret)

@@ -192,15 +192,10 @@ Deno.test(
   options,
   async () => {
     const given = { count: 0 }
-    let isOnce = false
-    const refusal = () => {
-      const isNow = isOnce
-      isOnce = false
-      return isNow ? { kind: 'staleEpoch', epoch: epoch(99n) } as const : null
-    }
+    const stale = { kind: 'staleEpoch', epoch: epoch(99n) } as const
+    const refusal = () => given.count === 1 ? stale : null
     const dialer = refusingDialer({ kind: 'submitCommit', refusal, given, isTaken: true })
     await withPair({ dialer }, async ({ alice, carol, room }) => {
-      isOnce = true
       await carol.sdk.invite({ room })
       strictEqual(given.count, 1, 'it was not made again')
       await talk(room, alice, carol, 'and on')

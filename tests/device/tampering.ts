@@ -72,14 +72,16 @@ export function onEntries(
  * A dialer that refuses requests of a kind in the hub's place: `given` counts them, and where
  * `refusal` answers null they go to the hub.
  */
-export function refusingDialer({ kind, refusal, given, isTaken = false }: {
+export function refusingDialer({ kind, refusal, given, isTaken = false, way }: {
   readonly kind: BodyKind
   readonly refusal: () => Refusal | null
   readonly given: { count: number }
   /** The hub has it all the same. */
   readonly isTaken?: boolean
+  /** To a hub that is no process of its own. */
+  readonly way?: Dialer
 }): Dialer {
-  const dialer = createDialer()
+  const dialer = way ?? createDialer()
   return {
     dial: (endpoint, listener) =>
       dialer.dial(endpoint, {

@@ -1,10 +1,8 @@
 /** A fault of ours in a step: who waits is told, and what has nothing to do with it goes on. */
 import { deepStrictEqual, rejects, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
-import { calmWorld, openInWorld, rest, told } from '../capsule/world.ts'
-
-/** Time in which a commit becomes final. */
-const FINAL_MS = 4_000
+import { calmWorld, FINAL_MS, gathered, openInWorld, rest } from '../capsule/world.ts'
+import { roomOf, signUp, told } from '../capsule/world.ts'
 
 Deno.test('DEV-9: a command that meets a fault of ours is answered', async () => {
   const world = calmWorld(11)
@@ -19,9 +17,7 @@ Deno.test('DEV-9: a command that meets a fault of ours is answered', async () =>
     }),
   })
   const { sdk } = alice
-  await told(world, [alice], sdk.signUp({ name: 'alice', deviceName: 'phone' }))
-  const room = await told(world, [alice], sdk.createRoom({ title: 'Larks' }))
-  await rest(world, [alice], FINAL_MS)
+  const room = await gathered(world, [alice])
   isFaulty = true
   await rejects(told(world, [alice], sdk.invite({ room })), { code: 'internal' })
   isFaulty = false
@@ -44,11 +40,10 @@ Deno.test('DEV-9: a fault of ours when a time has come stops one room', async ()
     }),
   })
   const { sdk } = alice
-  await told(world, [alice], sdk.signUp({ name: 'alice', deviceName: 'phone' }))
+  await signUp(world, [alice])
   const limits = { usesMax: 1, lifetimeMs: 3_600_000 }
   for (const title of ['Faulty', 'Sound']) {
-    const room = await told(world, [alice], sdk.createRoom({ title }))
-    await rest(world, [alice], FINAL_MS)
+    const room = await roomOf(world, [alice], title)
     // By the second of them the first one's anchor is old, and due in a minute.
     await told(world, [alice], sdk.invite({ room, limits }))
     await told(world, [alice], sdk.invite({ room, limits }))
@@ -79,14 +74,11 @@ Deno.test('DEV-9: a Welcome that meets a fault of ours comes again', async () =>
       },
     }),
   })
-  const people = [alice, bob]
-  for (const { name, sdk } of people) {
-    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
-  }
+  const people = [alice, bob] as const
+  await signUp(world, people)
   const states = () => bob.sdk.view().rooms.map(({ state }) => state)
   for (const [title, fault] of [['Sound', 0], ['Faulty', 1]] as const) {
-    const room = await told(world, people, alice.sdk.createRoom({ title }))
-    await rest(world, people, FINAL_MS)
+    const room = await roomOf(world, people, title)
     faults = fault
     await told(world, people, alice.sdk.addMember({ room, account: 'bob@hub.example' }))
     await rest(world, people, FINAL_MS)

@@ -8,20 +8,16 @@ import type { RoomId, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { decodeInviteLink, encodeInviteLink } from '#core/identity/invitation.ts'
 import { policyOf } from '#core/policy/room-policy.ts'
-import { calmWorld, openInWorld, rest, told } from '../capsule/world.ts'
+import { calmWorld, FINAL_MS, gathered, openInWorld, rest, told } from '../capsule/world.ts'
 import { HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
 
-/** Time in which a commit becomes final. */
-const FINAL_MS = 4_000
 const SHORT_MS = 60_000
 
 Deno.test('POLICY-2: own links that are over make place for new ones', async () => {
   const world = calmWorld(8)
   const alice = await openInWorld(world, 'alice')
-  await told(world, [alice], alice.sdk.signUp({ name: 'alice', deviceName: 'phone' }))
-  const room = await told(world, [alice], alice.sdk.createRoom({ title: 'Larks' }))
-  await rest(world, [alice], FINAL_MS)
+  const room = await gathered(world, [alice])
   const limits = { usesMax: 1, lifetimeMs: SHORT_MS }
   for (let count = 0; count < LIMITS.invitationsPerAccountMax; count++) {
     await told(world, [alice], alice.sdk.invite({ room, limits }))
@@ -34,10 +30,8 @@ Deno.test('POLICY-2: own links that are over make place for new ones', async () 
 Deno.test('POLICY-2: links of others that are over keep nobody from a new one', async () => {
   const world = calmWorld(9)
   const alice = await openInWorld(world, 'alice')
-  const people = [alice]
-  await told(world, people, alice.sdk.signUp({ name: 'alice', deviceName: 'phone' }))
-  const room = await told(world, people, alice.sdk.createRoom({ title: 'Larks' }))
-  await rest(world, people, FINAL_MS)
+  const people = [alice] as const
+  const room = await gathered(world, people)
   const link = decodeInviteLink(await told(world, people, alice.sdk.invite({ room })))
   ok(link !== null)
   const accounts = LIMITS.invitationsPerRoomMax / LIMITS.invitationsPerAccountMax
@@ -77,12 +71,8 @@ Deno.test('ROOM-11: the title of a link is nobody’s word, and breaks nothing',
     await openInWorld(world, 'bob'),
     await openInWorld(world, 'carol'),
   ]
-  const people = [alice, bob, carol]
-  for (const { name, sdk } of people) {
-    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
-  }
-  const room = await told(world, people, alice.sdk.createRoom({ title: 'Larks' }))
-  await rest(world, people, FINAL_MS)
+  const people = [alice, bob, carol] as const
+  const room = await gathered(world, people)
   const link = decodeInviteLink(await told(world, people, alice.sdk.invite({ room })))
   ok(link !== null)
   const forwarded = encodeInviteLink({ ...link, title: 'L'.repeat(LIMITS.titleMax + 1) })
@@ -98,9 +88,7 @@ Deno.test('ROOM-11: the title of a link is nobody’s word, and breaks nothing',
 Deno.test('ROOM-8: each of several links that one commit lists is given', async () => {
   const world = calmWorld(14)
   const alice = await openInWorld(world, 'alice')
-  await told(world, [alice], alice.sdk.signUp({ name: 'alice', deviceName: 'phone' }))
-  const room = await told(world, [alice], alice.sdk.createRoom({ title: 'Larks' }))
-  await rest(world, [alice], FINAL_MS)
+  const room = await gathered(world, [alice])
   const limits = { usesMax: 1, lifetimeMs: SHORT_MS }
   // The first commit is under way when the others come, which go together.
   const asked = Promise.all([1, 2, 3].map(() => alice.sdk.invite({ room, limits })))

@@ -1,21 +1,20 @@
 /**
- * A way into a room that a restart cuts in two, in a simulated world without faults: what the
- * device had of it is gone, and the room may be gone with it.
+ * Ways into a name and into rooms that something cuts in two, in a simulated world without faults:
+ * a restart, a hub that is busy, a person who asks twice.
  */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { fromBase64Url } from '#core/base/bytes.ts'
-import { NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
+import type { RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
-import type { Dialer, SessionListener } from '#core/device/transport.ts'
+import type { Dialer } from '#core/device/transport.ts'
 import { decodeInviteLink } from '#core/identity/invitation.ts'
-import { BODIES, bodyKind, decodeMessage, encodeMessage } from '#core/wire/bodies.ts'
-import { parseFrame } from '#core/wire/frame.ts'
-import { calmWorld, openInWorld, rest, told, type WorldPerson } from '../capsule/world.ts'
+import { bodyKind } from '#core/wire/bodies.ts'
+import { calmWorld, FINAL_MS, gathered, openInWorld, rest } from '../capsule/world.ts'
+import { told, type WorldPerson } from '../capsule/world.ts'
+import { refusingDialer } from '../device/tampering.ts'
 import { HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { joinByLink } from '../support/hand-joiner.ts'
 
-/** Time in which a commit becomes final. */
-const FINAL_MS = 4_000
 /** What a busy hub asks for. */
 const BUSY_MS = 5_000
 
@@ -39,12 +38,8 @@ Deno.test('ROOM-7, JOIN-5: a way in by a Welcome ends, whatever a restart took o
   const world = calmWorld(6)
   const alice = await openInWorld(world, 'alice')
   const dave = await openInWorld(world, 'dave', { dialer: withoutEntries })
-  const people = [alice, dave]
-  for (const { name, sdk } of people) {
-    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
-  }
-  const room = await told(world, people, alice.sdk.createRoom({ title: 'Larks' }))
-  await rest(world, people, FINAL_MS)
+  const people = [alice, dave] as const
+  const room = await gathered(world, people)
   const fragment = await told(world, people, alice.sdk.invite({ room }))
   const link = decodeInviteLink(fragment)
   ok(link !== null)
@@ -89,33 +84,16 @@ Deno.test('ROOM-7, JOIN-5: a way in by a Welcome ends, whatever a restart took o
 
 Deno.test('JOIN-1, WIRE-5: who waits for a group does not ask for it again', async () => {
   const world = calmWorld(7)
-  const asked: RequestId[] = []
+  const given = { count: 0 }
   const held: (() => void)[] = []
-  let hearing: SessionListener | null = null
   let isHolding = false
-  /** The first request is refused; the answers to others are held for as long as the test wants. */
-  const dialer = (way: Dialer): Dialer => ({
+  // The first request is refused; answers to others are held for as long as the test wants.
+  const busy = { kind: 'tooMany', retryAfterMs: BUSY_MS } as const
+  const refusal = () => given.count === 1 ? busy : null
+  const holding = (way: Dialer): Dialer => ({
     dial: (endpoint, listener) =>
       way.dial(endpoint, {
         ...listener,
-        opened(transport) {
-          hearing = listener
-          listener.opened({
-            ...transport,
-            send(bytes) {
-              const frame = parseFrame(bytes)
-              const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
-              const message = decoded?.kind === 'message' ? decoded.message : null
-              if (message?.kind !== 'requestGroup') return transport.send(bytes)
-              const { request } = message.body
-              if (asked.push(request) > 1) return transport.send(bytes)
-              const [opcode] = BODIES.requestGroup
-              const refusal = { kind: 'tooMany', retryAfterMs: BUSY_MS } as const
-              const body = { request, opcode, refusal }
-              hearing?.framesReceived([encodeMessage('refused', NO_ROOM, body)])
-            },
-          })
-        },
         framesReceived(frames) {
           const isGroup = frames.some((frame) => bodyKind(frame[1] ?? 0) === 'group')
           if (isHolding && isGroup) held.push(() => listener.framesReceived(frames))
@@ -123,14 +101,12 @@ Deno.test('JOIN-1, WIRE-5: who waits for a group does not ask for it again', asy
         },
       }),
   })
+  const dialer = (way: Dialer) =>
+    refusingDialer({ kind: 'requestGroup', refusal, given, way: holding(way) })
   const alice = await openInWorld(world, 'alice')
   const bob = await openInWorld(world, 'bob', { dialer })
-  const people = [alice, bob]
-  for (const { name, sdk } of people) {
-    await told(world, people, sdk.signUp({ name, deviceName: 'phone' }))
-  }
-  const room = await told(world, people, alice.sdk.createRoom({ title: 'Larks' }))
-  await rest(world, people, FINAL_MS)
+  const people = [alice, bob] as const
+  const room = await gathered(world, people)
   const fragment = await told(world, people, alice.sdk.invite({ room }))
   await told(world, people, bob.sdk.joinByLink(fragment))
   // The next session asks at once, and its answer is late.
@@ -146,7 +122,7 @@ Deno.test('JOIN-1, WIRE-5: who waits for a group does not ask for it again', asy
   for (const give of held) give()
   await rest(world, people, FINAL_MS)
   strictEqual(stateOf(bob), 'live')
-  strictEqual(asked.length, 2)
+  strictEqual(given.count, 2)
   deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })
 

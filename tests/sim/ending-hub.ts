@@ -11,7 +11,8 @@ import type { LogReader } from './oracle.ts'
 import { sameFinality, sameGroup } from './same.ts'
 import type { World } from './world.ts'
 
-const STEP_MS = 1_000
+/** In which the end passes. */
+export const STEP_MS = 1_000
 
 /** Its store holds what the log says of the group, and nothing else. */
 export async function judgeHub(world: World, key: string, reader: LogReader): Promise<void> {

@@ -12,7 +12,7 @@ import { members } from '#core/mls/ratchet-tree.ts'
 import { isElector, type OpenEpoch } from '#core/policy/finality.ts'
 import { identityOf } from '#core/policy/roster.ts'
 import type { SimDevice } from './device.ts'
-import { judgeHub } from './ending-hub.ts'
+import { judgeHub, STEP_MS } from './ending-hub.ts'
 import { judgeMessages, judgeTold } from './ending-messages.ts'
 import { must } from './invariants.ts'
 import type { Place } from './oracle.ts'
@@ -21,7 +21,6 @@ import { epochsOf, topOf } from './watch.ts'
 import type { Workload } from './workload.ts'
 import type { World } from './world.ts'
 
-const STEP_MS = 1_000
 const ROUNDS = 10
 
 /** Everybody has time: what is open is decided, who was lost comes back. */

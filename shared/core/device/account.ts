@@ -151,12 +151,18 @@ export function signedUp(turn: Turn): void {
   turn.set({ account: { ...account, command: null } })
 }
 
+/** The name may be given yet, or has been and the answer was lost. */
+const MAY_BE_TAKEN: ReadonlySet<Refusal['kind']> = new Set([
+  'tooMany',
+  'unavailable',
+  'notInThisState',
+])
+
 /** The hub did not give the name: nothing of the attempt is kept, unless it only was too busy. */
 export function registrationRefused(turn: Turn, refusal: Refusal): void {
   const { account, session } = turn.state
   if (account.kind !== 'registering') return
-  const isOpen = refusal.kind === 'notInThisState'
-  if (refusal.kind === 'tooMany' || refusal.kind === 'unavailable' || isOpen) {
+  if (MAY_BE_TAKEN.has(refusal.kind)) {
     // An answer may have been lost: the root is kept, and the next session asks again.
     if ('attempt' in session) turn.effect({ kind: 'hangUp', attempt: session.attempt })
     return

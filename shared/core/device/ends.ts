@@ -6,19 +6,18 @@
 import { EMPTY } from '#core/base/bytes.ts'
 import { forgetRoom } from '#core/device/epochs.ts'
 import type { RoomRecord } from '#core/device/records.ts'
-import { hasLink, unfollow } from '#core/device/room.ts'
+import { hasLink } from '#core/device/room.ts'
 import type { Turn } from '#core/device/turn.ts'
 
 type End = Partial<Pick<RoomRecord, 'phase' | 'code'>>
 
 function endRoom(turn: Turn, key: string, end: End): void {
-  forgetRoom(turn, key)
   const room = turn.room(key)
   if (room === null) return
+  forgetRoom(turn, key)
   turn.effect({ kind: 'wipe', secrets: [room.record.opening] })
   turn.setRecord(key, { ...end, opening: EMPTY })
   turn.setRoom(key, { asked: [] })
-  unfollow(turn, key)
   turn.effect({ kind: 'showAccount' })
 }
 

@@ -17,7 +17,7 @@ import {
   provisionalRecordCodec,
 } from '#core/device/records.ts'
 import { roomRange, timelineRange } from '#core/device/records.ts'
-import { endUnderWay, isStored, wipeGroups } from '#core/device/room.ts'
+import { endUnderWay, isStored, unfollow, wipeGroups } from '#core/device/room.ts'
 import type { ProvisionalEpoch, RoomEpoch } from '#core/device/state.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { changedNodes, type NodeChanges } from '#core/mls/ratchet-tree.ts'
@@ -123,10 +123,11 @@ export function forgetEpochs(turn: Turn, key: string): void {
   wipeGroups(turn, key, epochs.map(({ group }) => group))
 }
 
-/** Deletes all that a room holds of its group, in an epoch or on the way to one. */
+/** Deletes all that a room holds of its group, also on the way to one, and follows no more. */
 export function forgetRoom(turn: Turn, key: string): void {
   endUnderWay(turn, key)
   forgetEpochs(turn, key)
+  unfollow(turn, key)
 }
 
 /** The group of an epoch has changed within it, its tree has not. */

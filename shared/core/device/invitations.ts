@@ -17,7 +17,8 @@ import type { Turn } from '#core/device/turn.ts'
 import { encodeInviteLink, INVITATION_SECRET_LENGTH } from '#core/identity/invitation.ts'
 import { invitationId, invitationKeyPair } from '#core/identity/invitation.ts'
 import { makeAnchor } from '#core/policy/anchor.ts'
-import { findInvitation, type PolicyInvitation, policyOf } from '#core/policy/room-policy.ts'
+import { findInvitation, isInviter, type PolicyInvitation } from '#core/policy/room-policy.ts'
+import { policyOf } from '#core/policy/room-policy.ts'
 import { rosterOf, usesOf } from '#core/policy/roster.ts'
 
 const DEFAULT_LIMITS: LinkLimits = {
@@ -180,13 +181,11 @@ export function revocationJob(
 function withoutOver(
   turn: Turn,
   room: RoomState,
-  account: AccountRecord,
+  { name: account, rootHash }: AccountRecord,
 ): readonly PolicyInvitation[] {
-  const isOwn = ({ inviter, inviterRootHash }: PolicyInvitation) =>
-    inviter === account.name && equalBytes(inviterRootHash, account.rootHash)
-  return listedInvitations(room).filter((each) =>
-    each.expiresAt > (isOwn(each) ? turn.nowMs : room.record.headTime)
-  )
+  const nowOf = (each: PolicyInvitation) =>
+    isInviter({ account, rootHash }, each) ? turn.nowMs : room.record.headTime
+  return listedInvitations(room).filter((each) => each.expiresAt > nowOf(each))
 }
 
 /**
@@ -202,10 +201,9 @@ export function policyAfter(
   const gone = jobs.flatMap((job) => job.kind === 'revoke' ? [job.id] : [])
   const account = turn.registered
   if (account === null || added.length === 0 && gone.length === 0) return null
+  const replaced = [...gone, ...added.map(({ id }) => id)]
   const after = (before: readonly PolicyInvitation[]) => [
-    ...before.filter(({ id }) =>
-      ![...gone, ...added.map((job) => job.id)].some((each) => equalBytes(each, id))
-    ),
+    ...before.filter(({ id }) => !replaced.some((each) => equalBytes(each, id))),
     ...added,
   ]
   const isRecent = ({ expiresAt }: PolicyInvitation) =>

@@ -67,7 +67,6 @@ export async function joinByLink(turn: Turn, command: number, fragment: string):
     return turn.done(command, roomKey(id))
   }
   if (existing !== null) forgetRoom(turn, existing.key)
-  unfollow(turn, roomKey(id))
   const room = newRoom({
     id,
     phase: 'joining',
@@ -266,7 +265,6 @@ export async function enterByWelcome(
   if (joined === null || room === null || roomKey(room) !== key) return false
   const existing = turn.room(key)
   if (existing !== null) forgetRoom(turn, key)
-  unfollow(turn, key)
   const fresh = addedRoom(turn, room, {
     suite: joined.group.public.suite.id,
     title: existing?.record.title ?? null,

@@ -19,12 +19,9 @@ export async function openRooms(turn: Turn): Promise<void> {
 
 /** Where there are more rooms than a session follows, the own ones first. */
 function inOrder({ rooms }: DeviceState): readonly string[] {
-  const keys = [...rooms.keys()]
-  if (rooms.size <= LIMITS.subscriptionsForOthersMax) return keys
-  const own = keys.filter((key) => isOwn(rooms.get(key) as RoomState))
-  const others = new Set(keys)
-  for (const key of own) others.delete(key)
-  return [...own, ...others]
+  if (rooms.size <= LIMITS.subscriptionsForOthersMax) return [...rooms.keys()]
+  const all = [...rooms.values()]
+  return [...all.filter(isOwn), ...all.filter((room) => !isOwn(room))].map(({ key }) => key)
 }
 
 /**

@@ -185,7 +185,7 @@ export function isFollowed(room: RoomState): boolean {
 /** The room is followed no more, as far as this device is concerned. */
 export function unfollow(turn: Turn, key: string): void {
   turn.dropQuestions(key)
-  if (turn.room(key) !== null) turn.setRoom(key, { subscription: { kind: 'none' } })
+  turn.setRoom(key, { subscription: { kind: 'none' } })
 }
 
 /** Begins to follow anew, unless the hub has been asked already. */

@@ -98,8 +98,10 @@ export async function makeCommit(
     })
     : null
   if (applied.added.length > 0 && !fitsWelcome(path?.tree ?? applied.tree, making)) {
-    if (path !== null) wipe(...path.privateKeys.map(([, key]) => key))
-    if (path !== null) wipePath(path.secrets)
+    if (path !== null) {
+      wipe(...path.privateKeys.map(([, key]) => key))
+      wipePath(path.secrets)
+    }
     return refuse('tooLarge')
   }
   const made = { applied, path, psks, sent: collected.sent, listed: collected.listed }

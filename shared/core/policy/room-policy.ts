@@ -138,7 +138,7 @@ export function isPolicyChangeAllowed(crypto: Crypto, change: PolicyChange): boo
   const kept = after.invitations.filter(({ id }) => findInvitation(before, id) !== null)
   const added = after.invitations.filter((each) => !kept.includes(each))
   const gone = before.invitations.filter(({ id }) => findInvitation(after, id) === null)
-  const own = after.invitations.filter((each) => isOwn(change.committer, each))
+  const own = after.invitations.filter((each) => isInviter(change.committer, each))
   // One member's invitations must leave room for those of the others.
   const isFlood = added.length > 0 && own.length > LIMITS.invitationsPerAccountMax
   return kept.every((each) => isSame(each, findInvitation(before, each.id))) && !isFlood &&
@@ -153,18 +153,22 @@ function isSame(a: PolicyInvitation, b: PolicyInvitation | null): boolean {
 /** *An invitation in another's name would pass for that person's word.* */
 function isAddAllowed(crypto: Crypto, change: PolicyChange, added: PolicyInvitation): boolean {
   const { committer, timeMs } = change
-  return isOwn(committer, added) && equalBytes(added.id, invitationId(crypto, added.publicKey)) &&
+  return isInviter(committer, added) &&
+    equalBytes(added.id, invitationId(crypto, added.publicKey)) &&
     added.expiresAt > timeMs && added.expiresAt <= timeMs + LIMITS.invitationAheadMsMax &&
     added.createdAt < added.expiresAt &&
     added.usesMax > 0 && added.usesMax <= LIMITS.invitationUsesMax
 }
 
 function isDeleteAllowed(change: PolicyChange, gone: PolicyInvitation): boolean {
-  return isOwn(change.committer, gone) || gone.expiresAt <= change.timeMs ||
+  return isInviter(change.committer, gone) || gone.expiresAt <= change.timeMs ||
     !change.hasMember(gone.inviter, gone.inviterRootHash)
 }
 
-function isOwn(identity: LeafIdentity, invitation: PolicyInvitation): boolean {
-  return invitation.inviter === identity.account &&
-    equalBytes(invitation.inviterRootHash, identity.rootHash)
+/** Whether an account of this root made the invitation. */
+export function isInviter(
+  { account, rootHash }: Pick<LeafIdentity, 'account' | 'rootHash'>,
+  invitation: PolicyInvitation,
+): boolean {
+  return invitation.inviter === account && equalBytes(invitation.inviterRootHash, rootHash)
 }
