@@ -475,4 +475,13 @@ export const BUGS: readonly Bug[] = [
       replace: 'if (hashes.size === 0 && certificates.delete(hash)) turn',
     }],
   },
+  {
+    name: 'who was refused in a room asks no more',
+    invariant: 'LetsIn',
+    edits: [{
+      file: 'shared/core/device/joining.ts',
+      find: "const again = existing === null || existing.record.phase === 'joinRefused' ||",
+      replace: 'const again = existing === null ||',
+    }],
+  },
 ]

@@ -20,6 +20,7 @@ export const INVARIANTS = {
   StoredBeforeSent: 'a device sends no frame and no commit that its store would not bring back',
   GenerationsOnce: 'no generation of a chain stands twice in the log',
   Converges: 'when faults end, all members come to the same state, and outboxes are empty',
+  LetsIn: 'when faults end, who has a new link of a room comes in',
   Named: 'a member has proof of everybody who is in its epochs, and of nobody else',
   Answered: 'each command is answered, once',
   DeliveredOnce: 'each message is delivered once, in order, to all who were members',

@@ -5,6 +5,7 @@
 import { Chaos } from './chaos.ts'
 import { judgeEnd, settleWorld } from './ending.ts'
 import { judgeEmptied } from './ending-hub.ts'
+import { letEverybodyIn, letEverybodySpeak } from './ending-late.ts'
 import { Hostile } from './hostile.ts'
 import { Violation } from './invariants.ts'
 import type { Replay } from './oracle.ts'
@@ -84,6 +85,9 @@ async function live(world: World): Promise<void> {
   }
   world.chronicle.note('-- the end')
   hostile.end()
+  await settleWorld(world)
+  await letEverybodyIn(world, workload)
+  letEverybodySpeak(world, workload)
   await settleWorld(world)
   await judgeEnd(world, workload)
   await judgeEmptied(world)

@@ -186,7 +186,7 @@ export class Workload {
     })
   }
 
-  #write(device: SimDevice, room: string, name: 'sendMessage' | 'sendLong' = 'sendMessage'): void {
+  write(device: SimDevice, room: string, name: 'sendMessage' | 'sendLong' = 'sendMessage'): void {
     const localId = `${device.name} ${++this.#texts}`
     const isLong = name === 'sendLong'
     const text = isLong ? localId.padEnd(this.#prng.pick(LONG_TEXTS), '語') : localId
@@ -206,7 +206,7 @@ export class Workload {
     sendMessage: () => {
       const device = this.#device()
       const room = this.#liveRoom(device)
-      if (room !== null) this.#write(device, room.key)
+      if (room !== null) this.write(device, room.key)
     },
     burst: () => {
       const device = this.#device()
@@ -214,7 +214,7 @@ export class Workload {
       if (room === null) return
       this.#world.chronicle.operation('burst', device.name)
       const count = 2 + this.#prng.integer(BURST_MAX)
-      for (let index = 0; index < count; index++) this.#write(device, room.key)
+      for (let index = 0; index < count; index++) this.write(device, room.key)
     },
     sendAgain: () => {
       const device = this.#device()
@@ -230,7 +230,7 @@ export class Workload {
       const room = this.#liveRoom(device)
       if (room === null) return
       const count = this.#prng.pick(LONG_COUNTS)
-      for (let index = 0; index < count; index++) this.#write(device, room.key, 'sendLong')
+      for (let index = 0; index < count; index++) this.write(device, room.key, 'sendLong')
     },
     createRoom: () => {
       if (this.rooms.length < 2 * this.#world.plan.rooms) this.#create(this.#device())
