@@ -8,6 +8,7 @@ import type { CommitFacts } from '#core/policy/finality.ts'
 import { chooseAsked, type ConnectedLeaf } from '#core/policy/asking.ts'
 import type { LogPosition } from '#core/base/ids.ts'
 import { encodeMessage } from '#core/wire/bodies.ts'
+import { queueFrames } from '#hub/gateway/fan-out.ts'
 import { type Connection, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import type { Subscription } from '#hub/gateway/model.ts'
 import { type EpochView, leafOf, memberAt } from '#hub/sequencer/group-view.ts'
@@ -50,6 +51,8 @@ export function askNewcomer(hub: Hub, room: Room, connection: Connection): void 
   const subscription = connection.subscriptions.get(room)
   if (subscription === undefined) return
   for (const epoch of room.sequenced.finality?.open ?? []) {
+    // A session that takes no more of them is asked when it follows again.
+    if (subscription.phase === 'ended') return
     const view = viewAt(room.sequenced, epoch.position)
     const [here] = view === null ? [] : leafHere(subscription, view)
     if (view === null || here === undefined) continue
@@ -92,13 +95,10 @@ function askedOf(room: Room, epoch: OpenEpoch): readonly number[] {
   return [...epoch.asked, ...fresh.map(({ leaf }) => leaf)]
 }
 
-/** On the lane of the room: behind the entries that it is about. */
+/** On the lane of the room, behind the entries that it is about, and bounded like them. */
 function ask(hub: Hub, { subscription }: Here, position: LogPosition): void {
-  const { connection, lane, room } = subscription
-  const frame = encodeMessage('askVote', room.id, { position })
-  const item = { lane, frames: [frame], bytes: frame.length, first: null }
-  connection.outbound.queue(subscription, item)
-  hub.dirty.add(connection)
+  const frame = encodeMessage('askVote', subscription.room.id, { position })
+  queueFrames(hub, subscription, { first: null, frames: [frame], bytes: frame.length })
 }
 
 /** Has the verdicts written that time has made due; true when there are some. */

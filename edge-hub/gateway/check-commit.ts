@@ -71,7 +71,8 @@ export async function checkCommit(
   })
   if (judged.kind === 'refused') return refused({ kind: 'badCommit', fault: judged.fault })
   if (!await areAttested(hub, body.certificates)) return refused({ kind: 'badCertificate' })
-  const late = spendExternal(hub, room, { author, judged })
+  const { external } = judged
+  const late = judgeShare(hub, room, { author, external })
   if (late !== null) return refused(late)
   return {
     kind: 'commit',
@@ -83,6 +84,7 @@ export async function checkCommit(
     after: processed.group,
     change: processed.change,
     facts: judged.facts,
+    external,
     certificates: storedCertificates(judged, certificates),
     welcome,
     bytes: encode(commitEntryCodec, entry),
@@ -128,20 +130,33 @@ function judgeSender(
 
 /** One token of a device's share in a room. */
 function spendOf(hub: Hub, buckets: Buckets, room: Room, author: Author): Refusal | null {
-  return refusalOf(buckets.spend(`${room.key}${deviceKey(author)}`, nowMs(hub)))
+  return refusalOf(buckets.spend(shareKey(room, author), nowMs(hub)))
 }
 
-/** Joins by link are few for each room, and so are the resyncs of a device. */
-function spendExternal(
-  hub: Hub,
-  room: Room,
-  by: { readonly author: Author; readonly judged: JudgedCommit },
-): Refusal | null {
-  if (by.judged.external === 'resync') return spendOf(hub, hub.resyncs, room, by.author)
-  if (by.judged.external !== 'invitation') return null
+function shareKey(room: Room, author: Author): string {
+  return `${room.key}${deviceKey(author)}`
+}
+
+type External = Pick<CommitSubmission, 'author' | 'external'>
+
+/**
+ * Joins by link are few for each room, and so are the resyncs of a device. The check only looks: it
+ * is the entry that counts, and a commit that is not stored may come again.
+ */
+function judgeShare(hub: Hub, room: Room, { author, external }: External): Refusal | null {
+  if (external === 'resync') {
+    return refusalOf(hub.resyncs.look(shareKey(room, author), nowMs(hub)))
+  }
+  if (external !== 'invitation') return null
+  return refusalOf(spend(room.linkJoins, LINK_RATE, nowMs(hub)))
+}
+
+/** An external commit stands in the log: it takes its part of the share that it was checked for. */
+export function spendShare(hub: Hub, room: Room, { author, external }: External): void {
+  if (external === 'resync') hub.resyncs.spend(shareKey(room, author), nowMs(hub))
+  if (external !== 'invitation') return
   const spent = spend(room.linkJoins, LINK_RATE, nowMs(hub))
   if (spent.kind === 'spent') room.linkJoins = spent.bucket
-  return refusalOf(spent)
 }
 
 async function areAttested(hub: Hub, certificates: readonly Uint8Array[]): Promise<boolean> {

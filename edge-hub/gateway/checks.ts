@@ -10,6 +10,7 @@ import { isOfKnownBurst, verifySealedFrame } from '#core/sender-keys/sealed-fram
 import type { FrameCheck as FrameProof } from '#core/sender-keys/sealed-frame.ts'
 import type { Body } from '#core/wire/bodies.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
+import { UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { checkCommit, checkProposal, checkVote } from '#hub/gateway/check-commit.ts'
 import { checkGenesis } from '#hub/gateway/check-genesis.ts'
 import type { Arrival, Checked, Hub, Room } from '#hub/gateway/model.ts'
@@ -24,6 +25,9 @@ export type Check = Submission | { readonly kind: 'refused'; readonly refusal: R
 
 const refused = (refusal: Refusal): Check => ({ kind: 'refused', refusal })
 const MALFORMED = refused({ kind: 'malformed' })
+
+/** The store did not give what a check needs: the submission is neither good nor bad. */
+class Unread extends Error {}
 
 /** A submission that was checked, or its refusal. */
 export interface CheckOutcome {
@@ -58,6 +62,7 @@ export async function checkAll(
  */
 function guarded(hub: Hub, check: () => Promise<Check> | Check): Promise<Check> | Check {
   const refuse = (error: unknown): Check => {
+    if (error instanceof Unread) return refused(UNAVAILABLE)
     hub.ports.effects.checkFaulted(error)
     return MALFORMED
   }
@@ -190,6 +195,7 @@ async function isSigned(hub: Hub, proof: FrameProof, bursts: Bursts): Promise<bo
 
 /**
  * The log's own hash at a position that is no longer remembered; null where it has none (LOG-5).
+ * Throws `Unread` where it does not give one that it has (HUB-10).
  */
 async function findHash(hub: Hub, room: Room, position: bigint): Promise<Uint8Array | null> {
   if (position >= room.sequenced.next) return null
@@ -197,7 +203,7 @@ async function findHash(hub: Hub, room: Room, position: bigint): Promise<Uint8Ar
   if (remembered !== undefined) return remembered
   const range = { from: position as LogPosition, limit: 1, bytesMax: 1 }
   const [stored] = await hub.ports.log.read(room.id, range).catch(() => [])
-  if (stored === undefined || stored.position !== position) return null
+  if (stored === undefined || stored.position !== position) throw new Unread()
   if (room.found.size >= FOUND_MAX) {
     const [oldest] = room.found.keys()
     if (oldest !== undefined) room.found.delete(oldest)

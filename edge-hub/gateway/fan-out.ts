@@ -4,7 +4,7 @@
  * subscription and the tail of encoded entries; owns no queue (`outbound.ts`) and no position.
  */
 import { assert } from '#core/base/assert.ts'
-import type { LogPosition, RequestId, RoomId } from '#core/base/ids.ts'
+import type { LogPosition, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { type Body, encodeMessage } from '#core/wire/bodies.ts'
 import { entryBodyHash } from '#core/wire/log-entry.ts'
@@ -13,7 +13,7 @@ import { accept, refuse, send } from '#hub/gateway/answering.ts'
 import { encodeEntry, encodeHole, type EntriesFrames } from '#hub/gateway/entries-frame.ts'
 import { entriesFrames } from '#hub/gateway/entries-frame.ts'
 import { showHead } from '#hub/gateway/heads.ts'
-import { type Connection, type Hub, NEVER, type Room } from '#hub/gateway/model.ts'
+import { type Connection, type Hub, NEVER, nowMs, type Room } from '#hub/gateway/model.ts'
 import type { Subscription } from '#hub/gateway/model.ts'
 import { seatOf } from '#hub/gateway/seats.ts'
 import type { Lane, StoredEntry } from '#hub/ports.ts'
@@ -30,24 +30,28 @@ export function laneOf(room: RoomId, open: boolean): Lane {
 
 /**
  * Begins or begins anew a subscription of a member, or of who may become one: that one follows from
- * behind the group that it was given, and gets every frame as a hole (JOIN-1).
+ * behind the group that it was given, and gets every frame as a hole (JOIN-1). False where it is
+ * refused.
  */
 export function subscribe(
   hub: Hub,
   connection: Connection,
   asked: { readonly room: Room; readonly opcode: number; readonly body: Body<'subscribe'> },
-): void {
+): boolean {
   const { room, opcode, body } = asked
   const { request, from, holesBefore, open } = body
   const { next } = room.sequenced
   const head = headView(room.sequenced)
   const seat = seatOf(connection, room)
   assert(head !== null && seat !== null, 'who subscribes has a place in an open room')
-  const refused = (refusal: Refusal) => refuse(hub, connection, { request, opcode, refusal })
+  const refused = (refusal: Refusal): false => {
+    refuse(hub, connection, { request, opcode, refusal })
+    return false
+  }
   if (from > next) return refused({ kind: 'unknownEntry' })
   const first = seat.isMember ? 0n : connection.joining.get(room.key)?.from ?? next
   if (from < first) return refused({ kind: 'notAllowed' })
-  endSubscription(connection.subscriptions.get(room))
+  endSubscription(hub, connection.subscriptions.get(room))
   // Answers wait behind the entries and are never taken back.
   const isFull = connection.outbound.roomBytes > LIMITS.outboundQueueBytesMax
   if (isFull || connection.subscriptions.size >= LIMITS.subscriptionsPerSessionMax) {
@@ -62,6 +66,7 @@ export function subscribe(
     holesFrom: NEVER,
     phase: 'reading',
     pageAsked: false,
+    readAgainAtMs: null,
     next: from,
     until: null,
     acknowledged: -1n,
@@ -81,6 +86,7 @@ export function subscribe(
   })
   queueFrames(hub, subscription, { first: null, frames: [answer], bytes: answer.length })
   follow(hub, subscription)
+  return true
 }
 
 function lastGenerations(room: Room, origin: bigint, leaf: number | null) {
@@ -97,16 +103,20 @@ export function unsubscribe(
   connection: Connection,
   asked: { readonly room: Room; readonly body: Body<'unsubscribe'> },
 ): void {
-  endSubscription(connection.subscriptions.get(asked.room))
+  endSubscription(hub, connection.subscriptions.get(asked.room))
   accept(hub, connection, { request: asked.body.request, position: null })
 }
 
 /** Queued entries are taken back, the first of them is named; what is being written arrives. */
-export function endSubscription(subscription: Subscription | undefined): bigint | null {
+export function endSubscription(
+  hub: Hub,
+  subscription: Subscription | undefined,
+): bigint | null {
   if (subscription === undefined || subscription.phase === 'ended') return null
   const { connection, room } = subscription
   if (subscription.phase === 'reading') connection.readingCount--
   subscription.phase = 'ended'
+  hub.pages.waiting.delete(subscription)
   connection.subscriptions.delete(room)
   room.subscribers.delete(subscription)
   return connection.outbound.takeBack(subscription)
@@ -177,25 +187,28 @@ export function showFrames(subscription: Subscription): void {
 
 /** Whoever is no member any more gets everything up to `until`, and nothing after (SEQ-6). */
 export function endForStrangers(
+  hub: Hub,
   room: Room,
   until: bigint,
   isFollower: (connection: Connection) => boolean,
 ): void {
   for (const subscription of [...room.subscribers]) {
-    if (!isFollower(subscription.connection)) endAt(subscription, until)
+    if (!isFollower(subscription.connection)) endAt(hub, subscription, until)
   }
 }
 
-function endAt(subscription: Subscription, until: bigint): void {
+function endAt(hub: Hub, subscription: Subscription, until: bigint): void {
   subscription.until ??= until
-  if (subscription.phase === 'live' || subscription.next >= subscription.until) finish(subscription)
+  const isThere = subscription.phase === 'live' || subscription.next >= subscription.until
+  if (isThere) finish(hub, subscription)
 }
 
 /** Ends without taking back what is queued. */
-function finish(subscription: Subscription): void {
+function finish(hub: Hub, subscription: Subscription): void {
   const { connection, room } = subscription
   if (subscription.phase === 'reading') connection.readingCount--
   subscription.phase = 'ended'
+  hub.pages.waiting.delete(subscription)
   connection.subscriptions.delete(room)
   room.subscribers.delete(subscription)
 }
@@ -205,7 +218,8 @@ function queueEntries(hub: Hub, subscription: Subscription, flushed: EntriesFram
   queueFrames(hub, subscription, flushed)
 }
 
-function queueFrames(
+/** On the lane of the room; beyond what a session may have queued, its longest queue is dropped. */
+export function queueFrames(
   hub: Hub,
   subscription: Subscription,
   item: {
@@ -233,7 +247,7 @@ function cutLongest(hub: Hub, connection: Connection): void {
 /** Ends a subscription and names the position from which the device may ask again (HUB-5). */
 function cut(hub: Hub, subscription: Subscription): void {
   const { next, room, connection } = subscription
-  const position = (endSubscription(subscription) ?? next) as LogPosition
+  const position = (endSubscription(hub, subscription) ?? next) as LogPosition
   hub.ports.effects.observe({ kind: 'subscriptionCut' })
   send(hub, connection, { kind: 'catchUp', room: room.id, body: { position } })
 }
@@ -279,7 +293,7 @@ export function follow(hub: Hub, subscription: Subscription): void {
   if (subscription.queuedBytes > LIMITS.entriesFrameSizeMax) return
   const { room } = subscription
   if (subscription.until !== null && subscription.next >= subscription.until) {
-    return finish(subscription)
+    return finish(hub, subscription)
   }
   if (subscription.next >= room.sequenced.next) return goLive(hub, subscription)
   if (subscription.until === null && isInTail(subscription)) {
@@ -289,7 +303,7 @@ export function follow(hub: Hub, subscription: Subscription): void {
     return goLive(hub, subscription)
   }
   subscription.pageAsked = true
-  hub.pages.waiting.push(subscription)
+  hub.pages.waiting.add(subscription)
   readPages(hub)
 }
 
@@ -311,9 +325,9 @@ function goLive(hub: Hub, subscription: Subscription): void {
 function readPages(hub: Hub): void {
   const { pages } = hub
   while (pages.reading < LIMITS.catchUpReadsMax) {
-    const subscription = pages.waiting.shift()
+    const [subscription] = pages.waiting
     if (subscription === undefined) return
-    if (subscription.phase !== 'reading') continue
+    pages.waiting.delete(subscription)
     pages.reading++
     readPage(hub, subscription).then(() => {
       pages.reading--
@@ -330,19 +344,36 @@ async function readPage(hub: Hub, subscription: Subscription): Promise<void> {
     bytesMax: LIMITS.entriesFrameSizeMax - LIMITS.catchUpPageEntriesMax * 16,
   }
   const read = await hub.ports.log.read(room.id, range).catch(() => null)
-  subscription.pageAsked = false
   if (subscription.phase !== 'reading') return
   const published = room.sequenced.next
   const end = subscription.until ?? published
   const entries = (read ?? []).filter(({ position }) => position < end && position < published)
   if (entries.length === 0 && next < end) {
-    cut(hub, subscription)
-  } else {
-    const encoded = entries.map((stored) => encodeFor(hub, subscription, stored))
-    queueEntries(hub, subscription, entriesFrames(room.id, next, encoded))
-    follow(hub, subscription)
+    subscription.readAgainAtMs = nowMs(hub) + LIMITS.pageRetryMs as TimeMs
+    return
   }
+  subscription.pageAsked = false
+  const encoded = entries.map((stored) => encodeFor(hub, subscription, stored))
+  queueEntries(hub, subscription, entriesFrames(room.id, next, encoded))
+  follow(hub, subscription)
   subscription.connection.outbound.flush()
+}
+
+/**
+ * Asks anew for the pages that the log did not give, once their time has come (HUB-10). *Who was
+ * told to ask again would do so at once, again and again.*
+ */
+export function readAgain(hub: Hub): void {
+  for (const { readingCount, subscriptions } of hub.connections.values()) {
+    if (readingCount === 0) continue
+    for (const subscription of subscriptions.values()) {
+      const { readAgainAtMs } = subscription
+      if (readAgainAtMs === null || readAgainAtMs > nowMs(hub)) continue
+      subscription.readAgainAtMs = null
+      subscription.pageAsked = false
+      follow(hub, subscription)
+    }
+  }
 }
 
 /** Frames outside of the device's time come as holes: it has no keys for them. */

@@ -19,7 +19,8 @@ import { authorize } from '#hub/gateway/authorize.ts'
 import { leaveAnchor } from '#hub/gateway/anchors.ts'
 import { askNewcomer, findDueVerdicts } from '#hub/gateway/asking.ts'
 import { claim, publish } from '#hub/gateway/directory-requests.ts'
-import { acknowledge, passOn, subscribe, unsubscribe } from '#hub/gateway/fan-out.ts'
+import { acknowledge, passOn, readAgain, subscribe } from '#hub/gateway/fan-out.ts'
+import { unsubscribe } from '#hub/gateway/fan-out.ts'
 import { endStalledGroups, requestGroup } from '#hub/gateway/group-requests.ts'
 import { signDueHeads } from '#hub/gateway/heads.ts'
 import { type HubMemory, memoryOf } from '#hub/gateway/memory.ts'
@@ -42,7 +43,7 @@ import { headView } from '#hub/sequencer/room-state.ts'
 export interface Gateway {
   /** Takes a session; null turns it away (draining, or too many). */
   accept(session: HubSession): HubSessionListener | null
-  /** To be called a few times a second: silence, heads, verdicts, eviction. */
+  /** To be called a few times a second: silence, unread pages, heads, verdicts, eviction. */
   tick(): void
   /** Tells every session to go, elsewhere if an endpoint is given; takes no new ones (SES-7). */
   drain(redirect?: { readonly endpoint: string; readonly reason: number }): void
@@ -64,6 +65,7 @@ export function createGateway(ports: GatewayPorts): Gateway {
     tick() {
       passTime(hub)
       endStalledGroups(hub)
+      readAgain(hub)
       signDueHeads(hub)
       if (findDueVerdicts(hub)) runTurns(hub)
       evictRooms(hub)
@@ -100,7 +102,7 @@ export function createHub(ports: GatewayPorts): Hub {
     provisional: new Set(),
     headsDue: new Set(),
     dirty: new Set(),
-    pages: { waiting: [], reading: 0 },
+    pages: { waiting: new Set(), reading: 0 },
     unanswered: { count: 0, bytes: 0 },
     registrations: fullBucket(REGISTRATION_RATE, ports.clock.nowMs()),
     strangerRequests: new Buckets(STRANGER_RATE, LIMITS.bucketsKeptMax),
@@ -311,7 +313,7 @@ function roomMessage(hub: Hub, connection: Connection, room: Room, message: Mess
       return submit(hub, room, { connection, request, opcode, size: sizeOf(message), asked })
     }
     case 'subscribe':
-      subscribe(hub, connection, { room, opcode, body: message.body })
+      if (!subscribe(hub, connection, { room, opcode, body: message.body })) return
       return askNewcomer(hub, room, connection)
     case 'unsubscribe':
       return unsubscribe(hub, connection, { room, body: message.body })

@@ -25,6 +25,7 @@ export function publishToMembers(hub: Hub, room: Room, decision: Decision): void
     rest = rest.slice(behind)
     endJoins(room, epochs.slice(0, 1))
     endForStrangers(
+      hub,
       room,
       position + 1n,
       (connection) => hasLeaf(connection, epochs) || mayJoin(connection, room, epochs),

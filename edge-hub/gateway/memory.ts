@@ -61,7 +61,7 @@ export function memoryOf(hub: Hub): HubMemory {
     requests: hub.unanswered.count,
     requestBytes: hub.unanswered.bytes,
     groups: hub.groupsReading,
-    pages: hub.pages.waiting.length + hub.pages.reading,
+    pages: hub.pages.waiting.size + hub.pages.reading,
     rooms: hub.rooms.size,
     roomsProvisional: hub.provisional.size,
     headsDue: hub.headsDue.size,

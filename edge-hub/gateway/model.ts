@@ -118,6 +118,8 @@ export interface WelcomesOffered {
   reads: 0 | 1 | 2
   /** The store did not give them: they are read again when the device is heard of. */
   isUnread: boolean
+  /** The rooms that hold some back are being woken. */
+  isWaking: boolean
 }
 
 /** What a device has shown to follow a room as a newcomer (JOIN-1). */
@@ -197,8 +199,10 @@ export interface Subscription extends Sender {
   holesFrom: bigint
   /** `reading` follows the log, `live` gets each flush, `ended` gets nothing more. */
   phase: 'reading' | 'live' | 'ended'
-  /** True while a page is being read or waits for its turn. */
+  /** True while a page is being read or waits for its turn, or to be read again. */
   pageAsked: boolean
+  /** When a page that the log did not give is asked for again; null: none waits for that. */
+  readAgainAtMs: TimeMs | null
   /** First position that is not queued yet. */
   next: bigint
   /** Position behind the last one that is delivered; null: no end. */
@@ -221,6 +225,8 @@ export interface Room {
   readonly key: string
   /** `absent` has no genesis; `gone` was replaced or evicted and must be looked up again. */
   phase: 'loading' | 'absent' | 'open' | 'gone'
+  /** Ends when the room is no longer `loading`; null: it was not loaded. */
+  loading: Promise<void> | null
   sequenced: SequencedRoom
   readonly queue: RoomQueue<Arrival, Checked>
   /** Messages that wait while the room is loading or its genesis is on the way. */
@@ -252,6 +258,7 @@ export function createRoom(id: RoomId, key: string, sequenced: SequencedRoom): R
     id,
     key,
     phase: 'loading',
+    loading: null,
     sequenced,
     queue: createRoomQueue(),
     held: [],
@@ -294,7 +301,8 @@ export interface Hub {
   readonly headsDue: Set<Room>
   /** Sessions with something to write. */
   readonly dirty: Set<Connection>
-  readonly pages: { readonly waiting: Subscription[]; reading: number }
+  /** Subscriptions whose page waits for its turn, in order, and how many pages are being read. */
+  readonly pages: { readonly waiting: Set<Subscription>; reading: number }
   /** Requests of all sessions, also of those that have ended: they hold their bytes until then. */
   readonly unanswered: { count: number; bytes: number }
   /** Registrations of all guests together: a new session is nobody new. */

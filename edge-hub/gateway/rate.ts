@@ -54,6 +54,11 @@ export class Buckets {
     return this.#byKey.size
   }
 
+  /** What `spend` would say now. */
+  look(key: string, nowMs: TimeMs): Spent {
+    return spend(this.#byKey.get(key) ?? fullBucket(this.#rate, nowMs), this.#rate, nowMs)
+  }
+
   /** Takes one token of `key`. Who is refused is not forgotten for it. */
   spend(key: string, nowMs: TimeMs): Spent {
     const bucket = this.#byKey.get(key) ?? fullBucket(this.#rate, nowMs)

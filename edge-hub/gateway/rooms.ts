@@ -27,7 +27,6 @@ export function roomOf(hub: Hub, connection: Connection, id: RoomId): Room {
   let room = hub.rooms.get(key)
   if (room === undefined) {
     room = placeFor(hub, id)
-    background(hub, load(hub, room))
   } else if (hub.rooms.size > LIMITS.roomsCachedMax / 2) {
     // Moves it to the end, away from eviction; nothing is evicted from a cache that is half empty.
     hub.rooms.delete(key)
@@ -39,18 +38,21 @@ export function roomOf(hub: Hub, connection: Connection, id: RoomId): Room {
 
 /**
  * Loads a room that nobody speaks about, so that time decides what is open in it (VOTE-3). False
- * where it cannot be read now.
+ * where it cannot be read now, whoever began to load it.
  */
 export async function wakeRoom(hub: Hub, id: RoomId): Promise<boolean> {
-  if (!hub.rooms.has(keyOf(id))) await load(hub, placeFor(hub, id))
-  return hub.rooms.has(keyOf(id))
+  const room = hub.rooms.get(keyOf(id)) ?? placeFor(hub, id)
+  await room.loading
+  return room.phase !== 'gone'
 }
 
-/** A room that is about to be loaded. */
+/** A room that is being loaded. */
 function placeFor(hub: Hub, id: RoomId): Room {
   const key = keyOf(id)
   const room = createRoom(id.slice() as RoomId, key, emptyRoom(id.slice() as RoomId, TERM))
   hub.rooms.set(key, room)
+  room.loading = load(hub, room)
+  background(hub, room.loading)
   return room
 }
 

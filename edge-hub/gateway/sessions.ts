@@ -50,7 +50,7 @@ export function openConnection(hub: Hub, session: HubSession, number: number): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, now),
-    welcomes: { offered: new Map(), isMore: false, reads: 0, isUnread: false },
+    welcomes: { offered: new Map(), isMore: false, reads: 0, isUnread: false, isWaking: false },
     sessionHash: null,
     groupAnswer: null,
     joining: new Map(),
@@ -168,7 +168,9 @@ function release(hub: Hub, connection: Connection, reason: EffectOf<'release'>['
   connection.welcomes.isMore = false
   connection.groupAnswer = null
   connection.joining.clear()
-  for (const subscription of [...connection.subscriptions.values()]) endSubscription(subscription)
+  for (const subscription of [...connection.subscriptions.values()]) {
+    endSubscription(hub, subscription)
+  }
   connection.resume?.()
   connection.resume = null
 }

@@ -7,12 +7,14 @@ import { assert } from '#core/base/assert.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { flush, settle, UNAVAILABLE } from '#hub/gateway/answering.ts'
 import { askAbout, hasElectorHere } from '#hub/gateway/asking.ts'
+import { spendShare } from '#hub/gateway/check-commit.ts'
 import { cutAll } from '#hub/gateway/fan-out.ts'
 import { headMoved } from '#hub/gateway/heads.ts'
 import { publishToMembers, settleMembers } from '#hub/gateway/membership.ts'
 import { type Arrival, type Checked, type Hub, nowMs, type Room } from '#hub/gateway/model.ts'
 import type { AppendOutcome, RoomAppend } from '#hub/ports.ts'
 import { type Decision, install, type Outcome, sequence } from '#hub/sequencer/sequencer.ts'
+import type { Submission } from '#hub/sequencer/sequencer.ts'
 
 /** One room's part of a turn. */
 interface Part {
@@ -138,14 +140,24 @@ function act(hub: Hub, stored: Stored): void {
     // Also a refusal rests on what stood before it in the turn.
     const isKept = stored.kind === 'stored'
     settle(hub, room, arrival, isKept ? decided : failed)
-    if (isKept && submission.kind === 'frame') {
-      noteStall(hub, room, { leaf: submission.leaf, decided })
-    }
+    if (isKept) taken(hub, room, { submission, decided })
   }
   if (stored.kind === 'stored') spread(hub, room, decision)
   else if (stored.conflict) conflicted(hub, room)
   if (checked.some(({ arrival }) => isCreation(arrival))) hub.roomSettled(room)
   hub.checkMore(room)
+}
+
+/** What a submission leaves behind at the hub once its turn is stored. */
+function taken(
+  hub: Hub,
+  room: Room,
+  { submission, decided }: { readonly submission: Submission; readonly decided: Outcome },
+): void {
+  if (submission.kind === 'frame') noteStall(hub, room, { leaf: submission.leaf, decided })
+  else if (submission.kind === 'commit' && decided.kind === 'accepted') {
+    spendShare(hub, room, submission)
+  }
 }
 
 const isCreation = ({ asked }: Arrival) => asked.kind === 'createRoom'

@@ -89,10 +89,13 @@ export function welcomeReceived(
 
 /**
  * Loads the rooms that hold Welcomes for a device back, one after another and a bounded number: a
- * verdict, or the time for one, gives them out or takes them away. *Where the hub was started anew
- * and no member comes, nobody else speaks about such a room, and its newcomer knows nothing of it.*
+ * verdict, or the time for one, gives them out or takes them away. One run at a time. *Where the
+ * hub was started anew and no member comes, nobody else speaks about such a room, and its newcomer
+ * knows nothing of it.*
  */
 export function wakeHoldingRooms(hub: Hub, connection: Connection): void {
+  if (connection.welcomes.isWaking) return
+  connection.welcomes.isWaking = true
   background(hub, wake(hub, connection))
 }
 
@@ -100,10 +103,12 @@ async function wake(hub: Hub, { welcomes, actor: { device: owner } }: Connection
   assert(owner !== null, 'a device that is offered Welcomes is proven')
   const { account, device } = owner
   const rooms = await hub.ports.directory.readHoldingRooms(account, device).catch(() => null)
-  if (rooms === null) welcomes.isUnread = true
+  let isUnread = rooms === null
   for (const room of someOf(hub, rooms ?? [])) {
-    if (!await wakeRoom(hub, room)) welcomes.isUnread = true
+    if (!await wakeRoom(hub, room)) isUnread = true
   }
+  welcomes.isWaking = false
+  if (isUnread) welcomes.isUnread = true
 }
 
 /** All, or as many as are woken, from any place on: nobody can put others before them. */

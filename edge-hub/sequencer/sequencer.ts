@@ -11,6 +11,7 @@ import { type LogPosition, type TimeMs, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import type { CommitChange } from '#core/mls/staged-commit.ts'
+import type { JudgedCommit } from '#core/policy/commit-rules.ts'
 import { castVote, type CommitFacts, judgeAppend } from '#core/policy/finality.ts'
 import { hasSeenVoids, type JudgedVote, maySpeak } from '#core/policy/finality.ts'
 import type { Sha256 } from '#core/wire/log-entry.ts'
@@ -59,6 +60,8 @@ export interface CommitSubmission {
   readonly change: CommitChange
   /** With the time that the commit was judged at. */
   readonly facts: Omit<CommitFacts, 'position'>
+  /** How its committer came by itself; null: it was a member. */
+  readonly external: JudgedCommit['external']
   readonly certificates: readonly StoredCertificate[]
   /** One for all adds; empty without adds. */
   readonly welcome: Uint8Array

@@ -120,7 +120,7 @@ async function ran(
 
 function isBusy({ hub, room, connections }: Opened): boolean {
   return hub.turnRunning || hub.ready.size > 0 || room.queue.unsettledCount > 0 ||
-    hub.pages.reading > 0 || hub.pages.waiting.length > 0 || hub.groupsReading > 0 ||
+    hub.pages.reading > 0 || hub.pages.waiting.size > 0 || hub.groupsReading > 0 ||
     connections.some(({ inFlight }) => inFlight > 0)
 }
 
@@ -142,7 +142,7 @@ function taken({ hub, room }: Opened, connection: Connection, letter: Letter): v
       return submit(hub, room, { connection, request, opcode, size, asked })
     }
     case 'subscribe':
-      subscribe(hub, connection, { room, opcode, body: message.body })
+      if (!subscribe(hub, connection, { room, opcode, body: message.body })) return
       return askNewcomer(hub, room, connection)
     case 'requestGroup':
       return requestGroup(hub, connection, { room, size, body: message.body })
@@ -274,7 +274,7 @@ function connect(hub: Hub, room: Room, { follower, seat, given }: Connecting): C
     inFlightBytes: 0,
     resume: null,
     ephemerals: fullBucket(EPHEMERAL_RATE, hub.ports.clock.nowMs()),
-    welcomes: { offered: new Map(), isMore: false, reads: 0, isUnread: false },
+    welcomes: { offered: new Map(), isMore: false, reads: 0, isUnread: false, isWaking: false },
     sessionHash,
     groupAnswer: null,
     joining: new Map(right === null ? [] : [[room.key, right]]),
@@ -289,6 +289,7 @@ function connect(hub: Hub, room: Room, { follower, seat, given }: Connecting): C
       ...following,
       phase: 'live',
       pageAsked: false,
+      readAgainAtMs: null,
       next: room.sequenced.next,
       until: null,
       acknowledged: -1n,

@@ -188,6 +188,7 @@ function submissionsOf(
     welcome,
     bytes,
     facts,
+    external: null,
   }
   return { genesis, commit }
 }
@@ -295,6 +296,7 @@ async function makeSmallCommit(name: string, wish: CommitWish): Promise<SmallCom
     })),
     welcome: new Uint8Array(0),
     bytes: encode(commitEntryCodec, entry),
+    external: judged.external,
   } as const
   return { name, seat, kind, before, epoch, seen, judged, submission }
 }

@@ -1,14 +1,15 @@
 /** Following a room: catch-up by pages and tail, holes, slow devices, many subscribers. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import { toHex } from '#core/base/bytes.ts'
-import { logPosition } from '#core/base/ids.ts'
+import { equalBytes, toHex } from '#core/base/bytes.ts'
+import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
 import { sealBurst } from '#core/sender-keys/seal.ts'
 import { BODIES } from '#core/wire/bodies.ts'
-import type { HubSession } from '#hub/ports.ts'
+import type { HubSession, RoomLog } from '#hub/ports.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
 import { createHubWorld, type HubWorld } from '../support/hub-world.ts'
+import { createMemoryHubPorts } from '../support/memory-hub-ports.ts'
 
 /** Alice with a room of `count` frames, followed to the end. */
 async function filled(
@@ -166,6 +167,92 @@ Deno.test('HUB-5: who asks again and again, and reads no answer, is refused', as
   strictEqual(await deaf.answer(ask()), 'tooMany')
   const { outboundBytes } = world.gateway.memory()
   ok(outboundBytes < LIMITS.outboundQueueBytesMax + 1_000, `${outboundBytes} bytes`)
+  deepStrictEqual(world.faults, [])
+})
+
+/** Stores whose log gives nothing of one room; reads of it are counted. */
+function damageable() {
+  const stores = createMemoryHubPorts({ clock: { nowMs: () => Date.now() as TimeMs } })
+  const damage: { room: RoomId | null; reads: number } = { room: null, reads: 0 }
+  const log: RoomLog = {
+    ...stores.log,
+    read(room, range) {
+      if (damage.room === null || !equalBytes(room, damage.room)) {
+        return stores.log.read(room, range)
+      }
+      damage.reads++
+      return Promise.reject(new Error('the row is damaged'))
+    },
+  }
+  return { stores: { ...stores, log }, damage }
+}
+
+/** Alice after a restart of the hub, in two rooms that are loaded; the log loses the first one. */
+async function damaged() {
+  const { stores, damage } = damageable()
+  const world = createHubWorld(1, stores)
+  const before = await world.device('alice')
+  const [room, other] = [await before.createRoom(), await before.createRoom()]
+  await write(before, room, 300)
+  world.restart()
+  const alice = new HandDevice(world.parts, before.self)
+  alice.rooms.set(toHex(other.id), other)
+  await alice.connect(world.dialer())
+  for (const { id, next, group } of [room, other]) {
+    await alice.subscribe(alice.enter(id, group), { from: logPosition(next) })
+  }
+  const empty = alice.enter(room.id, room.group)
+  alice.rooms.set(toHex(room.id), empty)
+  damage.room = room.id
+  /** Time passes in steps of a hub's tick. */
+  const wait = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += TICK_MS) {
+      world.clock.advance(TICK_MS)
+      world.gateway.tick()
+      await alice.beat()
+      await world.settled()
+    }
+  }
+  return { world, damage, alice, room, empty, other, wait }
+}
+
+const TICK_MS = 250
+
+Deno.test('HUB-10: a page that cannot be read is read again later, and nobody asks', async () => {
+  const { world, damage, alice, room, empty, other, wait } = await damaged()
+  await alice.subscribe(empty)
+  await wait(LIMITS.pageRetryMs * 3)
+  strictEqual(damage.reads, 4)
+  const next = await alice.write(other) + 1n
+  strictEqual(other.next, next)
+  strictEqual(empty.next, 0n)
+  damage.room = null
+  await wait(LIMITS.pageRetryMs)
+  await alice.follow(empty, room.next)
+  deepStrictEqual(empty.headHash, room.headHash)
+  empty.keys = room.keys
+  await alice.write(empty)
+  strictEqual(alice.heard.some(({ kind }) => kind === 'catchUp'), false)
+  strictEqual(world.events.some(({ kind }) => kind === 'subscriptionCut'), false)
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('HUB-10: a page is not read again for who has gone', async () => {
+  const { world, damage, alice, room, empty, wait } = await damaged()
+  await alice.subscribe(empty)
+  const request = alice.nextRequest()
+  alice.say('unsubscribe', { request }, room.id)
+  strictEqual(await alice.answer(request), 'accepted')
+  await wait(LIMITS.pageRetryMs * 2)
+  strictEqual(damage.reads, 1)
+  await alice.subscribe(empty)
+  alice.hangUp()
+  await alice.closed
+  world.clock.advance(LIMITS.pageRetryMs)
+  world.gateway.tick()
+  await world.settled()
+  strictEqual(damage.reads, 2)
+  strictEqual(world.gateway.memory().pages, 0)
   deepStrictEqual(world.faults, [])
 })
 

@@ -267,6 +267,26 @@ Deno.test('JOIN-5, JOIN-8: who has lost its state comes back, once in ten minute
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('HUB-3, JOIN-8: a resync that was not stored is none of the device’s share', async () => {
+  const { world, alice, bob, room } = await invited()
+  await add(alice, room, bob)
+  await leave(alice)
+  const lost = new HandDevice(world.parts, bob.self)
+  await lost.connect(world.dialer())
+  const answer = await groupAnswer(lost, askGroup(lost, room.id, { kind: 'member' }))
+  const { body } = await externalCommit(lost, await replay(lost, room.id, answer), null)
+  const give = () => {
+    const request = lost.nextRequest()
+    lost.say('submitCommit', { ...body, request }, room.id)
+    return lost.answer(request)
+  }
+  world.log.failing = true
+  strictEqual(await give(), 'unavailable')
+  world.log.failing = false
+  strictEqual(await give(), 'accepted')
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('JOIN-2: a large group comes in parts, as its device takes them', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')

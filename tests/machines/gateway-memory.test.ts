@@ -1,8 +1,9 @@
 /** What a gateway holds while sessions live, and what is left of it when they have gone. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
-import type { RoomId, TimeMs } from '#core/base/ids.ts'
+import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import type { HubMemory } from '#hub/gateway/memory.ts'
+import type { Directory, RoomLog } from '#hub/ports.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
 import { add } from '../support/hand-members.ts'
 import { createHubWorld, type HubWorld } from '../support/hub-world.ts'
@@ -261,5 +262,134 @@ Deno.test('ROOM-7: all Welcomes are offered, however many are not taken', async 
   await back.beat()
   strictEqual(back.heard.some(({ kind }) => kind === 'welcome'), false, 'each once')
   deepStrictEqual(await held(world, 'welcomes'), [count])
+  deepStrictEqual(world.faults, [])
+})
+
+/** Bob, and a room in which Alice has added him by a commit that Carol may vote on. */
+async function heldBack(world: HubWorld, newcomers: readonly HandDevice[]) {
+  const [alice, carol] = [await world.device('alice'), await world.device('carol')]
+  const room = await alice.createRoom()
+  await add(alice, room, carol)
+  const made = await Promise.all(newcomers.map((device) => device.makeKeyPackage()))
+  const adds = newcomers.map(({ self: { certificate } }, index) => {
+    const { keyPackage } = made[index] as (typeof made)[0]
+    return { keyPackage, certificate }
+  })
+  await alice.change(room, { adds })
+  return { room, made }
+}
+
+/** Stores in which a test says when a room is read, and how that ends. */
+function gated() {
+  const stores = createStores()
+  const reads: PromiseWithResolvers<void>[] = []
+  const gate = { isShut: false, holdingReads: 0, areWelcomesFailing: false, reads }
+  const log: RoomLog = {
+    ...stores.log,
+    async readRoom(room) {
+      if (gate.isShut) {
+        const read = Promise.withResolvers<void>()
+        reads.push(read)
+        await read.promise
+      }
+      return await stores.log.readRoom(room)
+    },
+  }
+  const directory: Directory = {
+    ...stores.directory,
+    readHoldingRooms(...wanted) {
+      gate.holdingReads++
+      return stores.directory.readHoldingRooms(...wanted)
+    },
+    readWelcomes: (...wanted) =>
+      gate.areWelcomesFailing
+        ? Promise.reject(new Error('the read failed'))
+        : stores.directory.readWelcomes(...wanted),
+  }
+  return { stores: { log, directory }, gate }
+}
+
+Deno.test('ROOM-7: of two for whom one room is woken, both are looked after', async () => {
+  const { stores, gate } = gated()
+  const world = createHubWorld(1, stores)
+  const newcomers = [await world.device('bob'), await world.device('dave')]
+  const { made } = await heldBack(world, newcomers)
+  world.restart()
+  world.clock.advance(LIMITS.provisionalMsMax)
+  gate.isShut = true
+  const backs = newcomers.map(({ self }) => new HandDevice(world.parts, self))
+  for (const back of backs) await back.connect(world.dialer())
+  await world.settled()
+  strictEqual(gate.reads.length, 1, 'the second waits for what the first began')
+  gate.isShut = false
+  gate.reads[0]?.reject(new Error('the read failed'))
+  await world.settled()
+  // The first says nothing more.
+  const second = backs[1] as HandDevice
+  await second.beat()
+  await world.settled()
+  world.gateway.tick()
+  await second.join(made[1] as (typeof made)[0])
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('ROOM-7, HUB-5: rooms are woken for a device by one run at a time', async () => {
+  const { stores, gate } = gated()
+  const world = createHubWorld(1, stores)
+  const bob = await world.device('bob')
+  for (let rooms = 0; rooms < 2; rooms++) await heldBack(world, [bob])
+  world.restart()
+  gate.isShut = true
+  gate.holdingReads = 0
+  gate.areWelcomesFailing = true
+  const back = new HandDevice(world.parts, bob.self)
+  await back.connect(world.dialer())
+  const runs = async () => {
+    await back.beat()
+    await world.settled()
+    return gate.holdingReads
+  }
+  strictEqual(await runs(), 1)
+  gate.areWelcomesFailing = false
+  strictEqual(await runs(), 1)
+  gate.reads[0]?.reject(new Error('the read failed'))
+  await world.settled()
+  strictEqual(gate.reads.length, 2)
+  strictEqual(await runs(), 1)
+  gate.isShut = false
+  gate.reads[1]?.resolve()
+  await world.settled()
+  // What of it failed is tried once more, and then no more.
+  strictEqual(await runs(), 2)
+  strictEqual(await runs(), 2)
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('HUB-5: of who follows again and again, one page at most waits to be read', async () => {
+  const stores = createStores()
+  const release = Promise.withResolvers<void>()
+  const hold: { until: Promise<void> | null } = { until: null }
+  const world = createHubWorld(1, {
+    ...stores,
+    log: {
+      ...stores.log,
+      async read(room, range) {
+        if (hold.until !== null) await hold.until
+        return await stores.log.read(room, range)
+      },
+    },
+  })
+  const before = await world.device('alice')
+  const { id, group } = await before.createRoom()
+  world.restart()
+  const alice = new HandDevice(world.parts, before.self)
+  await alice.connect(world.dialer())
+  const room = alice.enter(id, group)
+  await alice.subscribe(room, { from: logPosition(1n) })
+  hold.until = release.promise
+  for (let asked = 0; asked < 1_000; asked++) await alice.subscribe(room)
+  strictEqual(world.gateway.memory().pages, LIMITS.catchUpReadsMax + 1)
+  release.resolve()
+  deepStrictEqual(await held(world, 'pages', 'followers'), [0, 1])
   deepStrictEqual(world.faults, [])
 })

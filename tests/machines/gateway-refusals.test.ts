@@ -1,6 +1,7 @@
 /** Bad input: each kind has its code, nothing of it is stored, and the session goes on. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { leafIndex, logPosition, NO_ROOM, type RequestId, type RoomId } from '#core/base/ids.ts'
+import type { TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { decodeSealedFrame, encodeSealedFrame } from '#core/sender-keys/sealed-frame.ts'
 import { seal } from '#core/sender-keys/seal.ts'
@@ -8,9 +9,11 @@ import { BODIES, encodeMessage } from '#core/wire/bodies.ts'
 import { buildFrame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
 import { entryHash, FIRST_PREVIOUS_HASH } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
+import type { RoomLog, StoredEntry } from '#hub/ports.ts'
 import { HandDevice, type HandRoom } from '../support/hand-device.ts'
 import { add } from '../support/hand-members.ts'
 import { createHubWorld, type HubWorld } from '../support/hub-world.ts'
+import { createMemoryHubPorts } from '../support/memory-hub-ports.ts'
 
 interface Scene {
   readonly world: HubWorld
@@ -383,3 +386,48 @@ Deno.test('LOG-5: what a sender had seen counts, however far the room has grown'
   strictEqual(world.events.some((event) => event.kind === 'requestDenied'), false)
   deepStrictEqual(world.faults, [])
 })
+
+/** How a log may fail to give an entry that it has. */
+const UNREAD: Readonly<Record<string, () => Promise<readonly StoredEntry[]>>> = {
+  'is not read': () => Promise.reject(new Error('the read failed')),
+  'is not given': () => Promise.resolve([]),
+}
+
+for (const [what, fail] of Object.entries(UNREAD)) {
+  Deno.test(`HUB-10, LOG-5: where what was seen ${what}, nothing is said of it`, async () => {
+    const stores = createMemoryHubPorts({ clock: { nowMs: () => Date.now() as TimeMs } })
+    const failing = { now: false }
+    const { log } = stores
+    const read: RoomLog['read'] = (...wanted) => failing.now ? fail() : log.read(...wanted)
+    const world = createHubWorld(1, { ...stores, log: { ...log, read } })
+    const before = await world.device('alice')
+    const room = await before.createRoom()
+    for (let frames = 0; frames < 3; frames++) await before.write(room)
+    // A hub that was started anew remembers nothing of the log but its end.
+    world.restart()
+    const alice = new HandDevice(world.parts, before.self)
+    await alice.connect(world.dialer())
+    await alice.subscribe(room)
+    failing.now = true
+    const [first] = room.entries
+    ok(first !== undefined)
+    const early = { ...room, next: 1n, headHash: first.hash }
+    const frame = await alice.sealContent(early, new Uint8Array(40))
+    const { body } = await alice.commit(early, {})
+    const commit = () => {
+      const request = alice.nextRequest()
+      alice.say('submitCommit', { ...body, request }, room.id)
+      return request
+    }
+    strictEqual(await alice.answer(alice.submit(room, frame)), 'unavailable')
+    strictEqual(await alice.answer(commit()), 'unavailable')
+    const [burst] = await alice.seal(early, 2)
+    strictEqual(await alice.answer(alice.submit(room, burst as Uint8Array)), 'unavailable')
+    deepStrictEqual(world.faults, [])
+    failing.now = false
+    strictEqual(await alice.answer(alice.submit(room, frame)), 'accepted')
+    strictEqual(await alice.answer(alice.submit(room, burst as Uint8Array)), 'accepted')
+    strictEqual(await alice.answer(commit()), 'accepted')
+    deepStrictEqual(world.faults, [])
+  })
+}

@@ -116,6 +116,71 @@ Deno.test('VOTE-3: after two seconds one agree is enough', async () => {
   deepStrictEqual(world.faults, [])
 })
 
+/** Bob again, who takes nothing of rooms, and follows one in which something is open. */
+async function deafBob({ world, alice, bob, room }: Scene): Promise<HandDevice> {
+  bob.hangUp()
+  await bob.closed
+  for (let commits = 0; commits < 3; commits++) await alice.change(room, {})
+  const deaf = new HandDevice(world.parts, bob.self)
+  const never = new Promise<void>(() => {})
+  await deaf.connect(world.dialer({
+    stall: (lane) => lane.kind === 'control' ? undefined : never,
+  }))
+  follows(deaf, room)
+  await deaf.beat()
+  return deaf
+}
+
+function follows(device: HandDevice, { id, next }: HandRoom, from = next): RequestId {
+  const request = device.nextRequest()
+  const holesBefore = logPosition(0n)
+  device.say('subscribe', { request, from: logPosition(from), holesBefore, open: false }, id)
+  return request
+}
+
+Deno.test('HUB-5, VOTE-2: who asks for what is not there is not asked for its vote', async () => {
+  const scene = await three()
+  const { world, bobs } = scene
+  const deaf = await deafBob(scene)
+  const { outboundBytes, subscriptions } = world.gateway.memory()
+  for (let asked = 0; asked < 1_000; asked++) follows(deaf, bobs, 1n << 40n)
+  strictEqual(await deaf.answer(follows(deaf, bobs, 1n << 40n)), 'unknownEntry')
+  await deaf.beat()
+  const after = world.gateway.memory()
+  deepStrictEqual([after.outboundBytes, after.subscriptions], [outboundBytes, subscriptions])
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('HUB-5, VOTE-2: what a device is asked counts like all that waits for it', async () => {
+  const scene = await three()
+  const { world, bob, room } = scene
+  const [own, quiet] = [await bob.createRoom(), await bob.createRoom()]
+  // Its head is older than this entry: who follows it is told none.
+  await bob.write(quiet)
+  const deaf = await deafBob(scene)
+  for (const each of [own, quiet]) follows(deaf, each)
+  const left = async () => {
+    await deaf.beat()
+    return LIMITS.outboundQueueBytesMax - world.gateway.memory().outboundBytes
+  }
+  const write = async (length: number) => {
+    const frame = await deaf.sealContent(own, new Uint8Array(length))
+    strictEqual(await deaf.answer(deaf.submit(own, frame)), 'accepted')
+  }
+  const before = await left()
+  follows(deaf, room)
+  const length = before - await left()
+  while (await left() > 80_000) await write(60_000)
+  while (await left() > 4_000) await write(1_000)
+  // Until there is room for the answer, and not for all that the device is asked behind it.
+  while (await left() >= length) follows(deaf, quiet)
+  follows(deaf, room)
+  strictEqual(world.events.filter(({ kind }) => kind === 'subscriptionCut').length, 1)
+  strictEqual((await deaf.hear('catchUp')).room.join(), own.id.join())
+  ok(await left() > 0, `${-await left()} B too many`)
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('VOTE-2, VOTE-3: nobody is there: the next who comes is asked, and agrees', async () => {
   const { world, alice, bob, carol, room, bobs } = await three()
   for (const device of [bob, carol]) {

@@ -224,6 +224,7 @@ export async function commit(story: Story, change: Change = {}): Promise<MadeCom
     after,
     change: said,
     facts: factsOf(after, said, Math.max(room.time, atMs) as TimeMs),
+    external: null,
     certificates: adds.map(({ certificate }) => certificate),
     welcome: made.welcome ?? new Uint8Array(0),
     bytes: made.message,

@@ -46,6 +46,8 @@ export const LIMITS = {
   writeBytesMax: 262_144,
   roomTailBytesMax: 262_144,
   catchUpReadsMax: 8,
+  /** Until a page that the log did not give is read again. */
+  pageRetryMs: 5_000,
   roomsCachedMax: 4_096,
 
   // Accounts and directory (ID-*, DIR-*)
