@@ -46,7 +46,8 @@ const WORDS = new Set(
   group phase opening suite next headTime joinedAt recovery joining subscription following asked
   epoch final leaf keys people chain own choice agree cannot voted votes ms by added
   began lastVoid outbox items purpose message profile roomsUnseen flying sealed placed
-  refused jobs add revoke pending sent kept invitations links anchors hold racesLost unread
+  refused jobs add revoke pending sent kept sentAgain keptAgain
+  invitations links anchors hold racesLost unread
   readUpTo creating joinRefused live broken removed link welcome request version position
   opcode refusal claimed of generations taken first entries is genesis verdict proposal hole
   seen contradicts adds removes policy generation lane about void malformed message created

@@ -96,7 +96,8 @@ export async function stagePending(
     before: standIn.epochId(),
     next,
     jobs: [],
-    sent: facts['pending'] === 'sent',
+    sent: facts['pending'] === 'sent' || facts['pending'] === 'sentAgain',
+    isRepeat: facts['pending'] === 'sentAgain' || facts['pending'] === 'keptAgain',
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { ok } from 'node:assert/strict'
 import type { RequestId, TimeMs } from '#core/base/ids.ts'
-import type { DeviceInput } from '#core/device/io.ts'
+import type { CommandError, DeviceInput } from '#core/device/io.ts'
 import { roomKey } from '#core/device/room.ts'
 import { type DeviceState, emptyState } from '#core/device/state.ts'
 import type { PendingRequest, RoomState, SessionState } from '#core/device/state.ts'
@@ -141,7 +141,7 @@ function sessionOf({ session }: DeviceState, shape: Facts): SessionState {
     case 'ready':
       return { kind, ...opened, greeting, beats: numberOf(shape, 'beats') }
     case 'refused':
-      return { kind, code: textOf(shape, 'code') }
+      return { kind, code: textOf(shape, 'code') as CommandError }
   }
 }
 

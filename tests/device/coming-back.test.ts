@@ -17,8 +17,8 @@ const options = { sanitizeOps: false, sanitizeResources: false }
 /** What the hub of one device says, and when it lies. */
 class LyingHub {
   readonly dialer: TamperingDialer = tamperingDialer((message) => this.#said(message))
-  /** The next subscription is answered with `unknownRoom`. */
-  putsOut = false
+  /** The next subscription is answered with it. */
+  refusal: 'unknownRoom' | 'unknownEntry' | null = null
   /** Where the log seems to end; null: where it does. */
   end: bigint | null = null
   /** The entry of a frame that is another one. */
@@ -57,9 +57,9 @@ class LyingHub {
 
   #subscribed(message: Extract<Message, { kind: 'subscribed' }>): Message {
     const { request, next } = message.body
-    if (this.putsOut) {
-      this.putsOut = false
-      const refusal = { kind: 'unknownRoom' } as const
+    if (this.refusal !== null) {
+      const refusal = { kind: this.refusal }
+      this.refusal = null
       return { kind: 'refused', room: NO_ROOM, body: { request, opcode: 0x23, refusal } }
     }
     if (this.end === null || next <= this.end) return message
@@ -119,19 +119,29 @@ async function lastResortOf({ store }: Person): Promise<Uint8Array> {
 const isIn = (state: string) => ({ summary }: { summary: { state: string } }) =>
   summary.state === state
 
-/** Carol is in, knows what was said, and is told that she is not in. */
-async function putOut({ alice, carol, room, hub, link }: Scene): Promise<void> {
+/** Carol is in, and knows what was said. */
+async function isThere({ alice, carol, room }: Scene): Promise<void> {
   await roomShows(carol, room, isIn('live'), 'carol in the room')
   await say(carol, room, 'I am here')
   await sees(alice, room, 'I am here')
   await say(alice, room, 'known')
   await sees(carol, room, 'known')
-  hub.putsOut = true
+}
+
+/** Her next session has its first subscription refused. */
+async function refusedNext({ carol, hub, link }: Scene, refusal: LyingHub['refusal']) {
+  hub.refusal = refusal
   link.cut()
   await appShows(carol, ({ connection }) => connection.kind !== 'connected', 'a cut link')
   link.mend()
   carol.sdk.networkChanged(true)
-  await roomShows(carol, room, isIn('removed'), 'carol put out')
+}
+
+/** She is told that she is not in. */
+async function putOut(scene: Scene): Promise<void> {
+  await isThere(scene)
+  await refusedNext(scene, 'unknownRoom')
+  await roomShows(scene.carol, scene.room, isIn('removed'), 'carol put out')
 }
 
 /** The same where Alice added her. */
@@ -231,6 +241,20 @@ Deno.test(
       strictEqual(summary.code, 'fork')
       deepStrictEqual(again.faults, [])
       await again.sdk.close()
+    }),
+)
+
+Deno.test(
+  'DEV-9, HUB-10: a hub whose log ends before what it gave has lost history, and that is said',
+  options,
+  () =>
+    withScene(async (scene) => {
+      const { alice, carol, room } = scene
+      await alice.sdk.addMember({ room, account: 'carol@localhost' })
+      await isThere(scene)
+      await refusedNext(scene, 'unknownEntry')
+      const { summary } = await roomShows(carol, room, isIn('broken'), 'the loss')
+      strictEqual(summary.code, 'historyLost')
     }),
 )
 

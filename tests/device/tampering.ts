@@ -108,7 +108,8 @@ export function refusingDialer({ kind, refusal, given, isTaken = false, way }: {
   }
 }
 
-function requestIn(bytes: Uint8Array, kind: BodyKind): RequestId | null {
+/** Number of the request in a frame, if it is of the kind. */
+export function requestIn(bytes: Uint8Array, kind: BodyKind): RequestId | null {
   const frame = parseFrame(bytes)
   const decoded = frame.kind === 'frame' ? decodeMessage(frame) : null
   if (decoded?.kind !== 'message' || decoded.message.kind !== kind) return null

@@ -11,8 +11,9 @@ import type { DeviceEffect, DeviceInput } from '#core/device/io.ts'
 import { type DeviceState, emptyState } from '#core/device/state.ts'
 import { verifyCertificate } from '#core/identity/certificate.ts'
 import { signGreeting } from '#core/identity/session-proof.ts'
-import { type BodyKind, decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts'
-import { NO_ROOM } from '#core/base/ids.ts'
+import { BODIES, type BodyKind, decodeMessage, encodeMessage } from '#core/wire/bodies.ts'
+import type { Message } from '#core/wire/bodies.ts'
+import { NO_ROOM, type RequestId } from '#core/base/ids.ts'
 import { parseFrame, PROTOCOL_VERSION } from '#core/wire/frame.ts'
 
 const crypto = createNobleCrypto()
@@ -176,6 +177,27 @@ Deno.test('ID-4: a hub that is busy does not cost the account its root', async (
   await device.take({ kind: 'timerFired', timer: 'redial' })
   await device.greet(device.wants('dial')?.attempt ?? 0)
   deepStrictEqual(device.says('register').body.certificate, first.certificate)
+})
+
+Deno.test('SES-2, DEV-9: who signs up at a hub that has no session for it is told so', async () => {
+  const refusal = { kind: 'unknownVersion', version: PROTOCOL_VERSION + 1 } as const
+  const refused = encodeMessage('refused', NO_ROOM, {
+    request: 0 as RequestId,
+    opcode: BODIES.hello[0],
+    refusal,
+  })
+  const device = new Device()
+  await device.take(signUp('Laptop'))
+  const attempt = device.wants('dial')?.attempt ?? 0
+  await device.take({ kind: 'sessionOpened', attempt, transport: 'memory' })
+  await device.take({ kind: 'framesReceived', attempt, frames: [refused] })
+  const outcome = { kind: 'failed', code: 'unknownVersion' }
+  deepStrictEqual(device.wants('settleCommand'), { kind: 'settleCommand', id: 1, outcome })
+  await device.take({ kind: 'sessionClosed', attempt })
+  // No session comes any more: the next attempt has its answer at once.
+  await device.take(signUp('Laptop'))
+  deepStrictEqual(device.wants('settleCommand'), { kind: 'settleCommand', id: 1, outcome })
+  strictEqual(device.state.account.kind, 'none')
 })
 
 Deno.test('DEV-7: a timer whose step could not be stored fires again', async () => {

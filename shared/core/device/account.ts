@@ -7,6 +7,7 @@ import { DEVICE_ID_LENGTH, type DeviceId, type RequestId } from '#core/base/ids.
 import { LIMITS } from '#core/base/limits.ts'
 import { SIGNATURE_SEED_LENGTH } from '#core/crypto/crypto.ts'
 import { suiteById } from '#core/crypto/suites.ts'
+import type { CommandError } from '#core/device/io.ts'
 import { type AccountRecord, keyPackageRecordCodec } from '#core/device/records.ts'
 import type { KeyPackageRecord } from '#core/device/records.ts'
 import { leafLifetime, leafTemplate, signatureKeyOf } from '#core/device/leaf.ts'
@@ -38,7 +39,11 @@ export function signUp(
   command: number,
   wanted: { readonly name: string; readonly deviceName: string },
 ): boolean {
-  const { kind } = turn.state.account
+  const { account: { kind }, session } = turn.state
+  if (session.kind === 'refused') {
+    turn.fail(command, session.code)
+    return false
+  }
   if (kind === 'registered' || kind === 'registering' || kind === 'wanted') {
     turn.fail(command, 'alreadyRegistered')
     return false
@@ -149,6 +154,17 @@ export function signedUp(turn: Turn): void {
   if (account.kind !== 'registered' || account.command === null) return
   turn.done(account.command, account.record.name)
   turn.set({ account: { ...account, command: null } })
+}
+
+/** No session comes any more: whoever waits to be signed up is told why. */
+export function signUpEnded(turn: Turn, code: CommandError): void {
+  const { account } = turn.state
+  if (account.kind === 'registered') return signedUp(turn)
+  if (account.kind !== 'wanted' && account.kind !== 'registering') return
+  turn.fail(account.command, code)
+  // A root that the hub may have taken is kept.
+  const isKept = account.kind === 'registering'
+  turn.set({ account: isKept ? { ...account, command: null } : { kind: 'none' } })
 }
 
 /** The name may be given yet, or has been and the answer was lost. */

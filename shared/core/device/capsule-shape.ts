@@ -8,7 +8,7 @@ import { LIMITS } from '#core/base/limits.ts'
 import { listedInvitations } from '#core/device/invitations.ts'
 import { topEpoch } from '#core/device/chain.ts'
 import { ENGINE_LANE } from '#core/device/epoch-keys.ts'
-import type { DeviceState, PendingRequest, RoomEpoch } from '#core/device/state.ts'
+import type { DeviceState, PendingCommit, PendingRequest, RoomEpoch } from '#core/device/state.ts'
 import type { RoomState, Subscription } from '#core/device/state.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { members, type RatchetTree } from '#core/mls/ratchet-tree.ts'
@@ -165,7 +165,7 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
     outbox: outbox.length,
     items: outbox.slice(0, LIMITS.capsuleOutboxMax).map(itemShape),
     jobs: room.jobs.map(({ kind }) => kind),
-    pending: room.pending === null ? null : room.pending.sent ? 'sent' : 'kept',
+    pending: room.pending === null ? null : pendingShape(room.pending),
     invitations: top === null ? [0, 0] : remembered(
       policyShapes,
       top.public.context.extensions,
@@ -179,6 +179,12 @@ function roomShape(room: RoomState, names: Pseudonyms): Plain {
     unread: record.unread,
     readUpTo: Number(record.readUpTo),
   }
+}
+
+/** Whether the hub has the commit under way, and whether it may have had it in a session before. */
+function pendingShape({ sent, isRepeat }: PendingCommit): Plain {
+  if (isRepeat) return sent ? 'sentAgain' : 'keptAgain'
+  return sent ? 'sent' : 'kept'
 }
 
 /** How far a message is on its way: its generation, that the hub has it, where it stands. */

@@ -15,7 +15,7 @@ import { keepCertificates } from '#core/device/members.ts'
 import { noteMembership } from '#core/device/membership-events.ts'
 import { queueProfile, requeueOutbox } from '#core/device/outbox.ts'
 import type { PlacedEntry, ProvisionalEpoch, RoomEpoch, RoomState } from '#core/device/state.ts'
-import { commitAdopted, dropStalePending } from '#core/device/submit.ts'
+import { commitAdopted, dropPassedPending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { setFinality } from '#core/device/votes.ts'
 import { externalPublicKey, type Group } from '#core/mls/group.ts'
@@ -181,7 +181,7 @@ async function afterCommit(
     readonly isPutOut: boolean
   },
 ): Promise<void> {
-  dropStalePending(turn, key)
+  dropPassedPending(turn, key)
   const room = turn.room(key)
   if (room === null) return
   const { joining } = room

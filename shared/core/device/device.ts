@@ -29,10 +29,10 @@ import { frameRefused, landOutbox, sendMessage } from '#core/device/outbox.ts'
 import { hasLink, markRead, roomKey, subscribe, subscriptionCut } from '#core/device/room.ts'
 import { authenticate, dial, greetingReceived, heard, heartbeatDue } from '#core/device/session.ts'
 import { readyReceived, redialDue, redirectReceived, sessionEnded } from '#core/device/session.ts'
-import { sessionOpened } from '#core/device/session.ts'
+import { refuseSession, sessionOpened } from '#core/device/session.ts'
 import type { DeviceState } from '#core/device/state.ts'
 import { type DevicePorts, Turn } from '#core/device/turn.ts'
-import { commitRefused } from '#core/device/submit.ts'
+import { asRepeat, commitRefused } from '#core/device/submit.ts'
 import { setTyping, typingDue, typingReceived } from '#core/device/typing.ts'
 import { seatLost } from '#core/device/verdicts.ts'
 import { takeVotesBack, voteAsked } from '#core/device/votes.ts'
@@ -173,7 +173,7 @@ function endSession(turn: Turn): void {
       // What is asked for is asked for again; a way in begins anew.
       asked: [],
       joining: isAskedAgain ? null : room.joining,
-      pending: room.pending === null ? null : { ...room.pending, sent: false },
+      pending: room.pending === null ? null : asRepeat(room.pending),
     })
     takeVotesBack(turn, room.key)
     landOutbox(turn, room.key)
@@ -377,8 +377,8 @@ function sessionRefused(turn: Turn, refusal: Refusal): void {
   if (session.kind !== 'authenticating' && session.kind !== 'greeting') return
   const final = refusal.kind === 'unknownDevice' || refusal.kind === 'wrongSignature' ||
     refusal.kind === 'unknownVersion'
+  if (final) return refuseSession(turn, refusal.kind)
   turn.hangUp()
-  if (final) turn.set({ session: { kind: 'refused', code: refusal.kind } })
   turn.effect({ kind: 'showAccount' })
 }
 
@@ -403,5 +403,7 @@ async function subscribeRefused(turn: Turn, key: string, refusal: Refusal): Prom
   } else if (refusal.kind === 'unknownRoom') {
     await seatLost(turn, key)
   } else if (refusal.kind === 'moved') breakRoom(turn, key, 'moved')
+  // The hub says that its log ends before what it once gave.
+  else if (refusal.kind === 'unknownEntry') breakRoom(turn, key, 'historyLost')
   turn.effect({ kind: 'showAccount' })
 }

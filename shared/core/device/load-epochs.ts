@@ -126,5 +126,5 @@ async function loadPending(
   if (!equalBytes(before, idOfEpoch(top))) return null
   const tree = treeOf(suite, leafWidth, changedBy(nodes, changed))
   const next = tree === null ? null : restoreGroup(suite, { head, tree, signatureSecret })
-  return next && { commit, submission, before, next, jobs: [], sent: false }
+  return next && { commit, submission, before, next, jobs: [], sent: false, isRepeat: true }
 }

@@ -6,7 +6,9 @@
 import { equalBytes } from '#core/base/bytes.ts'
 import type { TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
+import { signUpEnded } from '#core/device/account.ts'
 import { HUB_KEY, hubRecordCodec } from '#core/device/records.ts'
+import type { CommandError } from '#core/device/io.ts'
 import type { SessionState } from '#core/device/state.ts'
 import type { TransportKind } from '#core/device/transport.ts'
 import type { Turn } from '#core/device/turn.ts'
@@ -52,10 +54,11 @@ function armHeartbeat(turn: Turn): void {
   turn.effect({ kind: 'armTimer', timer: 'heartbeat', atMs })
 }
 
-/** Ends the session for good: another hub, or no version in common. */
-function refuse(turn: Turn, code: string): void {
+/** Ends the session for good: another hub, no version in common, or a device that it knows not. */
+export function refuseSession(turn: Turn, code: CommandError): void {
   turn.hangUp()
   turn.set({ session: { kind: 'refused', code } })
+  signUpEnded(turn, code)
   turn.effect({ kind: 'showAccount' })
 }
 
@@ -67,17 +70,17 @@ export async function greetingReceived(turn: Turn, greeting: Body<'greeting'>): 
   const { session, hub } = turn.state
   if (session.kind !== 'greeting') return false
   if (greeting.version !== PROTOCOL_VERSION) {
-    refuse(turn, 'unknownVersion')
+    refuseSession(turn, 'unknownVersion')
     return false
   }
   const domain = parseHubDomain(greeting.hubDomain)
   const proven = await verifyGreeting(turn.ports.crypto, { hello: session.hello, greeting })
   if (!proven || domain === null) {
-    refuse(turn, 'wrongSignature')
+    refuseSession(turn, 'wrongSignature')
     return false
   }
   if (hub !== null && (hub.domain !== domain || !equalBytes(hub.key, greeting.hubKey))) {
-    refuse(turn, 'otherHub')
+    refuseSession(turn, 'otherHub')
     return false
   }
   if (hub === null) {

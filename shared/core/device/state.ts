@@ -4,6 +4,7 @@
  */
 import type { AccountName, DeviceId, EpochId, HubDomain, LeafIndex } from '#core/base/ids.ts'
 import type { LogPosition, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { CommandError } from '#core/device/io.ts'
 import type { TransportKind } from '#core/device/transport.ts'
 import type { AccountRecord, KeyPackageRecord, OutboxRecord } from '#core/device/records.ts'
 import type { Anchored, CertificateRecord, RoomRecord, Undo } from '#core/device/records.ts'
@@ -69,7 +70,7 @@ export type SessionState =
   }
   | Opened & { readonly kind: 'ready'; readonly greeting: Greeting; readonly beats: number }
   /** The hub is another one than before, or speaks no version of ours: no redial by itself. */
-  | { readonly kind: 'refused'; readonly code: string }
+  | { readonly kind: 'refused'; readonly code: CommandError }
   | { readonly kind: 'closed' }
 
 /** A request that the hub has not answered. Dropped with its session. */
@@ -139,6 +140,8 @@ export interface PendingCommit {
   readonly jobs: readonly CommitJob[]
   /** True while the hub has it. */
   readonly sent: boolean
+  /** A session before this one may have given it. */
+  readonly isRepeat: boolean
 }
 
 /** Keys of one epoch (KEY-1 to KEY-5). */

@@ -87,7 +87,15 @@ export function setPending(
     const bytes = encode(pendingRecordCodec, { ...record, changed: nodes })
     turn.put('groups', pendingKey(key), bytes, 'strict')
   }
-  const pending: PendingCommit = { commit, submission, before, next, jobs, sent: false }
+  const pending: PendingCommit = {
+    commit,
+    submission,
+    before,
+    next,
+    jobs,
+    sent: false,
+    isRepeat: false,
+  }
   submitPending(turn, turn.setRoom(key, { pending }))
 }
 
@@ -99,6 +107,11 @@ export function submitPending(turn: Turn, room: RoomState): void {
   const request = turn.request({ kind: 'commit', room: room.key, commit: pending.commit })
   turn.send('submitCommit', { ...body.value, request }, room.id)
   turn.setRoom(room.key, { pending: { ...pending, sent: true } })
+}
+
+/** The session has ended without an answer: the next one may see it given a second time. */
+export function asRepeat(pending: PendingCommit): PendingCommit {
+  return { ...pending, isRepeat: pending.isRepeat || pending.sent, sent: false }
 }
 
 /** The own commit stands in the log: what it was for is done; its jobs are kept until final. */
@@ -133,6 +146,11 @@ export function dropStalePending(turn: Turn, key: string): void {
   if (!equalBytes(room.pending.before, idOfEpoch(top))) commitLost(turn, key)
 }
 
+/** The same on the way up the log: a walk may not have come to its epoch yet, its end shows. */
+export function dropPassedPending(turn: Turn, key: string): void {
+  if (turn.room(key)?.joining === null) dropStalePending(turn, key)
+}
+
 function dropPending(turn: Turn, key: string): void {
   turn.delete('groups', pendingKey(key))
   turn.setRoom(key, { pending: null })
@@ -154,7 +172,9 @@ export function commitRefused(turn: Turn, key: string, refusal: Refusal): boolea
   const room = turn.room(key)
   if (room === null || room.pending === null) return true
   if (holdRoom(turn, key, refusal)) {
-    commitLost(turn, key)
+    // Of a repeated one the first copy may stand yet: what it makes is kept until the log shows.
+    if (!room.pending.isRepeat) commitLost(turn, key)
+    else turn.setRoom(key, { pending: { ...room.pending, sent: false } })
     return true
   }
   const isStale = refusal.kind === 'badCommit' && refusal.fault === 'staleSeen'

@@ -12,7 +12,7 @@ import { rejoin } from '#core/device/joining.ts'
 import { settleOutbox, unsendOutbox } from '#core/device/outbox.ts'
 import { hasLink, isIn } from '#core/device/room.ts'
 import type { PlacedEntry } from '#core/device/state.ts'
-import { dropStalePending } from '#core/device/submit.ts'
+import { dropPassedPending } from '#core/device/submit.ts'
 import type { Turn } from '#core/device/turn.ts'
 import { setFinality } from '#core/device/votes.ts'
 import { applyVerdict } from '#core/policy/finality.ts'
@@ -76,7 +76,7 @@ async function epochsVoid(
   span: { readonly from: LogPosition; readonly to: LogPosition },
 ): Promise<void> {
   const dropped = voidEpochs(turn, key, span)
-  dropStalePending(turn, key)
+  dropPassedPending(turn, key)
   const room = turn.room(key)
   if (room === null || room.final === null) return
   const jobs = dropped.flatMap((epoch) => epoch.jobs)

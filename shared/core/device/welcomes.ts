@@ -83,10 +83,9 @@ async function lookAt(turn: Turn, key: string): Promise<void> {
       if (held.isUsed) return letGo(turn, key)
       return await comeIn(turn, key, held)
     default:
-      // One way in at a time: a Welcome may be of a seat that is lost, and the link still open.
-      if (!held.isUsed && !isByLink(room) && room?.pending?.sent !== true) {
-        await comeIn(turn, key, held)
-      }
+      // One way in at a time: a Welcome may be of a seat that is lost, and the link still open; and
+      // the log, whose end is not reached, may have the own commit, also from a session before.
+      if (!held.isUsed && !isByLink(room) && room?.pending == null) await comeIn(turn, key, held)
   }
 }
 
