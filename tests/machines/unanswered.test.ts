@@ -23,7 +23,7 @@ class Wire {
   isDeafFromCommit = false
   isDeaf = false
   /** Of the commits that the device gives from now on. */
-  readonly becomes: ('lost' | 'refused, and taken all the same')[] = []
+  readonly becomes: ('lost' | 'refused' | 'refused, and taken all the same')[] = []
   commits = 0
   #held: (() => void)[] = []
 
@@ -62,15 +62,17 @@ class Wire {
   #commitGiven(listener: SessionListener, request: RequestId, give: () => void): void {
     this.commits++
     const becomes = this.becomes.shift()
-    if (becomes !== 'lost') give()
+    if (becomes !== 'lost' && becomes !== 'refused') give()
     if (this.isDeafFromCommit) this.isDeaf = true
-    if (becomes !== 'refused, and taken all the same') return
-    const refusal = { kind: 'tooMany', retryAfterMs: 2_000 } as const
+    if (becomes === undefined || becomes === 'lost') return
+    const refusal = { kind: 'tooMany', retryAfterMs: PUT_OFF_MS } as const
     const body = { request, opcode: BODIES.submitCommit[0], refusal }
     Promise.resolve().then(() => listener.framesReceived([encodeMessage('refused', NO_ROOM, body)]))
   }
 }
 
+/** For which a commit is put off each time. */
+const PUT_OFF_MS = 2_000
 const HOUR_MS = 3_600_000
 
 /** What somebody is shown of a room: texts, and what happened to its members. */
@@ -171,8 +173,9 @@ Deno.test('ROOM-7: a Welcome that comes beside an unanswered resync takes no sea
   deepStrictEqual([alice, first, dave].flatMap(({ faults }) => faults), [])
 })
 
-Deno.test('DEV-5: a commit given twice, the second copy of which is put off', async () => {
-  const world = calmWorld(23)
+/** Alice and Bob in a room, and Alice's commits go as the wire says. */
+async function withCommits(seed: number) {
+  const world = calmWorld(seed)
   const wire = new Wire()
   const alice = await openInWorld(world, 'alice', { dialer: wire.over })
   const bob = await openInWorld(world, 'bob')
@@ -181,16 +184,38 @@ Deno.test('DEV-5: a commit given twice, the second copy of which is put off', as
   const link = await told(world, people, alice.sdk.invite({ room }))
   await told(world, people, bob.sdk.joinByLink(link))
   await rest(world, people, FINAL_MS)
-  const before = wire.commits
-  wire.becomes.push('lost', 'refused, and taken all the same')
   const limits = { usesMax: 1, lifetimeMs: HOUR_MS }
-  const other = alice.sdk.invite({ room, limits })
-  await rest(world, people, FINAL_MS)
-  await cutOff(world, people, { name: 'alice', wire })
-  await told(world, people, other)
+  const commits = wire.commits
+  /** A commit whose first copy is lost with its session. */
+  const changes = async (...becomes: Wire['becomes']) => {
+    wire.becomes.push('lost', ...becomes)
+    const other = alice.sdk.invite({ room, limits })
+    await rest(world, people, FINAL_MS)
+    await cutOff(world, people, { name: 'alice', wire })
+    return () => told(world, people, other)
+  }
+  return { world, wire, alice, bob, people, room, commits, changes }
+}
+
+Deno.test('DEV-5: a commit given twice, the second copy of which is put off', async () => {
+  const { world, wire, alice, bob, people, room, commits, changes } = await withCommits(23)
+  const changed = await changes('refused, and taken all the same')
+  await changed()
   await isSaid(world, people, { by: bob, room, text: 'on' })
   strictEqual((await shown(alice, room)).includes('on'), true)
   strictEqual((await shown(bob, room)).includes('resynced'), false)
-  strictEqual(wire.commits, before + 2)
+  strictEqual(wire.commits, commits + 2)
+  deepStrictEqual(people.flatMap(({ faults }) => faults), [])
+})
+
+Deno.test('DEV-5: a repeated commit that is put off again and again holds up no word', async () => {
+  const { world, wire, alice, bob, people, room, commits, changes } = await withCommits(24)
+  const changed = await changes(...Array.from({ length: 12 }, () => 'refused' as const))
+  await isSaid(world, people, { by: alice, room, text: 'meanwhile' })
+  strictEqual((await shown(bob, room)).includes('meanwhile'), true)
+  strictEqual(wire.commits < commits + 12, true)
+  await rest(world, people, 12 * PUT_OFF_MS)
+  await changed()
+  strictEqual(wire.commits, commits + 14)
   deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })

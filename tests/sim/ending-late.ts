@@ -32,7 +32,8 @@ export async function letEverybodyIn(world: World, workload: Workload): Promise<
       const came = await answered(world, device, { kind: 'joinByLink', link })
       must('LetsIn', came?.kind === 'done', () => `${device.name} does not join: ${said(came)}`)
     }
-    if (out.length > 0) await world.rest(PATIENCE_MS, STEP_MS)
+    const isIn = (device: SimDevice) => device.room(key)?.record.phase === 'live'
+    await until(world, () => out.every(isIn))
     for (const device of out) {
       const { phase, code } = device.room(key)?.record ?? { phase: 'absent', code: '' }
       must('LetsIn', phase === 'live', () => `${device.name} is ${phase} ${code} in ${key}`)
@@ -63,9 +64,14 @@ async function answered(
 ): Promise<CommandOutcome | null> {
   const outcomes: (CommandOutcome | null)[] = []
   void device.command(command).then((outcome) => outcomes.push(outcome))
-  const untilMs = world.nowMs + PATIENCE_MS
-  while (outcomes.length === 0 && world.nowMs < untilMs) await world.rest(1_000, STEP_MS)
+  await until(world, () => outcomes.length > 0)
   return outcomes[0] ?? null
+}
+
+/** Goes on until something holds, or patience is over. */
+async function until(world: World, holds: () => boolean): Promise<void> {
+  const overMs = world.nowMs + PATIENCE_MS
+  while (!holds() && world.nowMs < overMs) await world.rest(STEP_MS, STEP_MS)
 }
 
 function said(outcome: CommandOutcome | null): string {

@@ -107,7 +107,8 @@ const queued = (room: RoomState): boolean => room.outbox.some((item) => isWaitin
 /** Seals what is queued and gives it to the hub, oldest first (DEV-5). */
 export async function pumpOutbox(turn: Turn, key: string): Promise<void> {
   const room = turn.room(key)
-  if (room === null || room.pending !== null || !queued(room)) return
+  // A commit that the hub has may make another epoch; one that it puts off holds up nothing.
+  if (room === null || room.pending?.sent === true || !queued(room)) return
   if (!turn.ready || !caughtUp(room) || room.record.phase !== 'live') return
   if (isHeld(turn, room) || !await voteToSpeak(turn, key)) return
   const flying = room.outbox.filter((item) => item.inFlight).length
