@@ -33,13 +33,21 @@ export async function judgeMessages(world: World, judged: Judged): Promise<void>
     const isRight = cameBackBetween(reader, { from: first, to: at })
     must('DeliveredOnce', isRight, () => `"${text}" stands at ${first} and ${at} in ${key}`)
   }
-  const order = places.filter((place) => !again.includes(place)).map(([, text]) => text)
+  const firsts = places.filter((place) => !again.includes(place))
   for (const device of world.devices) {
-    const own = order.filter((text) =>
+    const hidden = honest.filter(({ position, sender }) =>
+      sender === device.seat && !texts.has(Number(position))
+    )
+    const ownFirsts = firsts.filter(([, text]) =>
       text.startsWith(`${device.name} `) && !judged.workload.isUnsure(text)
     )
     const said = judged.workload.said.filter((each) => each.device === device && each.room === key)
       .map(({ text }) => text)
+    const own = inOrder(ownFirsts, {
+      said,
+      hiddenFrom: Number(hidden[0]?.position ?? Infinity),
+      cameIn: cameIn(reader, device),
+    })
     const wanted = there.includes(device) ? said : said.filter((text) => own.includes(text))
     const isSame = JSON.stringify(own) === JSON.stringify(wanted)
     must('DeliveredOnce', isSame, () => `${device.name} said ${wanted}, in the log is ${own}`)
@@ -59,6 +67,43 @@ export async function judgeMessages(world: World, judged: Judged): Promise<void>
       must('Readable', isShown, () => `${device.name} does not show "${text}" at ${position}`)
     }
   }
+}
+
+/** A text, and where it stands first as far as anybody shows it. */
+type First = readonly [number, string]
+
+/**
+ * Texts of one sender in the order of their places. What stands below an anchor, and nobody who is
+ * left saw there, is said again behind the way in (JOIN-7): it has the place that it had.
+ */
+function inOrder(
+  firsts: readonly First[],
+  { said, hiddenFrom, cameIn }: {
+    readonly said: readonly string[]
+    /** First entry of the sender that nobody shows. */
+    readonly hiddenFrom: number
+    readonly cameIn: readonly number[]
+  },
+): readonly string[] {
+  const isBefore = (one: string, other: string) => said.indexOf(one) < said.indexOf(other)
+  const cameBack = (from: number, to: number) => cameIn.some((at) => from < at && at < to)
+  const isHidden = ([at, text]: First) =>
+    firsts.some(([other, later]) =>
+      hiddenFrom < other && other < at && isBefore(text, later) && cameBack(other, at)
+    )
+  const hidden = firsts.filter(isHidden)
+  const order = firsts.filter((place) => !hidden.includes(place)).map(([, text]) => text)
+  for (const [, text] of hidden) {
+    const at = order.findIndex((later) => isBefore(text, later))
+    order.splice(at, 0, text)
+  }
+  return order
+}
+
+/** Where the seat of a device came into the room, each time. */
+function cameIn(reader: LogReader, { seat }: SimDevice): readonly number[] {
+  return reader.replay().epochs.filter(({ entered }) => entered.has(seat))
+    .map(({ position }) => Number(position))
 }
 
 function isHostile(sender: string): boolean {
