@@ -86,6 +86,8 @@ async function live(world: World): Promise<void> {
   world.chronicle.note('-- the end')
   hostile.end()
   await settleWorld(world)
+  // Before anybody does anything more: what hangs may go on by that.
+  await judgeEnd(world, workload)
   await letEverybodyIn(world, workload)
   letEverybodySpeak(world, workload)
   await settleWorld(world)
