@@ -113,13 +113,8 @@ export function endSubscription(
   subscription: Subscription | undefined,
 ): bigint | null {
   if (subscription === undefined || subscription.phase === 'ended') return null
-  const { connection, room } = subscription
-  if (subscription.phase === 'reading') connection.readingCount--
-  subscription.phase = 'ended'
-  hub.pages.waiting.delete(subscription)
-  connection.subscriptions.delete(room)
-  room.subscribers.delete(subscription)
-  return connection.outbound.takeBack(subscription)
+  finish(hub, subscription)
+  return subscription.connection.outbound.takeBack(subscription)
 }
 
 /** The device has everything up to here; beyond what it was given it cannot have (HUB-6). */

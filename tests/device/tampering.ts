@@ -10,6 +10,7 @@ import { decodeMessage, encodeMessage, type Message } from '#core/wire/bodies.ts
 import { parseFrame } from '#core/wire/frame.ts'
 import type { EntryKind, LogEntry } from '#core/wire/log-entry.ts'
 import type { Refusal } from '#core/wire/refusals.ts'
+import { sentBy } from '../support/sent-by.ts'
 
 /** What becomes of a message of the hub; null drops it. */
 export type Change = (message: Message) => Message | null
@@ -88,24 +89,29 @@ export function refusingDialer({ kind, refusal, given, isTaken = false, way }: {
         framesReceived: (frames) => listener.framesReceived(frames),
         closed: () => listener.closed(),
         opened: (transport) =>
-          listener.opened({
-            kind: transport.kind,
-            sendDatagram: (frame) => transport.sendDatagram(frame),
-            close: () => transport.close(),
-            send(bytes) {
-              const request = requestIn(bytes, kind)
-              if (request !== null) given.count++
-              const said = request === null ? null : refusal()
-              if (request === null || said === null) return transport.send(bytes)
-              if (isTaken) transport.send(bytes)
-              const body = { request, opcode: BODIES[kind][0], refusal: said }
-              Promise.resolve().then(() =>
-                listener.framesReceived([encodeMessage('refused', NO_ROOM, body)])
-              )
-            },
-          }),
+          listener.opened(sentBy(transport, (bytes) => {
+            const request = requestIn(bytes, kind)
+            if (request !== null) given.count++
+            const said = request === null ? null : refusal()
+            if (request === null || said === null) return transport.send(bytes)
+            if (isTaken) transport.send(bytes)
+            refuseTo(listener, { kind, request, refusal: said })
+          })),
       }),
   }
+}
+
+/** The device hears a refusal of its request, as if the hub said it. */
+export function refuseTo(
+  listener: SessionListener,
+  { kind, request, refusal }: {
+    readonly kind: BodyKind
+    readonly request: RequestId
+    readonly refusal: Refusal
+  },
+): void {
+  const body = { request, opcode: BODIES[kind][0], refusal }
+  Promise.resolve().then(() => listener.framesReceived([encodeMessage('refused', NO_ROOM, body)]))
 }
 
 /** Number of the request in a frame, if it is of the kind. */

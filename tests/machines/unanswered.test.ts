@@ -5,13 +5,14 @@
 import { deepStrictEqual, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
 import type { Dialer, SessionListener } from '#core/device/transport.ts'
-import { BODIES, bodyKind, encodeMessage } from '#core/wire/bodies.ts'
-import { NO_ROOM, type RequestId } from '#core/base/ids.ts'
+import { bodyKind } from '#core/wire/bodies.ts'
+import type { RequestId } from '#core/base/ids.ts'
 import type { RoomView } from '#sdk'
 import type { World } from '../sim/world.ts'
 import { calmWorld, FINAL_MS, gathered, openInWorld } from '../capsule/world.ts'
 import { rest, told, type WorldPerson } from '../capsule/world.ts'
-import { requestIn } from '../device/tampering.ts'
+import { refuseTo, requestIn } from '../device/tampering.ts'
+import { sentBy } from '../support/sent-by.ts'
 
 /** What comes through between a device and its hub; a test changes it as it goes. */
 class Wire {
@@ -33,17 +34,12 @@ class Wire {
         closed: () => listener.closed(),
         framesReceived: (frames) => frames.forEach((frame) => this.#heard(frame, listener)),
         opened: (transport) =>
-          listener.opened({
-            kind: transport.kind,
-            sendDatagram: (frame) => transport.sendDatagram(frame),
-            close: () => transport.close(),
-            send: (frame) => {
-              const request = requestIn(frame, 'submitCommit')
-              if (request !== null) {
-                this.#commitGiven(listener, request, () => transport.send(frame))
-              } else transport.send(frame)
-            },
-          }),
+          listener.opened(sentBy(transport, (frame) => {
+            const give = () => transport.send(frame)
+            const request = requestIn(frame, 'submitCommit')
+            if (request === null) give()
+            else this.#commitGiven(listener, request, give)
+          })),
       }),
   })
 
@@ -66,8 +62,7 @@ class Wire {
     if (this.isDeafFromCommit) this.isDeaf = true
     if (becomes === undefined || becomes === 'lost') return
     const refusal = { kind: 'tooMany', retryAfterMs: PUT_OFF_MS } as const
-    const body = { request, opcode: BODIES.submitCommit[0], refusal }
-    Promise.resolve().then(() => listener.framesReceived([encodeMessage('refused', NO_ROOM, body)]))
+    refuseTo(listener, { kind: 'submitCommit', request, refusal })
   }
 }
 

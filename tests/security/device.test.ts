@@ -17,6 +17,7 @@ import { parseFrame } from '#core/wire/frame.ts'
 import { HandDevice, makeIdentity } from '../support/hand-device.ts'
 import { startHub } from '../e2e/support/hub.ts'
 import { openPerson, type Person, roomShows, say, signUp } from '../device/people.ts'
+import { sentBy } from '../support/sent-by.ts'
 
 type Change = (message: Message) => readonly Message[]
 
@@ -32,16 +33,11 @@ function tamperingDialer(received: Change, said: (message: Message) => void): Di
     dial: (endpoint, listener) =>
       dialer.dial(endpoint, {
         opened: (transport) =>
-          listener.opened({
-            kind: transport.kind,
-            send(frame) {
-              const message = read(frame)
-              if (message !== null) said(message)
-              transport.send(frame)
-            },
-            sendDatagram: (frame) => transport.sendDatagram(frame),
-            close: () => transport.close(),
-          }),
+          listener.opened(sentBy(transport, (frame) => {
+            const message = read(frame)
+            if (message !== null) said(message)
+            transport.send(frame)
+          })),
         closed: () => listener.closed(),
         framesReceived(frames) {
           listener.framesReceived(frames.flatMap((bytes) => {

@@ -155,8 +155,8 @@ export const BUGS: readonly Bug[] = [
     invariant: 'HubForgets',
     edits: [{
       file: 'edge-hub/gateway/fan-out.ts',
-      find: '  room.subscribers.delete(subscription)\n  return connection.outbound',
-      replace: '  return connection.outbound',
+      find: '  room.subscribers.delete(subscription)\n}',
+      replace: '}',
     }],
   },
   {

@@ -17,6 +17,7 @@ import type { DevicePorts } from '#core/device/turn.ts'
 import { AnsweredTwice, DeviceHost } from '#sdk/device-host.ts'
 import { projectRoom } from '#sdk/project.ts'
 import type { TimelineItem } from '#sdk/views.ts'
+import { sentBy } from '../support/sent-by.ts'
 import { type DeviceDisk, ReadFailed } from './device-disk.ts'
 import { seatWord } from './oracle.ts'
 
@@ -238,16 +239,10 @@ export class SimDevice {
         dialer.dial(endpoint, {
           ...listener,
           opened: (transport) =>
-            // Named one by one: a real transport is of a class, whose methods no copy has.
-            listener.opened({
-              kind: transport.kind,
-              sendDatagram: (frame) => transport.sendDatagram(frame),
-              close: () => transport.close(),
-              send: (frame) => {
-                sent(frame)
-                transport.send(frame)
-              },
-            }),
+            listener.opened(sentBy(transport, (frame) => {
+              sent(frame)
+              transport.send(frame)
+            })),
         }),
     }
   }

@@ -89,7 +89,7 @@ function inOrder(
   const cameBack = (from: number, to: number) => cameIn.some((at) => from < at && at < to)
   const isHidden = ([at, text]: First) =>
     firsts.some(([other, later]) =>
-      hiddenFrom < other && other < at && isBefore(text, later) && cameBack(other, at)
+      hiddenFrom < other && other < at && cameBack(other, at) && isBefore(text, later)
     )
   const hidden = firsts.filter(isHidden)
   const order = firsts.filter((place) => !hidden.includes(place)).map(([, text]) => text)
