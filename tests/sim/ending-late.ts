@@ -22,6 +22,7 @@ export async function letEverybodyIn(world: World, workload: Workload): Promise<
   for (const [key, reader] of world.watch.readers) {
     const inviter = world.devices.find((device) => canInvite(device, key, reader))
     if (inviter === undefined) continue
+    await passBars(world, reader)
     const limits = { usesMax: USES, lifetimeMs: LIFETIME_MS }
     const made = await answered(world, inviter, { kind: 'invite', room: key, limits })
     const link = made?.kind === 'done' ? made.value ?? '' : ''
@@ -49,6 +50,15 @@ export function letEverybodySpeak(world: World, workload: Workload): void {
       if (phase === 'live') workload.write(device, key)
     }
   }
+}
+
+/** Who may not commit for an hour is not locked out: the hour passes (VOTE-8). */
+async function passBars(world: World, reader: LogReader): Promise<void> {
+  const untilMs = Math.max(...world.devices.map(({ seat }) => reader.barredUntilMs(seat)))
+  if (untilMs <= world.nowMs) return
+  world.chronicle.note('an hour passes, for who may not commit')
+  await world.leap(untilMs - world.nowMs)
+  await world.rest(60_000, STEP_MS)
 }
 
 function canInvite(device: SimDevice, key: string, reader: LogReader): boolean {

@@ -6,6 +6,7 @@ import { ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
 import type { AccountName, DeviceId, LogPosition, RoomId, TimeMs } from '#core/base/ids.ts'
 import { logPosition } from '#core/base/ids.ts'
+import { LIMITS } from '#core/base/limits.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { PublicGroup } from '#core/mls/public-group.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
@@ -120,6 +121,8 @@ export class LogReader {
   #frames: LogFrame[] = []
   readonly #voidFrames: LogFrame[] = []
   readonly #voids: bigint[] = []
+  /** When commits of a seat fell by themselves, not with one below them. */
+  readonly #falls = new Map<string, number[]>()
   #finals = 0
 
   private constructor(crypto: Crypto, room: RoomId, first: LogEpoch) {
@@ -161,6 +164,13 @@ export class LogReader {
       voids: this.#voids,
       finals: this.#finals,
     }
+  }
+
+  /** Until when a seat may not commit, for two of its commits that fell within an hour (VOTE-8). */
+  barredUntilMs(seat: string): number {
+    const [first, last] = (this.#falls.get(seat) ?? []).slice(-LIMITS.voidsPerDeviceMax)
+    if (first === undefined || last === undefined) return 0
+    return last - first < LIMITS.voidsWindowMs ? last + LIMITS.voidsWindowMs : 0
   }
 
   #chain({ position, entry, entryHash: said }: StoredEntry): void {
@@ -286,6 +296,9 @@ export class LogReader {
     }
     this.#voids.push(stored.position)
     const from = entry.position
+    const committer = this.#epochs.find(({ position }) => position === from)?.committer
+    ok(committer != null, 'what falls is the commit of somebody')
+    this.#falls.set(committer, [...this.#falls.get(committer) ?? [], this.#timeMs])
     this.#epochs = this.#epochs.filter(({ position }) => position < from)
     this.#voidFrames.push(...this.#frames.filter(({ epoch }) => epoch.position >= from))
     this.#frames = this.#frames.filter(({ epoch }) => epoch.position < from)
