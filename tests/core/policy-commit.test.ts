@@ -3,8 +3,10 @@ import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { type AccountName, type DeviceId, logPosition, timeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { SUITES } from '#core/crypto/suites.ts'
+import type { CommitMade } from '#core/mls/commit-make.ts'
 import { epochIdOf } from '#core/mls/group-context.ts'
 import type { Group } from '#core/mls/group.ts'
+import { leafNode as leafNodeCodec } from '#core/mls/leaf-node.ts'
 import { processMessage, proposeUpdate } from '#core/mls/messages.ts'
 import { publicProcess } from '#core/mls/public-process.ts'
 import { leafAt } from '#core/mls/ratchet-tree.ts'
@@ -324,12 +326,20 @@ Deno.test('GROUP-3: of what one commit brings, nothing is below the rest', async
 
 Deno.test('GROUP-3: no leaf is larger than any suite makes one', async () => {
   const { room, group } = await withBen()
-  const within = people.largeTemplateOf(ann, 12_000)
-  const small = await people.commitOf(room, group, { template: within })
-  strictEqual((await people.submit(room, { made: small })).kind, 'judged')
+  const committing = (length: number) =>
+    people.commitOf(room, group, { template: people.largeTemplateOf(ann, length) })
+  const sizeOfLeaf = ({ next }: CommitMade) => {
+    const leaf = leafAt(next.public.tree, next.ownLeaf)
+    ok(leaf !== null)
+    return encode(leafNodeCodec, leaf).length
+  }
+  const some = await committing(12_000)
+  const rest = sizeOfLeaf(some) - 12_000
+  const largest = await committing(LIMITS.leafSizeMax - rest)
+  strictEqual(sizeOfLeaf(largest), LIMITS.leafSizeMax)
+  strictEqual((await people.submit(room, { made: largest })).kind, 'judged')
+  await refused(room, { made: await committing(LIMITS.leafSizeMax - rest + 1) }, 'leafSize')
   const template = people.largeTemplateOf(ann, LIMITS.leafSizeMax)
-  const renewed = await people.commitOf(room, group, { template })
-  await refused(room, { made: renewed }, 'leafSize')
   const keyPackage = await people.keyPackageOf(cem, people.largeTemplateOf(cem, LIMITS.leafSizeMax))
   const add = await people.commitOf(room, group, { proposals: [{ kind: 'add', keyPackage }] })
   await refused(room, { made: add, certificates: [cem.certificate] }, 'leafSize')
