@@ -2,9 +2,11 @@
  * A session that ends before the hub has said what became of a commit: its author finds it in the
  * log, and can read what was said behind it.
  */
-import { deepStrictEqual, strictEqual } from 'node:assert/strict'
+import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { LIMITS } from '#core/base/limits.ts'
+import { roomIdOfKey } from '#core/device/room.ts'
 import type { Dialer, SessionListener } from '#core/device/transport.ts'
+import { decodeInviteLink } from '#core/identity/invitation.ts'
 import { bodyKind } from '#core/wire/bodies.ts'
 import type { RequestId } from '#core/base/ids.ts'
 import type { RoomView } from '#sdk'
@@ -12,6 +14,9 @@ import type { World } from '../sim/world.ts'
 import { calmWorld, FINAL_MS, gathered, openInWorld } from '../capsule/world.ts'
 import { rest, told, type WorldPerson } from '../capsule/world.ts'
 import { refuseTo, requestIn } from '../device/tampering.ts'
+import { HandDevice, makeIdentity } from '../support/hand-device.ts'
+import { joinByLink } from '../support/hand-joiner.ts'
+import { HostileMember } from '../support/hostile-member.ts'
 import { sentBy } from '../support/sent-by.ts'
 
 /** What comes through between a device and its hub; a test changes it as it goes. */
@@ -26,7 +31,10 @@ class Wire {
   /** Of the commits that the device gives from now on. */
   readonly becomes: ('lost' | 'refused' | 'refused, and taken all the same')[] = []
   commits = 0
-  #held: (() => void)[] = []
+  /** The next commit stays on its way until it is handed on. */
+  isCommitKept = false
+  handOn: (() => void) | null = null
+  #held: (readonly [kind: string, hear: () => void])[] = []
 
   readonly over = (way: Dialer): Dialer => ({
     dial: (endpoint, listener) =>
@@ -43,20 +51,28 @@ class Wire {
       }),
   })
 
-  give(): void {
+  /** Gives what waits: of one kind first, which so overtakes the rest. */
+  give(first = ''): void {
     this.waiting.clear()
-    for (const each of this.#held.splice(0)) each()
+    const held = this.#held.splice(0)
+    for (const [kind, hear] of held) if (kind === first) hear()
+    for (const [kind, hear] of held) if (kind !== first) hear()
   }
 
   #heard(frame: Uint8Array, listener: SessionListener): void {
     const kind = bodyKind(frame[1] ?? 0) ?? ''
     if (this.isDeaf || this.lost.has(kind)) return
-    if (this.waiting.has(kind)) this.#held.push(() => listener.framesReceived([frame]))
+    if (this.waiting.has(kind)) this.#held.push([kind, () => listener.framesReceived([frame])])
     else listener.framesReceived([frame])
   }
 
   #commitGiven(listener: SessionListener, request: RequestId, give: () => void): void {
     this.commits++
+    if (this.isCommitKept) {
+      this.isCommitKept = false
+      this.handOn = give
+      return
+    }
     const becomes = this.becomes.shift()
     if (becomes !== 'lost' && becomes !== 'refused') give()
     if (this.isDeafFromCommit) this.isDeaf = true
@@ -214,3 +230,45 @@ Deno.test('DEV-5: a repeated commit that is put off again and again holds up no 
   strictEqual(wire.commits, commits + 14)
   deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })
+
+Deno.test('JOIN-7: a way in whose rival became void before the device knew of it is made again', async () => {
+  const world = calmWorld(31)
+  const wire = new Wire()
+  const alice = await openInWorld(world, 'alice')
+  const bob = await openInWorld(world, 'bob')
+  const carol = await openInWorld(world, 'carol', { dialer: wire.over })
+  const people = [alice, bob, carol] as const
+  const room = await gathered(world, people)
+  const link = await told(world, people, alice.sdk.invite({ room }))
+  await told(world, people, bob.sdk.joinByLink(link))
+  await rest(world, people, FINAL_MS)
+  const mallory = await told(world, people, hostileBy(world, room, link))
+  await rest(world, people, FINAL_MS)
+
+  wire.isCommitKept = true
+  await told(world, people, carol.sdk.joinByLink(link))
+  await rest(world, people, 1_000)
+  // The refusal overtakes the log, in which the rival comes and is void.
+  for (const kind of ['refused', 'entries', 'subscribed', 'head']) wire.waiting.add(kind)
+  await mallory.follow()
+  await told(world, people, mallory.post('confirmationTag').then(() => undefined))
+  ok(wire.handOn !== null)
+  wire.handOn()
+  await rest(world, people, FINAL_MS)
+  wire.give('refused')
+  await rest(world, people, FINAL_MS)
+
+  strictEqual(stateOf(carol), 'live')
+  strictEqual(wire.commits, 2)
+  deepStrictEqual(people.flatMap(({ faults }) => faults), [])
+})
+
+/** Somebody who comes in by a link, and then commits what members refuse. */
+async function hostileBy(world: World, room: string, link: string): Promise<HostileMember> {
+  const parts = world.handParts
+  const device = new HandDevice(parts, await makeIdentity(parts, 'mallory'))
+  await device.connect(world.network.dialer('mallory'))
+  const [id, opened] = [roomIdOfKey(room), decodeInviteLink(link)]
+  ok(id !== null && opened !== null)
+  return new HostileMember(device, await joinByLink(device, id, opened.secret))
+}

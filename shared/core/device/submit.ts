@@ -146,9 +146,13 @@ export function dropStalePending(turn: Turn, key: string): void {
   if (!equalBytes(room.pending.before, idOfEpoch(top))) commitLost(turn, key)
 }
 
-/** The same on the way up the log: a walk may not have come to its epoch yet, its end shows. */
+/**
+ * The same on the way up the log: a walk may not have come to the epoch of a commit of an earlier
+ * session yet, its end shows. One that was given in this session was given at an end of the walk.
+ */
 export function dropPassedPending(turn: Turn, key: string): void {
-  if (turn.room(key)?.joining === null) dropStalePending(turn, key)
+  const room = turn.room(key)
+  if (room?.joining === null || room?.pending?.sent === true) dropStalePending(turn, key)
 }
 
 function dropPending(turn: Turn, key: string): void {
