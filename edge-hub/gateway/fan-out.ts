@@ -4,7 +4,7 @@
  * subscription and the tail of encoded entries; owns no queue (`outbound.ts`) and no position.
  */
 import { assert } from '#core/base/assert.ts'
-import type { LogPosition, RequestId, RoomId, TimeMs } from '#core/base/ids.ts'
+import type { LogPosition, RequestId, RoomId } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { type Body, encodeMessage } from '#core/wire/bodies.ts'
 import { entryBodyHash } from '#core/wire/log-entry.ts'
@@ -66,7 +66,7 @@ export function subscribe(
     holesFrom: NEVER,
     phase: 'reading',
     pageAsked: false,
-    readAgainAtMs: null,
+    pageFailedAtMs: null,
     next: from,
     until: null,
     acknowledged: -1n,
@@ -344,7 +344,7 @@ async function readPage(hub: Hub, subscription: Subscription): Promise<void> {
   const end = subscription.until ?? published
   const entries = (read ?? []).filter(({ position }) => position < end && position < published)
   if (entries.length === 0 && next < end) {
-    subscription.readAgainAtMs = nowMs(hub) + LIMITS.pageRetryMs as TimeMs
+    subscription.pageFailedAtMs = nowMs(hub)
     return
   }
   subscription.pageAsked = false
@@ -362,9 +362,12 @@ export function readAgain(hub: Hub): void {
   for (const { readingCount, subscriptions } of hub.connections.values()) {
     if (readingCount === 0) continue
     for (const subscription of subscriptions.values()) {
-      const { readAgainAtMs } = subscription
-      if (readAgainAtMs === null || readAgainAtMs > nowMs(hub)) continue
-      subscription.readAgainAtMs = null
+      const { pageFailedAtMs } = subscription
+      if (pageFailedAtMs === null) continue
+      const waited = nowMs(hub) - pageFailedAtMs
+      // A clock that was turned back holds up nobody.
+      if (waited >= 0 && waited < LIMITS.pageRetryMs) continue
+      subscription.pageFailedAtMs = null
       subscription.pageAsked = false
       follow(hub, subscription)
     }
@@ -389,10 +392,13 @@ export function drained(hub: Hub, connection: Connection): void {
   connection.outbound.flush()
 }
 
-/** An ephemeral frame for everybody but its sender, by datagram where there are any (SES-8). */
+/**
+ * An ephemeral frame for everybody but its sender, by datagram where there are any (SES-8). Who is
+ * out and still reads up to its end hears none (SEQ-6).
+ */
 export function passOn(room: Room, sender: Connection, frame: Uint8Array): void {
-  for (const { connection, phase } of room.subscribers) {
-    if (connection === sender || phase === 'ended') continue
+  for (const { connection, phase, until } of room.subscribers) {
+    if (connection === sender || phase === 'ended' || until !== null) continue
     if (connection.session.writeDatagram(frame)) continue
     const crowded = connection.outbound.controlBytes > LIMITS.writeBytesMax
     if (crowded) continue

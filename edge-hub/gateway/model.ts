@@ -201,8 +201,8 @@ export interface Subscription extends Sender {
   phase: 'reading' | 'live' | 'ended'
   /** True while a page is being read or waits for its turn, or to be read again. */
   pageAsked: boolean
-  /** When a page that the log did not give is asked for again; null: none waits for that. */
-  readAgainAtMs: TimeMs | null
+  /** When the log did not give a page, which is asked for again later; null: it did. */
+  pageFailedAtMs: TimeMs | null
   /** First position that is not queued yet. */
   next: bigint
   /** Position behind the last one that is delivered; null: no end. */

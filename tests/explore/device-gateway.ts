@@ -289,7 +289,7 @@ function connect(hub: Hub, room: Room, { follower, seat, given }: Connecting): C
       ...following,
       phase: 'live',
       pageAsked: false,
-      readAgainAtMs: null,
+      pageFailedAtMs: null,
       next: room.sequenced.next,
       until: null,
       acknowledged: -1n,

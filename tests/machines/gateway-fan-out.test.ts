@@ -1,9 +1,10 @@
 /** Following a room: catch-up by pages and tail, holes, slow devices, many subscribers. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
-import { logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import { leafIndex, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
+import { sealTypingFrame } from '#core/sender-keys/ephemeral.ts'
 import { sealBurst } from '#core/sender-keys/seal.ts'
 import { BODIES } from '#core/wire/bodies.ts'
 import type { HubSession, RoomLog } from '#hub/ports.ts'
@@ -140,6 +141,49 @@ Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', a
   deepStrictEqual(world.faults, [])
 })
 
+Deno.test('SEQ-6: who is out, and has not read the log to its end, hears nobody type', async () => {
+  const { world, alice, room } = await filled(1)
+  const bob = await world.device('bob')
+  const made = await bob.makeKeyPackage()
+  const { certificate } = bob.self
+  await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
+  const bobs = await bob.join(made)
+  bob.hangUp()
+  await bob.closed
+  await writeLarge(alice, room, 16)
+  const gate = Promise.withResolvers<void>()
+  const slow = new HandDevice(world.parts, bob.self)
+  slow.rooms.set(toHex(bobs.id), bobs)
+  await slow.connect(world.dialer({
+    stall: (lane) => lane.kind === 'control' ? undefined : gate.promise,
+  }))
+  const request = slow.nextRequest()
+  const from = logPosition(bobs.next)
+  slow.say('subscribe', { request, from, holesBefore: from, open: false }, bobs.id)
+  await slow.beat()
+  const typing = async () => {
+    const secrets = { time: world.clock.nowMs(), nonce: new Uint8Array(24) }
+    const { secretKey } = alice.self.key
+    const context = { ...alice.context(room), root: new Uint8Array(32) }
+    const frame = await sealTypingFrame(world.parts.crypto, context, {
+      ...secrets,
+      signatureSecret: secretKey,
+    })
+    alice.say('ephemeral', { frame }, room.id)
+    await alice.beat()
+    await slow.beat()
+    return slow.heard.filter(({ kind }) => kind === 'ephemeral').length
+  }
+  strictEqual(await typing(), 1)
+  const position = await alice.change(room, { removes: [leafIndex(1)] })
+  await alice.follow(room, position + 2n)
+  strictEqual(room.entries.at(-1)?.entry.header.entry, 'verdict')
+  strictEqual(await typing(), 1)
+  gate.resolve()
+  await slow.follow(bobs, position + 2n)
+  deepStrictEqual(world.faults, [])
+})
+
 Deno.test('HUB-5: who asks again and again, and reads no answer, is refused', async () => {
   const world = createHubWorld()
   const alice = await world.device('alice')
@@ -234,6 +278,17 @@ Deno.test('HUB-10: a page that cannot be read is read again later, and nobody as
   await alice.write(empty)
   strictEqual(alice.heard.some(({ kind }) => kind === 'catchUp'), false)
   strictEqual(world.events.some(({ kind }) => kind === 'subscriptionCut'), false)
+  deepStrictEqual(world.faults, [])
+})
+
+Deno.test('HUB-10: a clock that is turned back holds up no page', async () => {
+  const { world, damage, alice, room, empty, wait } = await damaged()
+  await alice.subscribe(empty)
+  await wait(TICK_MS)
+  damage.room = null
+  world.clock.advance(-3_600_000)
+  await wait(LIMITS.pageRetryMs)
+  await alice.follow(empty, room.next)
   deepStrictEqual(world.faults, [])
 })
 

@@ -231,7 +231,7 @@ Deno.test('DEV-5: a repeated commit that is put off again and again holds up no 
   deepStrictEqual(people.flatMap(({ faults }) => faults), [])
 })
 
-Deno.test('JOIN-7: a way in whose rival became void before the device knew of it is made again', async () => {
+Deno.test('JOIN-7: a way in is made again where its rival fell before it was known', async () => {
   const world = calmWorld(31)
   const wire = new Wire()
   const alice = await openInWorld(world, 'alice')
