@@ -1,7 +1,7 @@
 /** Following a room: catch-up by pages and tail, holes, slow devices, many subscribers. */
 import { deepStrictEqual, ok, strictEqual } from 'node:assert/strict'
 import { equalBytes, toHex } from '#core/base/bytes.ts'
-import { leafIndex, logPosition, type RoomId, type TimeMs } from '#core/base/ids.ts'
+import { leafIndex, logPosition, type RequestId, type RoomId, type TimeMs } from '#core/base/ids.ts'
 import { LIMITS } from '#core/base/limits.ts'
 import { FRAME_HEADER_LENGTH } from '#core/wire/frame.ts'
 import { sealTypingFrame } from '#core/sender-keys/ephemeral.ts'
@@ -109,8 +109,10 @@ Deno.test('ROOM-6: what comes while a device catches up is neither lost nor doub
   deepStrictEqual(world.faults, [])
 })
 
-Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', async () => {
-  const { world, alice, room } = await filled(1)
+/** Bob, whom Alice adds to her room and who goes, and the room as he left it. */
+async function withBobGone(
+  { world, alice, room }: Awaited<ReturnType<typeof filled>>,
+): Promise<{ bob: HandDevice; bobs: HandRoom }> {
   const bob = await world.device('bob')
   const made = await bob.makeKeyPackage()
   const { certificate } = bob.self
@@ -118,15 +120,37 @@ Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', a
   const bobs = await bob.join(made)
   bob.hangUp()
   await bob.closed
+  return { bob, bobs }
+}
+
+/** The same person again, with the room, who reads nothing but control until the gate opens. */
+async function stalled(
+  world: HubWorld,
+  { self }: HandDevice,
+  room: HandRoom,
+): Promise<{ device: HandDevice; gate: PromiseWithResolvers<void> }> {
+  const device = new HandDevice(world.parts, self)
+  device.rooms.set(toHex(room.id), room)
   const gate = Promise.withResolvers<void>()
-  const slow = new HandDevice(world.parts, bob.self)
-  slow.rooms.set(toHex(bobs.id), bobs)
-  await slow.connect(world.dialer({
+  await device.connect(world.dialer({
     stall: (lane) => lane.kind === 'control' ? undefined : gate.promise,
   }))
-  const request = slow.nextRequest()
-  const from = logPosition(bobs.next)
-  slow.say('subscribe', { request, from, holesBefore: from, open: false }, bobs.id)
+  return { device, gate }
+}
+
+/** Asks for all that follows, and does not wait for an answer. */
+function askFor(device: HandDevice, room: HandRoom): RequestId {
+  const request = device.nextRequest()
+  const from = logPosition(room.next)
+  device.say('subscribe', { request, from, holesBefore: from, open: false }, room.id)
+  return request
+}
+
+Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', async () => {
+  const { world, alice, room } = await filled(1)
+  const { bob, bobs } = await withBobGone({ world, alice, room })
+  const { device: slow, gate } = await stalled(world, bob, bobs)
+  askFor(slow, bobs)
   await slow.beat()
   const before = room.next
   // Frames of 64 KiB: the queue of a session holds 4 MiB.
@@ -143,23 +167,10 @@ Deno.test('HUB-5: a slow device is cut, catches up, and holds up nobody else', a
 
 Deno.test('SEQ-6: who is out, and has not read the log to its end, hears nobody type', async () => {
   const { world, alice, room } = await filled(1)
-  const bob = await world.device('bob')
-  const made = await bob.makeKeyPackage()
-  const { certificate } = bob.self
-  await alice.change(room, { adds: [{ keyPackage: made.keyPackage, certificate }] })
-  const bobs = await bob.join(made)
-  bob.hangUp()
-  await bob.closed
+  const { bob, bobs } = await withBobGone({ world, alice, room })
   await writeLarge(alice, room, 16)
-  const gate = Promise.withResolvers<void>()
-  const slow = new HandDevice(world.parts, bob.self)
-  slow.rooms.set(toHex(bobs.id), bobs)
-  await slow.connect(world.dialer({
-    stall: (lane) => lane.kind === 'control' ? undefined : gate.promise,
-  }))
-  const request = slow.nextRequest()
-  const from = logPosition(bobs.next)
-  slow.say('subscribe', { request, from, holesBefore: from, open: false }, bobs.id)
+  const { device: slow, gate } = await stalled(world, bob, bobs)
+  askFor(slow, bobs)
   await slow.beat()
   const typing = async () => {
     const secrets = { time: world.clock.nowMs(), nonce: new Uint8Array(24) }
@@ -190,18 +201,8 @@ Deno.test('HUB-5: who asks again and again, and reads no answer, is refused', as
   const room = await alice.createRoom()
   alice.hangUp()
   await alice.closed
-  const deaf = new HandDevice(world.parts, alice.self)
-  deaf.rooms.set(toHex(room.id), room)
-  const gate = Promise.withResolvers<void>()
-  await deaf.connect(world.dialer({
-    stall: (lane) => lane.kind === 'control' ? undefined : gate.promise,
-  }))
-  const ask = () => {
-    const request = deaf.nextRequest()
-    const from = logPosition(room.next)
-    deaf.say('subscribe', { request, from, holesBefore: from, open: false }, room.id)
-    return request
-  }
+  const { device: deaf } = await stalled(world, alice, room)
+  const ask = () => askFor(deaf, room)
   const frameBytesMin = 64
   const asks = LIMITS.outboundQueueBytesMax / frameBytesMin
   for (let asked = 0; asked < asks; asked++) {

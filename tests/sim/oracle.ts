@@ -168,7 +168,8 @@ export class LogReader {
 
   /** Until when a seat may not commit, for two of its commits that fell within an hour (VOTE-8). */
   barredUntilMs(seat: string): number {
-    const [first, last] = (this.#falls.get(seat) ?? []).slice(-LIMITS.voidsPerDeviceMax)
+    const falls = this.#falls.get(seat) ?? []
+    const [first, last] = [falls.at(-LIMITS.voidsPerDeviceMax), falls.at(-1)]
     if (first === undefined || last === undefined) return 0
     return last - first < LIMITS.voidsWindowMs ? last + LIMITS.voidsWindowMs : 0
   }
